@@ -1,0 +1,54 @@
+/** What an error carries beside its message. `retryable` errors back off and try again; the others wait for a change. */
+export interface ErrorDetails {
+  readonly code: string;
+  readonly retryable: boolean;
+  readonly cause?: unknown;
+}
+
+/**
+ * The base of every error of ours. `code` is stable (a metric label, part of `--json`), the message is for people
+ * and names the remedy where there is one.
+ */
+export class RootlessError extends Error {
+  readonly code: string;
+  readonly retryable: boolean;
+
+  constructor(message: string, details: ErrorDetails) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = new.target.name;
+    this.code = details.code;
+    this.retryable = details.retryable;
+  }
+}
+
+/** What we will not do, and why: terminal until the job, the configuration or the host changes. */
+export class RefusedError extends RootlessError {
+  constructor(code: string, message: string, cause?: unknown) {
+    super(message, { code, retryable: false, cause });
+  }
+}
+
+/** What is not so yet and may be in a moment: Nomad out of reach, a user's Podman not running, a directory not made yet. */
+export class NotYetError extends RootlessError {
+  constructor(code: string, message: string, cause?: unknown) {
+    super(message, { code, retryable: true, cause });
+  }
+}
+
+/** Input from outside that is not of the form we know: says where, what was expected, and what was there. */
+export class ParseError extends RootlessError {
+  constructor(where: string, expected: string, got: string, cause?: unknown) {
+    super(`${where}: expected ${expected}, got ${got}`, { code: 'parse_error', retryable: false, cause });
+  }
+}
+
+/** The stable code of anything thrown; what is not ours is `unexpected`. */
+export function codeOf(error: unknown): string {
+  return error instanceof RootlessError ? error.code : 'unexpected';
+}
+
+/** The message of anything thrown, with the messages of its causes behind it. */
+export function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : `${error.message}: ${messageOf(error.cause)}`;
+}

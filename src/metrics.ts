@@ -1,0 +1,76 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+const PREFIX = 'nomad_rootless_';
+const FAST = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** The values that labels can take: each is there from the start with zero, so that rates and alerts work from the first event. */
+export const LABELS = {
+  result: ['settled', 'waiting', 'refused', 'retry', 'failed', 'gone'],
+  step: ['acl', 'view', 'log_fifo', 'traverse'],
+  verdict: ['passed', 'created', 'refused', 'timeout', 'bad_request', 'bad_peer', 'upstream_error', 'abandoned'],
+} as const;
+
+/** How a pass over one allocation ended; the `result` label. */
+export type PassResult = (typeof LABELS.result)[number];
+/** What the gate did with a request; the `verdict` label. */
+export type GateVerdict = (typeof LABELS.verdict)[number];
+/** The kinds of step a plan has; the `kind` label. */
+export type StepKind = (typeof LABELS.step)[number];
+
+/** All metrics of the agent, in a registry of their own. Allocation ids are never labels: they would grow without bound. */
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** Makes the metrics. `version` and `node` go into build_info. Durations are in seconds, as Prometheus has it. */
+export function createMetrics(version: string) {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  // Gauges with the name of a counter: promtool calls that an error, and nobody needs them.
+  for (const what of ['handles', 'resources', 'requests']) registry.removeSingleMetric(`nodejs_active_${what}_total`);
+  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Gauge<L>({ name: PREFIX + name, help, labelNames, registers });
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Counter<L>({ name: PREFIX + name, help, labelNames, registers });
+  const histogram = <L extends string>(name: string, help: string, labelNames: readonly L[] = [], buckets = FAST) =>
+    new Histogram<L>({ name: PREFIX + name, help, labelNames, registers, buckets });
+
+  const metrics = {
+    registry,
+    buildInfo: gauge('build_info', 'Always 1; the labels say what runs.', ['version', 'node_version']),
+    allocations: gauge('allocations', 'Allocations known, by user and state.', ['user', 'state']),
+    reconcile: counter('reconcile_total', 'Passes over an allocation, by result.', ['result']),
+    reconcileSeconds: histogram('reconcile_duration_seconds', 'Time of a pass over an allocation.', ['result']),
+    stepSeconds: histogram('step_duration_seconds', 'Time of one applied step, by kind.', ['kind']),
+    queueDepth: gauge('queue_depth', 'Allocations waiting for a pass.'),
+    queueAdds: counter('queue_adds_total', 'Allocations put into the queue.'),
+    queueRetries: counter('queue_retries_total', 'Passes that were put off after a retryable error.'),
+    gateRequests: counter('gate_requests_total', 'Requests at the gates, by verdict.', ['verdict']),
+    gateHoldSeconds: histogram(
+      'gate_hold_duration_seconds',
+      'Time a container create was held until its allocation was ready.',
+    ),
+    gateHeld: gauge('gate_held', 'Container creates held now.'),
+    latePreparations: counter('late_preparations_total', 'Containers found running before their allocation was ready.'),
+    streamConnected: gauge('event_stream_connected', 'Whether the event stream stands: 1 or 0.'),
+    streamLastEvent: gauge(
+      'event_stream_last_event_timestamp_seconds',
+      'When the stream last said anything, heartbeats included.',
+    ),
+    streamReconnects: counter('event_stream_reconnects_total', 'Times the event stream was opened again.'),
+    resyncTimestamp: gauge('resync_timestamp_seconds', 'When all allocations of this node were last listed.'),
+    cleanup: counter('cleanup_total', 'Things taken away, by kind.', ['kind']),
+    errors: counter('errors_total', 'Errors, by code.', ['code']),
+  };
+
+  metrics.buildInfo.set({ version, node_version: process.version }, 1);
+  for (const result of LABELS.result) {
+    metrics.reconcile.inc({ result }, 0);
+    metrics.reconcileSeconds.zero({ result });
+  }
+  for (const kind of LABELS.step) {
+    metrics.stepSeconds.zero({ kind });
+    metrics.cleanup.inc({ kind }, 0);
+  }
+  for (const verdict of LABELS.verdict) metrics.gateRequests.inc({ verdict }, 0);
+  return metrics;
+}

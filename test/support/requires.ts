@@ -1,0 +1,46 @@
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { describe } from 'vitest';
+import { isInNamespaces } from './namespaces.ts';
+
+const onPath = (program: string) => () =>
+  (process.env.PATH ?? '').split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+
+const CONDITIONS = {
+  root: { holds: () => process.getuid?.() === 0, reason: 'needs root' },
+  sandbox: { holds: isInNamespaces, reason: 'needs the throwaway namespaces of `npm test` (as root)' },
+  podman: { holds: onPath('podman'), reason: 'needs podman on PATH' },
+  nomad: {
+    holds: () => onPath('nomad')() && process.env.NOMAD_PLUGIN_DIR !== undefined,
+    reason: 'needs nomad on PATH and NOMAD_PLUGIN_DIR with nomad-driver-podman',
+  },
+} as const;
+
+/** What a test can need of the machine. */
+export type Requirement = keyof typeof CONDITIONS;
+
+/**
+ * Vitest's describe for tests that need something of the machine: where it is missing they are skipped, with the reason
+ * in the title. Under CI (the environment's CI=true) what would be skipped fails.
+ * @throws Error on a word that is no requirement, so that a typing mistake cannot skip a test
+ */
+export function requires(...words: readonly Requirement[]): (title: string, tests: () => void) => void {
+  const reasons = words.flatMap((word) => {
+    if (!Object.hasOwn(CONDITIONS, word)) {
+      throw new Error(`requires: expected one of ${Object.keys(CONDITIONS).join(', ')}, got ${word}`);
+    }
+    const { holds, reason } = CONDITIONS[word];
+    return holds() ? [] : [reason];
+  });
+  if (reasons.length === 0) return (title, tests) => describe(title, tests);
+  const reason = reasons.join(', ');
+  if (process.env.CI === 'true') throw new Error(`CI may not skip: ${reason}`);
+  return (title, tests) => describe.skip(`${title} [skipped: ${reason}]`, tests);
+}

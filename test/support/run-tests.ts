@@ -1,0 +1,87 @@
+/**
+ * `npm test`: runs vitest, as root inside one throwaway sandbox, and ends with a line of counts.
+ * `--nomad` runs only the cases that need a real Nomad; anything else is a filter for vitest.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+import { isInNamespaces, runInNamespaces } from './namespaces.ts';
+
+/** What we read of the file that vitest's JSON reporter writes. */
+const Results = z.object({
+  numPassedTests: z.number(),
+  numFailedTests: z.number(),
+  numPendingTests: z.number(),
+  numTodoTests: z.number(),
+  testResults: z.array(
+    z.object({
+      name: z.string(),
+      status: z.string(),
+      assertionResults: z.array(z.object({ status: z.string(), fullName: z.string() })),
+    }),
+  ),
+});
+
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: readonly string[];
+}
+
+const [, script = '', ...args] = process.argv;
+const root = process.getuid?.() === 0;
+process.exitCode =
+  root && !isInNamespaces() ? await runInNamespaces([process.execPath, script, ...args]) : await test();
+
+async function test(): Promise<number> {
+  const filters = args.filter((arg) => arg !== '--nomad');
+  const projects = chooseProjects(args.includes('--nomad'));
+  const directory = mkdtempSync(join(tmpdir(), 'nomad-rootless-tests-'));
+  const resultsFile = join(directory, 'results.json');
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${resultsFile}`];
+  const vitest = join(dirname(createRequire(import.meta.url).resolve('vitest/package.json')), 'vitest.mjs');
+  const child = spawn(
+    process.execPath,
+    [vitest, 'run', '--configLoader=native', ...projects.map((name) => `--project=${name}`), ...reporters, ...filters],
+    { stdio: 'inherit' },
+  );
+  const exitCode = await once(child, 'exit').then(([code]): number => code ?? 1);
+  const { passed, failed, skipped } = count(resultsFile, exitCode);
+  rmSync(directory, { recursive: true });
+
+  for (const title of skipped) console.log(`skipped: ${title}`);
+  if (!root) console.log('skipped: the kernel and e2e tests, which need root');
+  console.log(`${passed} passed, ${failed} failed${skipped.length === 0 ? '' : `, ${skipped.length} skipped`}`);
+  return failed === 0 ? 0 : 1;
+}
+
+function chooseProjects(onlyNomad: boolean): string[] {
+  if (onlyNomad) return ['nomad'];
+  return root ? ['unit', 'integration', 'kernel', 'e2e'] : ['unit', 'integration'];
+}
+
+/** Counts tests. A file that could not be loaded, and a run that failed for another reason, counts as one failure. */
+function count(resultsFile: string, exitCode: number): Counts {
+  let text: string;
+  try {
+    text = readFileSync(resultsFile, 'utf8');
+  } catch {
+    console.error(`vitest ended with exit code ${exitCode} and left no results`);
+    return { passed: 0, failed: 1, skipped: [] };
+  }
+  const results = Results.parse(JSON.parse(text));
+  const unloaded = results.testResults.filter(
+    (file) => file.status === 'failed' && file.assertionResults.every(({ status }) => status !== 'failed'),
+  );
+  const failed = results.numFailedTests + unloaded.length;
+  const skipped = results.testResults.flatMap((file) =>
+    file.assertionResults
+      .filter(({ status }) => !['passed', 'failed'].includes(status))
+      .map(({ fullName }) => fullName),
+  );
+  return { passed: results.numPassedTests, failed: failed === 0 && exitCode !== 0 ? 1 : failed, skipped };
+}

@@ -1,0 +1,35 @@
+import { defineConfig } from 'vitest/config';
+
+/** Kernel and e2e tests share the machine's users and mounts: one file at a time, after the quick ones. */
+const inTurn = { fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 };
+const nomad = 'test/e2e/**/*.nomad.test.ts';
+
+export default defineConfig({
+  test: {
+    // setns works only on a process's main thread, so no worker threads.
+    pool: 'forks',
+    cache: false,
+    projects: [
+      { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], sequence: { groupOrder: 0 } } },
+      {
+        extends: true,
+        test: { name: 'integration', include: ['test/integration/**/*.test.ts'], sequence: { groupOrder: 0 } },
+      },
+      {
+        extends: true,
+        test: { name: 'kernel', include: ['test/kernel/**/*.test.ts'], sequence: { groupOrder: 1 }, ...inTurn },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          exclude: [nomad],
+          sequence: { groupOrder: 2 },
+          ...inTurn,
+        },
+      },
+      { extends: true, test: { name: 'nomad', include: [nomad], sequence: { groupOrder: 3 }, ...inTurn } },
+    ],
+  },
+});
