@@ -1,0 +1,149 @@
+import { constants } from 'node:fs';
+import { getSystemErrorMessage, getSystemErrorName } from 'node:util';
+import koffi from 'koffi';
+import { RootlessError } from '../errors.ts';
+
+/** A system call that failed. `errno` is the positive number, `path` what it was about, for people. */
+export class SyscallError extends RootlessError {
+  readonly syscall: string;
+  readonly errno: number;
+  readonly path: string;
+
+  constructor(syscall: string, errno: number, path: string) {
+    const name = getSystemErrorName(-errno);
+    super(`${syscall} ${path}: ${getSystemErrorMessage(-errno)} (${name})`, {
+      code: `syscall_${syscall}`,
+      retryable: true,
+    });
+    this.syscall = syscall;
+    this.errno = errno;
+    this.path = path;
+  }
+
+  /** Whether the error number is the one of this name, as in errno(3): `ENOENT`, … */
+  is(...names: (keyof typeof koffi.os.errno)[]): boolean {
+    return names.some((name) => koffi.os.errno[name] === this.errno);
+  }
+}
+
+const libc = koffi.load('libc.so.6');
+
+/**
+ * System calls that glibc 2.31 has no wrapper for. The numbers are the same on x86_64 and arm64: they come after the
+ * tables were unified (include/uapi/asm-generic/unistd.h).
+ */
+const NUMBER = {
+  pidfd_send_signal: 424,
+  open_tree: 428,
+  move_mount: 429,
+  fsopen: 430,
+  fsconfig: 431,
+  fsmount: 432,
+  pidfd_open: 434,
+  openat2: 437,
+  mount_setattr: 442,
+} as const;
+
+type Argument = string | number | bigint | Uint8Array | null;
+type CFunction = (...args: Argument[]) => number;
+
+/** A function of the C library, by its C prototype. A negative result is thrown as SyscallError about `path`. */
+function wrapped(name: string, parameters: string[]): (path: string, ...args: Argument[]) => number {
+  const call: CFunction = libc.func(name, 'int', parameters);
+  return (path, ...args) => checked(name, path, call(...args));
+}
+
+/** A raw system call: syscall(2) takes all it needs in registers, so that a fixed prototype fits both architectures. */
+function raw(name: keyof typeof NUMBER, parameters: string[]): (path: string, ...args: Argument[]) => number {
+  const call: CFunction = libc.func('syscall', 'long', ['long', ...parameters]);
+  return (path, ...args) => checked(name, path, call(NUMBER[name], ...args));
+}
+
+function checked(name: string, path: string, result: number): number {
+  if (result < 0) throw new SyscallError(name, koffi.errno(), path);
+  return result;
+}
+
+/** openat2(2): directory fd, path, struct open_how, its size. */
+export const openat2 = raw('openat2', ['int', 'str', 'void *', 'size_t']);
+/** open_tree(2): directory fd, path, flags. */
+export const openTreeCall = raw('open_tree', ['int', 'str', 'unsigned int']);
+/** move_mount(2): from fd, from path, to fd, to path, flags. */
+export const moveMountCall = raw('move_mount', ['int', 'str', 'int', 'str', 'unsigned int']);
+/** mount_setattr(2): fd, path, flags, struct mount_attr, its size. */
+export const mountSetattrCall = raw('mount_setattr', ['int', 'str', 'unsigned int', 'void *', 'size_t']);
+/** fsopen(2): filesystem name, flags. */
+export const fsopen = raw('fsopen', ['str', 'unsigned int']);
+/** fsconfig(2): fd, command, key, value, aux. */
+export const fsconfig = raw('fsconfig', ['int', 'unsigned int', 'str', 'str', 'int']);
+/** fsmount(2): fd, flags, mount attributes. */
+export const fsmount = raw('fsmount', ['int', 'unsigned int', 'unsigned int']);
+/** pidfd_open(2): pid, flags. */
+export const pidfdOpen = raw('pidfd_open', ['int', 'unsigned int']);
+/** pidfd_send_signal(2): pidfd, signal, siginfo, flags. */
+export const pidfdSendSignal = raw('pidfd_send_signal', ['int', 'int', 'void *', 'unsigned int']);
+/** umount2(2): target, flags. */
+export const umount2 = wrapped('umount2', ['str', 'int']);
+/** setns(2): fd, namespace type. */
+export const setns = wrapped('setns', ['int', 'int']);
+/** unshare(2): flags. */
+export const unshare = wrapped('unshare', ['int']);
+/** fchdir(2): fd. */
+export const fchdir = wrapped('fchdir', ['int']);
+/** close(2): fd. */
+export const closeFd = wrapped('close', ['int']);
+/** ioctl(2) with one pointer argument. */
+export const ioctl = wrapped('ioctl', ['int', 'unsigned long', 'void *']);
+/** statx(2): directory fd, path, flags, mask, struct statx. */
+export const statxCall = wrapped('statx', ['int', 'str', 'int', 'unsigned int', 'void *']);
+/** mkdirat(2): directory fd, name, mode. */
+export const mkdirat = wrapped('mkdirat', ['int', 'str', 'unsigned int']);
+/** unlinkat(2): directory fd, name, flags. */
+export const unlinkat = wrapped('unlinkat', ['int', 'str', 'int']);
+/** fchmod(2): fd, mode. */
+export const fchmod = wrapped('fchmod', ['int', 'unsigned int']);
+/** getxattr(2): path, name, buffer, size. */
+export const getxattr = wrapped('getxattr', ['str', 'str', 'void *', 'size_t']);
+/** setxattr(2): path, name, value, size, flags. */
+export const setxattr = wrapped('setxattr', ['str', 'str', 'void *', 'size_t', 'int']);
+/** removexattr(2): path, name. */
+export const removexattr = wrapped('removexattr', ['str', 'str']);
+/** fgetxattr(2): fd, name, buffer, size. */
+export const fgetxattr = wrapped('fgetxattr', ['int', 'str', 'void *', 'size_t']);
+/** fsetxattr(2): fd, name, value, size, flags. */
+export const fsetxattr = wrapped('fsetxattr', ['int', 'str', 'void *', 'size_t', 'int']);
+/** fremovexattr(2): fd, name. */
+export const fremovexattr = wrapped('fremovexattr', ['int', 'str']);
+
+/** getpwnam_r(3) and getpwuid_r(3) return an errno instead of setting it. */
+export const getpwnamR: CFunction = libc.func('getpwnam_r', 'int', ['str', 'void *', 'void *', 'size_t', 'void *']);
+/** See getpwnamR; by uid. */
+export const getpwuidR: CFunction = libc.func('getpwuid_r', 'int', [
+  'uint32_t',
+  'void *',
+  'void *',
+  'size_t',
+  'void *',
+]);
+
+/** Flags of open(2). O_DIRECTORY and O_NOFOLLOW differ between architectures: node:fs knows them. */
+export const O = {
+  PATH: 0o10000000,
+  CLOEXEC: 0o2000000,
+  DIRECTORY: constants.O_DIRECTORY,
+  NOFOLLOW: constants.O_NOFOLLOW,
+  NONBLOCK: constants.O_NONBLOCK,
+  RDONLY: constants.O_RDONLY,
+} as const;
+
+/** Resolve flags of openat2(2), include/uapi/linux/openat2.h. */
+export const RESOLVE = { NO_XDEV: 0x01, NO_MAGICLINKS: 0x02, NO_SYMLINKS: 0x04, BENEATH: 0x08, CACHED: 0x20 } as const;
+
+/** include/uapi/linux/fcntl.h. */
+export const AT = {
+  FDCWD: -100,
+  REMOVEDIR: 0x200,
+  EMPTY_PATH: 0x1000,
+  STATX_DONT_SYNC: 0x4000,
+  RECURSIVE: 0x8000,
+} as const;

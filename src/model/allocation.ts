@@ -1,0 +1,42 @@
+/** A Nomad allocation, cut down to what decides about access. All of it comes from Nomad; nothing here is trusted further than Nomad is. */
+export interface Allocation {
+  /** A lower-case UUID. */
+  readonly id: string;
+  readonly namespace: string;
+  readonly jobId: string;
+  readonly taskGroup: string;
+  readonly nodeId: string;
+  readonly desiredStatus: 'run' | 'stop' | 'evict';
+  readonly clientStatus: 'pending' | 'running' | 'complete' | 'failed' | 'lost' | 'unknown';
+  readonly modifyIndex: number;
+  /** `networks[0].mode` of the group as Nomad has it: "host", "bridge", "none", "cni/<name>"; undefined where the group has no network block. */
+  readonly networkMode: string | undefined;
+  readonly tasks: readonly Task[];
+}
+
+/** One task of the allocation's group, with the meta of task, group and job already merged (task over group over job). */
+export interface Task {
+  readonly name: string;
+  readonly driver: string;
+  /** The task's `user`; empty where the job sets none. */
+  readonly user: string;
+  readonly meta: Readonly<Record<string, string>>;
+  /** Nomad's state of the task; undefined where the client has not reported it yet. */
+  readonly state: 'pending' | 'running' | 'dead' | undefined;
+}
+
+const ALLOCATION_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** Whether a string is an allocation id in the form Nomad gives it. Whatever becomes part of a path passes through here first. */
+export function isAllocationId(text: string): boolean {
+  return ALLOCATION_ID.test(text);
+}
+
+/**
+ * Whether Nomad is done with the allocation, so that nothing of ours has to stay. A task that is not dead keeps it
+ * alive whatever the client status says: a poststop task starts after the allocation looks complete.
+ */
+export function isFinished(allocation: Allocation): boolean {
+  const terminal = ['complete', 'failed', 'lost'].includes(allocation.clientStatus);
+  return terminal && allocation.tasks.every((task) => task.state === 'dead' || task.state === undefined);
+}

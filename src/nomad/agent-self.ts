@@ -1,0 +1,94 @@
+import { z } from 'zod';
+import { RefusedError } from '../errors.ts';
+import { isAllocationId } from '../model/allocation.ts';
+import { parse } from './parse.ts';
+
+/** What the Nomad agent of this machine says of itself. */
+export interface AgentSelf {
+  /** A lower-case UUID. */
+  readonly nodeId: string;
+  /** Absolute. */
+  readonly dataDir: string;
+  /** Absolute; where the allocations' directories are. */
+  readonly allocDir: string;
+  readonly region: string;
+  /** Such as `2.0.5`. */
+  readonly version: string;
+  /** The sockets that the podman driver is configured with, by the names that tasks use. */
+  readonly podmanSockets: readonly PodmanSocket[];
+}
+
+/** One socket of the podman driver's configuration. */
+export interface PodmanSocket {
+  readonly name: string;
+  /** The path without `unix://`; as it stands where the scheme is another. */
+  readonly path: string;
+}
+
+/** What the operator's configuration says already, and Nomad need not. */
+export type KnownOfSelf = { readonly [key in 'nodeId' | 'dataDir' | 'allocDir']?: string | undefined };
+
+/** The plugin's file name, which is what its block in Nomad's configuration is called by. */
+const PODMAN_PLUGIN = 'nomad-driver-podman';
+/** What the driver calls its socket when the configuration has no socket blocks. */
+const DEFAULT_SOCKET = 'default';
+
+const socket = z.object({ name: z.string().default(DEFAULT_SOCKET), socket_path: z.string() });
+const podmanConfig = z.object({
+  socket_path: z.string().nullish(),
+  // One block is a list of one in HCL, and may be an object where the configuration is JSON.
+  socket: z.union([z.array(socket), socket.transform((one) => [one])]).nullish(),
+});
+
+const agentSelf = z.object({
+  config: z.object({
+    DataDir: z.string(),
+    Region: z.string(),
+    Version: z.object({ Version: z.string(), VersionPrerelease: z.string().default('') }),
+    Client: z.object({ AllocDir: z.string() }).nullish(),
+    Plugins: z.array(z.object({ Name: z.string(), Config: z.unknown() })).nullish(),
+  }),
+  stats: z.object({ client: z.object({ node_id: z.string() }).optional() }),
+});
+
+/**
+ * Reads the answer of /v1/agent/self.
+ * @param known takes the place of what Nomad says
+ * @throws RefusedError `nomad_not_a_client` for an agent that is only a server, `nomad_no_data_dir` for one that does not
+ *   say where its allocations are; ParseError where the JSON is something else
+ */
+export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSelf {
+  const { config, stats } = parse(agentSelf, json, 'agent/self');
+  const nodeId = known.nodeId ?? stats.client?.node_id;
+  if (nodeId === undefined || !isAllocationId(nodeId)) {
+    const message =
+      'the Nomad agent that answers runs no client: set nomad.address to the agent on this machine, or nomad.node_id, nomad.data_dir and nomad.alloc_dir';
+    throw new RefusedError('nomad_not_a_client', message);
+  }
+  const dataDir = known.dataDir ?? config.DataDir;
+  const allocDir = known.allocDir || config.Client?.AllocDir || `${dataDir}/alloc`;
+  if (!dataDir.startsWith('/') || !allocDir.startsWith('/')) {
+    const message = `Nomad names no absolute data_dir (it says "${dataDir}", as with -dev): set nomad.data_dir and nomad.alloc_dir`;
+    throw new RefusedError('nomad_no_data_dir', message);
+  }
+  const { Version: release, VersionPrerelease: prerelease } = config.Version;
+  return {
+    nodeId,
+    dataDir,
+    allocDir,
+    region: config.Region,
+    version: prerelease === '' ? release : `${release}-${prerelease}`,
+    podmanSockets: podmanSockets(config.Plugins ?? []),
+  };
+}
+
+function podmanSockets(plugins: readonly { Name: string; Config?: unknown }[]): PodmanSocket[] {
+  const plugin = plugins.find(({ Name }) => Name === PODMAN_PLUGIN);
+  if (!plugin?.Config) return [];
+  const { socket: sockets, socket_path } = parse(podmanConfig, plugin.Config, `agent/self: plugin ${PODMAN_PLUGIN}`);
+  const single = socket_path ? [{ name: DEFAULT_SOCKET, socket_path }] : [];
+  return (sockets ?? single).map(({ name, socket_path: address }) => ({
+    name,
+    path: address.replace(/^unix:(\/\/)?/, ''),
+  }));
+}

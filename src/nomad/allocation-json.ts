@@ -1,0 +1,70 @@
+import { z } from 'zod';
+import { ParseError } from '../errors.ts';
+import { type Allocation, isAllocationId } from '../model/allocation.ts';
+import { parse } from './parse.ts';
+
+const uuid = z.string().refine(isAllocationId, 'a lower-case UUID');
+/** Go marshals an empty map or list as null. */
+const meta = z.record(z.string(), z.string()).nullish();
+
+const task = z.object({ Name: z.string().min(1), Driver: z.string(), User: z.string().default(''), Meta: meta });
+
+const taskGroup = z.object({
+  Name: z.string(),
+  Meta: meta,
+  Networks: z.array(z.object({ Mode: z.string().optional() })).nullish(),
+  Tasks: z.array(task),
+});
+
+const allocation = z.object({
+  ID: uuid,
+  Namespace: z.string().min(1),
+  JobID: z.string().min(1),
+  TaskGroup: z.string(),
+  NodeID: uuid,
+  DesiredStatus: z.enum(['run', 'stop', 'evict']),
+  ClientStatus: z.enum(['pending', 'running', 'complete', 'failed', 'lost', 'unknown']),
+  ModifyIndex: z.int().nonnegative(),
+  Job: z.object({ Meta: meta, TaskGroups: z.array(taskGroup) }),
+  TaskStates: z.record(z.string(), z.object({ State: z.enum(['pending', 'running', 'dead']) })).nullish(),
+});
+
+/**
+ * An allocation as Nomad's API gives it (openapi/nomad.yaml, `Allocation`), cut down to the model's. Nomad gives the
+ * meta of job, group and task unmerged; they are merged here as Nomad's client does it (`Job.CombinedTaskMeta`).
+ * @throws ParseError where the JSON is not an allocation with its job, such as the ones in events are
+ */
+export function parseAllocation(json: unknown): Allocation {
+  const where = `allocation ${allocationIdIn(json) ?? 'of unknown id'}`;
+  const { Job: job, TaskStates: states, ...found } = parse(allocation, json, where);
+  const group = job.TaskGroups.find((one) => one.Name === found.TaskGroup);
+  if (!group) {
+    const names = job.TaskGroups.map((one) => one.Name).join(', ');
+    throw new ParseError(`${where}.Job.TaskGroups`, `the group ${JSON.stringify(found.TaskGroup)}`, `only ${names}`);
+  }
+  const stateOf = new Map(Object.entries(states ?? {}));
+  return {
+    id: found.ID,
+    namespace: found.Namespace,
+    jobId: found.JobID,
+    taskGroup: found.TaskGroup,
+    nodeId: found.NodeID,
+    desiredStatus: found.DesiredStatus,
+    clientStatus: found.ClientStatus,
+    modifyIndex: found.ModifyIndex,
+    networkMode: group.Networks?.[0]?.Mode,
+    tasks: group.Tasks.map(({ Name, Driver, User, Meta }) => ({
+      name: Name,
+      driver: Driver,
+      user: User,
+      meta: { ...job.Meta, ...group.Meta, ...Meta },
+      state: stateOf.get(Name)?.State,
+    })),
+  };
+}
+
+/** The id that a piece of JSON has if it is anything like an allocation, to say which one could not be read. */
+export function allocationIdIn(json: unknown): string | undefined {
+  if (typeof json !== 'object' || json === null || !('ID' in json)) return undefined;
+  return typeof json.ID === 'string' && isAllocationId(json.ID) ? json.ID : undefined;
+}

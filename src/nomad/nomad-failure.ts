@@ -1,0 +1,34 @@
+import { NomadError, NomadUnreachableError } from '@hashicorp/nomad-client-ts';
+import { NotYetError } from '../errors.ts';
+
+/** The right that a request needs, in the words of an ACL policy. */
+export type Right =
+  | 'agent { policy = "read" }'
+  | 'node { policy = "read" }'
+  | 'namespace "*" { capabilities = ["read-job"] }';
+
+/**
+ * What a failed request means to us. All of it is retryable: a policy can be mended, a token file renewed, a server
+ * elected, without anything changing that we would hear of. What is not the client's error comes back as it is.
+ */
+export function explain(error: unknown, right: Right): unknown {
+  if (error instanceof NomadUnreachableError) {
+    return new NotYetError('nomad_unreachable', 'Nomad did not answer', error);
+  }
+  if (!(error instanceof NomadError)) return error;
+  if (isDenied(error)) {
+    const message = `Nomad refused ${error.path} (${error.status} ${error.body.slice(0, 200)}): the token is not valid, or its policy lacks: ${right}`;
+    return new NotYetError('nomad_denied', message, error);
+  }
+  return new NotYetError('nomad_error', 'Nomad answered with an error', error);
+}
+
+/** Whether Nomad says that there is no such allocation. Any other 404 may come from whatever else listens there. */
+export function isNoSuchAllocation(error: unknown): boolean {
+  return error instanceof NomadError && error.status === 404 && error.body === 'alloc not found';
+}
+
+/** Nomad hides an allocation in a namespace that the token may not read behind a 500 (test/fixtures: acl-refusals.txt). */
+function isDenied({ status, body }: NomadError): boolean {
+  return status === 403 || (status === 500 && body.startsWith('Unknown allocation'));
+}

@@ -1,0 +1,89 @@
+import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
+import type { Clock } from '../clock.ts';
+import { codeOf, messageOf } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Allocation } from '../model/allocation.ts';
+import type { AllocationListing, Nomad } from '../nomad/nomad.ts';
+
+/** What the listing of a node's allocations needs, and what it tells. */
+export interface ListingOptions {
+  readonly nomad: Pick<Nomad, 'nodeAllocations'>;
+  readonly nodeId: string;
+  /** Between one listing and the next, in milliseconds. */
+  readonly intervalMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /**
+   * What is there. What is missing proves nothing: Nomad leaves out what the token may not read, and a failed listing
+   * is not told at all. Whether an allocation is gone, only asking for that one says.
+   */
+  readonly onListing: (allocations: readonly Allocation[]) => void;
+}
+
+/** A running watch of the node's allocations. */
+export interface ListingWatch {
+  /** Lists again at once, or right after the listing that is under way or the back-off that is being waited for. */
+  refresh(): void;
+  /** Resolves when the signal is aborted. Rejects only with what `onListing` throws. */
+  readonly finished: Promise<void>;
+}
+
+/** Lists the node's allocations now, after every interval and when asked, until the signal is aborted. */
+export function watchListing(options: ListingOptions, signal: AbortSignal): ListingWatch {
+  let wake = new AbortController();
+  const finished = run(options, signal, () => {
+    wake = new AbortController();
+    return wake.signal;
+  });
+  return { refresh: () => wake.abort(), finished };
+}
+
+async function run(options: ListingOptions, signal: AbortSignal, newWake: () => AbortSignal): Promise<void> {
+  const { clock, log, metrics, intervalMs, onListing } = options;
+  let failures = 0;
+  while (!signal.aborted) {
+    const woken = newWake();
+    const listing = await list(options, signal);
+    if (signal.aborted) return;
+    if ('allocations' in listing) {
+      failures = 0;
+      metrics.resyncTimestamp.set(clock.now() / 1000);
+      onListing(listing.allocations);
+      await pause(clock, intervalMs, AbortSignal.any([signal, woken]));
+    } else {
+      failures += 1;
+      const inMs = Math.round(backoffMs(failures, NOMAD_BACKOFF, Math.random()));
+      const { error } = listing;
+      metrics.errors.inc({ code: codeOf(error) });
+      log.warn({ code: codeOf(error), failures, inMs }, `listing allocations: ${messageOf(error)}; trying again`);
+      await pause(clock, inMs, signal);
+    }
+  }
+}
+
+async function list(
+  { nomad, nodeId, log, metrics }: ListingOptions,
+  signal: AbortSignal,
+): Promise<AllocationListing | { readonly error: unknown }> {
+  try {
+    const listing = await nomad.nodeAllocations(nodeId, {}, signal);
+    for (const { id, error } of listing.malformed) {
+      metrics.errors.inc({ code: error.code });
+      log.warn({ code: error.code, allocation: id }, `listing allocations: ${messageOf(error)}; left out`);
+    }
+    return listing;
+  } catch (error) {
+    return { error };
+  }
+}
+
+/** Sleeps, or until the signal: waking early is no failure here. */
+async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await clock.sleep(ms, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
