@@ -1,0 +1,41 @@
+/** What the agent says about itself over the admin socket, `GET /v1/status`. Times are milliseconds since the Unix epoch. */
+export interface AgentStatus {
+  readonly version: string;
+  /** Nomad's id of this node; empty until Nomad has said it. */
+  readonly nodeId: string;
+  readonly startedAt: number;
+  readonly nomad: {
+    /** Whether the event stream stands. */
+    readonly connected: boolean;
+    /** When this node's allocations were last listed in full. */
+    readonly lastListing?: number | undefined;
+  };
+  readonly ready: boolean;
+  /** Why it is not ready, in words; empty where it is. */
+  readonly reasons: readonly string[];
+  readonly allocations: readonly AllocationStatus[];
+}
+
+/** What the agent knows of one allocation. */
+export interface AllocationStatus {
+  readonly id: string;
+  readonly namespace: string;
+  readonly jobId: string;
+  readonly taskGroup: string;
+  /** Names of its podman users; a uid in digits where it has no name. */
+  readonly users: readonly string[];
+  readonly access: 'mount' | 'acl';
+  /** The private view in the users' Podman mount namespaces; `none` where there is to be none. */
+  readonly view: 'mounted' | 'missing' | 'none';
+  /** The ACLs on its directories; `none` where there are to be none. */
+  readonly acl: 'set' | 'missing' | 'none';
+  readonly state: AllocationState;
+  /** Since when it is in that state. */
+  readonly since: number;
+  readonly lastError?: { readonly code: string; readonly message: string } | undefined;
+  /** Whether one of its containers ran before it was ready. */
+  readonly late: boolean;
+}
+
+/** `waiting` and `failing` are tried again (the host is not there yet; something broke); `refused` waits for a change. */
+export type AllocationState = 'preparing' | 'ready' | 'waiting' | 'refused' | 'failing' | 'removing';
