@@ -1,0 +1,48 @@
+import { type Handle, openKernelPath } from './handle.ts';
+import { fchdir, O, setns, unshare } from './libc.ts';
+
+const CLONE_FS = 0x200;
+const CLONE_NEWNS = 0x20000;
+
+interface Home {
+  readonly namespace: Handle;
+  readonly workingDirectory: Handle;
+}
+
+let home: Home | undefined;
+
+/**
+ * Runs a block in another mount namespace, on the calling thread only: unshare(CLONE_FS), once, gives the thread a root
+ * and working directory of its own, so that libuv's threads keep the host's view. The block must be synchronous and
+ * must take no path from a user: what it sees is what she has mounted. If there is no way back the process ends, since
+ * everything it would do from then on would be done in a namespace that a user shapes.
+ *
+ * Call it on the main thread. Afterwards the working directory is the one of the first call.
+ * @throws SyscallError, and what the block throws
+ */
+export function inMountNamespace<T>(namespace: Handle, block: () => T): T {
+  home ??= leaveSharedFs();
+  setns(namespace.path, namespace.fd, CLONE_NEWNS);
+  try {
+    return block();
+  } finally {
+    goHome(home);
+  }
+}
+
+function leaveSharedFs(): Home {
+  const namespace = openKernelPath('/proc/self/ns/mnt', O.RDONLY);
+  const workingDirectory = openKernelPath('.', O.PATH | O.DIRECTORY);
+  unshare('fs', CLONE_FS);
+  return { namespace, workingDirectory };
+}
+
+function goHome({ namespace, workingDirectory }: Home): void {
+  try {
+    setns(namespace.path, namespace.fd, CLONE_NEWNS);
+    fchdir(workingDirectory.path, workingDirectory.fd);
+  } catch (error) {
+    process.stderr.write(`nomad-rootless: cannot return to the host's mount namespace, ending: ${error}\n`);
+    process.abort();
+  }
+}

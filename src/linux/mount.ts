@@ -1,0 +1,110 @@
+import { Handle } from './handle.ts';
+import {
+  AT,
+  fchdir,
+  fsconfig,
+  fsmount,
+  fsopen,
+  mkdirat,
+  mountSetattrCall,
+  moveMountCall,
+  openTreeCall,
+  SyscallError,
+  umount2,
+  unlinkat,
+} from './libc.ts';
+
+/** include/uapi/linux/mount.h. */
+const OPEN_TREE_CLONE = 1;
+const OPEN_TREE_CLOEXEC = 0o2000000;
+const MOVE_MOUNT_F_EMPTY_PATH = 0x04;
+const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
+const FSCONFIG = { SET_STRING: 1, CMD_CREATE: 6 } as const;
+const CLOEXEC = 1;
+const MNT_DETACH = 2;
+const UMOUNT_NOFOLLOW = 8;
+
+/** Attributes of a mount, MOUNT_ATTR_* of include/uapi/linux/mount.h. */
+export const ATTRIBUTE = { NOSUID: 0x02, NODEV: 0x04, NOEXEC: 0x08 } as const;
+/** Propagation of a mount, MS_* of include/uapi/linux/mount.h. */
+export const PROPAGATION = { PRIVATE: 1 << 18, SLAVE: 1 << 19 } as const;
+
+/** sizeof(struct mount_attr), MOUNT_ATTR_SIZE_VER0: attr_set, attr_clr, propagation, userns_fd, each __u64. */
+export const MOUNT_ATTR_SIZE = 32;
+
+/**
+ * A detached copy of the tree of mounts at a directory. It vanishes with the handle unless it is moved somewhere.
+ * Without setMountAttributes the copy stays in the peer group of the original.
+ * @throws SyscallError
+ */
+export function cloneTree(directory: Handle): Handle {
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT.EMPTY_PATH | AT.RECURSIVE;
+  return new Handle(openTreeCall(directory.path, directory.fd, '', flags), directory.path);
+}
+
+/** Sets attributes and propagation of a whole detached tree. @throws SyscallError */
+export function setMountAttributes(tree: Handle, attributes: number, propagation: number): void {
+  const attr = Buffer.alloc(MOUNT_ATTR_SIZE);
+  attr.writeBigUInt64LE(BigInt(attributes), 0);
+  attr.writeBigUInt64LE(BigInt(propagation), 16);
+  mountSetattrCall(tree.path, tree.fd, '', AT.EMPTY_PATH | AT.RECURSIVE, attr, MOUNT_ATTR_SIZE);
+}
+
+/** Mounts a detached tree over an open directory, in whatever mount namespace that directory's handle is of. @throws SyscallError */
+export function attach(tree: Handle, directory: Handle): void {
+  moveMountCall(directory.path, tree.fd, '', directory.fd, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+/**
+ * A new tmpfs, not mounted anywhere yet, owned by root of the initial user namespace: no user can write to it or
+ * remount it. `options` as in tmpfs(5).
+ * @throws SyscallError
+ */
+export function newTmpfs(options: Readonly<Record<string, string>>, attributes: number): Handle {
+  using context = new Handle(fsopen('tmpfs', 'tmpfs', CLOEXEC), 'tmpfs');
+  fsconfig('tmpfs', context.fd, FSCONFIG.SET_STRING, 'source', 'nomad-rootless', 0);
+  for (const [key, value] of Object.entries(options)) {
+    fsconfig(`tmpfs ${key}=${value}`, context.fd, FSCONFIG.SET_STRING, key, value, 0);
+  }
+  fsconfig('tmpfs', context.fd, FSCONFIG.CMD_CREATE, null, null, 0);
+  return new Handle(fsmount('tmpfs', context.fd, CLOEXEC, attributes), 'tmpfs');
+}
+
+/**
+ * Unmounts, lazily, what is mounted over `name` in an open directory. Moves the working directory of the thread there:
+ * umount2 has no form that takes a handle, and /proc of a user's mount namespace is not to be trusted.
+ * @returns false where nothing was mounted
+ * @throws SyscallError
+ */
+export function unmountIn(parent: Handle, name: string): boolean {
+  fchdir(parent.path, parent.fd);
+  try {
+    umount2(`${parent.path}/${name}`, name, MNT_DETACH | UMOUNT_NOFOLLOW);
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && error.is('EINVAL', 'ENOENT')) return false;
+    throw error;
+  }
+}
+
+/** Makes a directory in an open one; nothing where it is there already. @throws SyscallError */
+export function makeDirectory(parent: Handle, name: string, mode: number): void {
+  try {
+    mkdirat(`${parent.path}/${name}`, parent.fd, name, mode);
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.is('EEXIST'))) throw error;
+  }
+}
+
+/**
+ * Removes an empty directory from an open one; nothing where it is gone already. The kernel then also detaches whatever
+ * is mounted on it in other mount namespaces (Linux 3.18, vfs_rmdir → detach_mounts).
+ * @throws SyscallError
+ */
+export function removeDirectory(parent: Handle, name: string): void {
+  try {
+    unlinkat(`${parent.path}/${name}`, parent.fd, name, AT.REMOVEDIR);
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.is('ENOENT'))) throw error;
+  }
+}

@@ -1,0 +1,50 @@
+import type { Socket } from 'node:net';
+import koffi from 'koffi';
+import { RootlessError } from '../errors.ts';
+
+/** Who is at the other end of a unix socket, as the kernel noted it: uid and gid in our own user namespace. */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** include/uapi/asm-generic/socket.h (x86_64 and arm64 agree), struct ucred of unix(7): three 32-bit numbers. */
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+export const UCRED_SIZE = 12;
+
+const getsockopt = koffi
+  .load('libc.so.6')
+  .func('int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint32_t *length)');
+
+/**
+ * SO_PEERCRED, unix(7): of an accepted connection, the process that connected; of a connection we made, the process
+ * that called listen(2). Noted then and there: whoever was handed the socket later is not seen.
+ * @throws RootlessError (code no_peer_credentials) where the socket is closed or no unix socket
+ */
+export function peerCredentials(socket: Socket): PeerCredentials {
+  const fd = fdOf(socket);
+  if (fd === undefined) throw failed('the socket is closed');
+  const value = Buffer.alloc(UCRED_SIZE);
+  const length = [UCRED_SIZE];
+  const result: number = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length);
+  if (result !== 0) throw failed(`getsockopt failed with errno ${koffi.errno()}`);
+  if (length[0] !== UCRED_SIZE) throw failed(`getsockopt gave ${length[0]} bytes, expected ${UCRED_SIZE}`);
+  return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
+}
+
+/** Node has no public way to a socket's file descriptor; `_handle.fd` is gone once the socket is closed. */
+function fdOf(socket: Socket): number | undefined {
+  const handle: unknown = Reflect.get(socket, '_handle');
+  if (typeof handle !== 'object' || handle === null) return undefined;
+  const fd: unknown = Reflect.get(handle, 'fd');
+  return typeof fd === 'number' && fd >= 0 ? fd : undefined;
+}
+
+function failed(why: string): RootlessError {
+  return new RootlessError(`cannot tell who is at the other end of a socket: ${why}`, {
+    code: 'no_peer_credentials',
+    retryable: false,
+  });
+}

@@ -1,0 +1,34 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { RefusedError } from '../errors.ts';
+
+/**
+ * The text of a file that root chose, such as a configuration or token file: symlinks are followed.
+ * @param maxBytes more than this is refused: what is read here is small, and a wrong path must not fill the memory
+ * @returns undefined where nothing is there
+ * @throws RefusedError `file_too_large`, or `file_unreadable` with the cause
+ */
+export function readTextIfThere(path: string, maxBytes: number): string | undefined {
+  try {
+    return readAtMost(path, maxBytes);
+  } catch (cause) {
+    if (cause instanceof RefusedError) throw cause;
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+    throw new RefusedError('file_unreadable', `cannot read ${path}`, cause);
+  }
+}
+
+function readAtMost(path: string, maxBytes: number): string {
+  const fd = openSync(path, 'r');
+  try {
+    const buffer = Buffer.alloc(maxBytes + 1);
+    let length = 0;
+    for (let read = -1; read !== 0 && length < buffer.length; length += read) {
+      read = readSync(fd, buffer, length, buffer.length - length, null);
+    }
+    if (length > maxBytes)
+      throw new RefusedError('file_too_large', `${path}: expected at most ${maxBytes} bytes, got more`);
+    return buffer.toString('utf8', 0, length);
+  } finally {
+    closeSync(fd);
+  }
+}

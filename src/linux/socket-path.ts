@@ -1,0 +1,69 @@
+import { chmodSync, closeSync, fstatSync, lstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+import koffi from 'koffi';
+import { RefusedError, RootlessError } from '../errors.ts';
+import { O } from './libc.ts';
+
+const WRITABLE_BY_OTHERS = 0o022;
+
+/** include/uapi/asm-generic/fcntl.h. */
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const flock = koffi.load('libc.so.6').func('int flock(int fd, int operation)');
+
+/** The right to listen at a path. Let go of it when nobody listens there any more; the kernel does it for a process that dies. */
+export type SocketClaim = Disposable;
+
+/**
+ * Makes a path free for a unix socket of ours to listen on, and keeps it ours: makes its directory (0755), locks it
+ * (flock(2): of two agents that start in the same instant one gets it), and removes a socket that a killed agent left.
+ *
+ * Stops other local users from putting a socket of theirs in our place: the directory has to be ours or root's, with no
+ * write permission for anybody else. Does not stop root.
+ * @throws RefusedError `socket_in_use`, `socket_path_unsafe`; an Error of node:fs
+ */
+export function claimSocketPath(path: string): SocketClaim {
+  const directory = dirname(path);
+  mkdirSync(directory, { recursive: true, mode: 0o755 });
+  const fd = openSync(directory, O.RDONLY | O.DIRECTORY);
+  try {
+    checkOwner(directory, fd);
+    lock(directory, fd);
+    removeSocket(path);
+    return { [Symbol.dispose]: () => closeSync(fd) };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/** Sets the permissions of a socket file; who may connect is who may write to it, unix(7). */
+export function setSocketMode(path: string, mode: number): void {
+  chmodSync(path, mode);
+}
+
+function checkOwner(directory: string, fd: number): void {
+  const { uid, mode } = fstatSync(fd);
+  if ((uid === 0 || uid === process.geteuid?.()) && (mode & WRITABLE_BY_OTHERS) === 0) return;
+  const got = `uid ${uid}, mode ${(mode & 0o7777).toString(8)}`;
+  throw new RefusedError(
+    'socket_path_unsafe',
+    `${directory}: expected a directory that only root can write to, got ${got}`,
+  );
+}
+
+function lock(directory: string, fd: number): void {
+  if (flock(fd, LOCK_EX | LOCK_NB) === 0) return;
+  const errno = koffi.errno();
+  if (errno === koffi.os.errno.EAGAIN)
+    throw new RefusedError('socket_in_use', `another process has locked ${directory}`);
+  throw new RootlessError(`flock ${directory} failed with errno ${errno}`, { code: 'syscall_flock', retryable: false });
+}
+
+function removeSocket(path: string): void {
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there !== undefined && !there.isSocket()) {
+    throw new RefusedError('socket_path_unsafe', `${path}: expected a socket or nothing, got another kind of file`);
+  }
+  rmSync(path, { force: true });
+}

@@ -1,0 +1,48 @@
+import type { Handle } from './handle.ts';
+import { AT, statxCall } from './libc.ts';
+
+/** What we ask of statx(2). `dev` is "major:minor" as in mountinfo; uid, gid are the host's. */
+export interface Stat {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly dev: string;
+  readonly ino: bigint;
+}
+
+/** sizeof(struct statx) and the offsets in it, include/uapi/linux/stat.h. */
+export const STATX = { SIZE: 256, UID: 20, GID: 24, MODE: 28, INO: 32, DEV_MAJOR: 136, DEV_MINOR: 140 } as const;
+const STATX_BASIC_STATS = 0x7ff;
+const S_IFMT = 0o170000;
+
+/**
+ * The attributes of an open file, from what the kernel has: AT_STATX_DONT_SYNC, so that a filesystem whose server
+ * hangs cannot stop us.
+ * @throws SyscallError
+ */
+export function stat(handle: Handle): Stat {
+  const buffer = Buffer.alloc(STATX.SIZE);
+  statxCall(handle.path, handle.fd, '', AT.EMPTY_PATH | AT.STATX_DONT_SYNC, STATX_BASIC_STATS, buffer);
+  return {
+    mode: buffer.readUInt16LE(STATX.MODE),
+    uid: buffer.readUInt32LE(STATX.UID),
+    gid: buffer.readUInt32LE(STATX.GID),
+    dev: `${buffer.readUInt32LE(STATX.DEV_MAJOR)}:${buffer.readUInt32LE(STATX.DEV_MINOR)}`,
+    ino: buffer.readBigUInt64LE(STATX.INO),
+  };
+}
+
+/** Whether two stats are of the same file: the same device and inode. Sound only while one of the two is held open. */
+export function isSameFile(a: Stat, b: Stat): boolean {
+  return a.dev === b.dev && a.ino === b.ino;
+}
+
+/** Whether the stat is of a FIFO, inode(7). */
+export function isFifo(status: Stat): boolean {
+  return (status.mode & S_IFMT) === 0o010000;
+}
+
+/** Whether the stat is of a regular file, inode(7). */
+export function isRegularFile(status: Stat): boolean {
+  return (status.mode & S_IFMT) === 0o100000;
+}

@@ -1,0 +1,95 @@
+import { RefusedError } from '../errors.ts';
+import { entriesOf } from '../linux/directory.ts';
+import { type Handle, openBeneathIfThere } from '../linux/handle.ts';
+import { O, SyscallError } from '../linux/libc.ts';
+import { isFifo, stat } from '../linux/stat.ts';
+import { type Acl, permissionsOf, withoutUser, withUser } from '../model/acl.ts';
+import type { Access, Desired } from '../model/desired.ts';
+import type { DataDir } from './data-dir.ts';
+import { readAcl, writeAcl } from './marked-acl.ts';
+import type { Resource, Step } from './resource.ts';
+
+const LOGS = 'alloc/logs';
+const READ_WRITE = 6;
+/** Names of the FIFOs that Nomad's logmon makes, client/logmon in Nomad's source. */
+const FIFO_NAME = /^\..+\.(stdout|stderr)\.fifo$/;
+
+/**
+ * Lets a user's conmon write to the log FIFOs of the user's tasks. The driver chowns them from 0.6.5 on; before, they
+ * are root's alone. The directory they lie in can be written by every container of the allocation: what is not a FIFO
+ * of root's, reached without a symlink, is left alone.
+ */
+export class LogFifoResource implements Resource {
+  readonly kind = 'log_fifo';
+  readonly #dataDir: DataDir;
+
+  constructor(dataDir: DataDir) {
+    this.#dataDir = dataDir;
+  }
+
+  plan(desired: Desired): Step[] {
+    using directory = this.#dataDir.open(desired.id);
+    if (!directory || desired.kind === 'refused') return [];
+    using logs = openLogs(directory, desired.kind === 'access');
+    if (!logs) return [];
+    if (desired.kind === 'nothing') return this.#removals(logs, desired.id);
+    return desired.podman.flatMap((user) =>
+      user.tasks.flatMap((task) =>
+        ['stdout', 'stderr'].flatMap((stream) => this.#grant(logs, desired.id, user, `.${task}.${stream}.fifo`)),
+      ),
+    );
+  }
+
+  #grant(logs: Handle, id: string, user: Access, name: string): Step[] {
+    using fifo = openRootsFifo(logs, name);
+    if (!fifo || (permissionsOf(readAcl(fifo), user.uid) & READ_WRITE) === READ_WRITE) return [];
+    const what = `${fifo.path}: u:${user.uid}:rw-`;
+    const change = (acl: Acl) => withUser(acl, user.uid, READ_WRITE);
+    return [{ kind: this.kind, what, removes: false, apply: () => this.#change(id, name, change) }];
+  }
+
+  #removals(logs: Handle, id: string): Step[] {
+    return entriesOf(logs)
+      .filter((name) => FIFO_NAME.test(name))
+      .flatMap((name) => {
+        using fifo = openRootsFifo(logs, name);
+        const uids = fifo ? [...readAcl(fifo).users.keys()] : [];
+        if (!fifo || uids.length === 0) return [];
+        const what = `${fifo.path}: without ${uids.map((uid) => `u:${uid}`).join(',')}`;
+        const change = (acl: Acl) => uids.reduce(withoutUser, acl);
+        return [{ kind: this.kind, what, removes: true, apply: () => this.#change(id, name, change) }];
+      });
+  }
+
+  #change(id: string, name: string, change: (acl: Acl) => Acl): void {
+    using directory = this.#dataDir.open(id);
+    using logs = directory && openLogs(directory, true);
+    using fifo = logs && openRootsFifo(logs, name);
+    if (fifo) writeAcl(fifo, change(readAcl(fifo)));
+  }
+}
+
+/**
+ * The log directory of an allocation. Containers can put a symlink in its place: no way for us, so that is refused, or,
+ * where there is only something to take away, passed over.
+ */
+function openLogs(directory: Handle, required: boolean): Handle | undefined {
+  try {
+    return openBeneathIfThere(directory, LOGS, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.is('ELOOP', 'EXDEV', 'ENOTDIR'))) throw error;
+    if (!required) return undefined;
+    const message = `${error.path} is no directory any more: a container of this allocation has replaced it`;
+    throw new RefusedError('unsafe_path', message, error);
+  }
+}
+
+/** A FIFO that is root's: what a container put in its place is the container's own, and none of our business. */
+function openRootsFifo(logs: Handle, name: string): Handle | undefined {
+  const handle = openBeneathIfThere(logs, name, O.PATH | O.NOFOLLOW);
+  if (!handle) return undefined;
+  const status = stat(handle);
+  if (isFifo(status) && status.uid === 0) return handle;
+  handle.close();
+  return undefined;
+}

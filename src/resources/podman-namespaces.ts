@@ -1,0 +1,163 @@
+import { type Handle, openAbsoluteIfThere, openBeneathIfThere } from '../linux/handle.ts';
+import { O, SyscallError } from '../linux/libc.ts';
+import {
+  hasOurRoot,
+  listenersOf,
+  openNamespace,
+  ownerUid,
+  owningUserNamespace,
+  ProcessHandle,
+  parentUserNamespace,
+  uidsOf,
+} from '../linux/process.ts';
+import { readSmallFile } from '../linux/read-small-file.ts';
+import { isRegularFile, isSameFile, stat } from '../linux/stat.ts';
+import { listenerOf } from '../linux/unix-peer.ts';
+
+/** A user whose Podman we look for; `socket` is the path of the API socket. */
+export interface PodmanOwner {
+  readonly name: string;
+  readonly uid: number;
+  readonly socket: string;
+}
+
+/** A mount namespace in which a user's Podman works, held open. */
+export interface PodmanNamespace {
+  readonly pid: number;
+  readonly mount: Handle;
+}
+
+interface Known extends PodmanNamespace {
+  readonly process: ProcessHandle;
+}
+
+/**
+ * Finds the mount namespaces of a user's Podman: that of the process that serves the API socket, which is the one
+ * that counts, and that of the pause process, which the next service will join. There can be two: an old service
+ * outlives its pause process.
+ *
+ * Everything read from the user's side (pause.pid, who listens) is a hint only. A process is taken if, while its pidfd
+ * says that it lives, all its uids are the user's, its user namespace was made by the user straight below ours, its
+ * mount namespace belongs to that user namespace, and its root directory is ours. That keeps out other users'
+ * processes and the user's own containers, which must not be given anything here. It does not keep out a process that
+ * the user dressed up as her Podman: she only gives herself what is hers.
+ */
+export class PodmanNamespaces {
+  readonly #known = new Map<number, Known[]>();
+  readonly #looking = new Map<number, Promise<void>>();
+
+  /** Empty where the user's Podman does not run. @throws SyscallError, NotYetError where that cannot be said now */
+  of(owner: PodmanOwner): Promise<readonly PodmanNamespace[]> {
+    const next = (this.#looking.get(owner.uid) ?? Promise.resolve()).then(() => this.#find(owner));
+    // One look at a time for a user: two would close each other's handles. The next one does not care how this one ends.
+    this.#looking.set(
+      owner.uid,
+      next.then(
+        () => undefined,
+        () => undefined,
+      ),
+    );
+    return next;
+  }
+
+  async #find(owner: PodmanOwner): Promise<readonly PodmanNamespace[]> {
+    const pids = [...(await this.#servicePids(owner)), ...pausePid(owner.uid)];
+    const before = this.#known.get(owner.uid) ?? [];
+    const found: Known[] = [];
+    for (const pid of new Set(pids)) {
+      const known = before.find((one) => one.pid === pid && one.process.isAlive()) ?? identify(pid, owner.uid);
+      if (!known) continue;
+      if (found.some((one) => isSameFile(stat(one.mount), stat(known.mount)))) release(known, before);
+      else found.push(known);
+    }
+    for (const one of before) if (!found.includes(one)) close(one);
+    this.#known.set(owner.uid, found);
+    return found;
+  }
+
+  close(): void {
+    for (const known of this.#known.values()) known.forEach(close);
+    this.#known.clear();
+  }
+
+  async #servicePids(owner: PodmanOwner): Promise<number[]> {
+    const listener = await listenerOf(owner.socket);
+    if (listener?.uid !== owner.uid) return [];
+    const cached = (this.#known.get(owner.uid) ?? []).map((one) => one.pid);
+    if (cached.includes(listener.pid)) return [listener.pid];
+    // Where systemd made the socket, it is the listener, in the host's own namespaces: look for who inherited it.
+    return livesInOurMountNamespace(listener.pid) ? listenersOf(owner.socket, owner.uid) : [listener.pid];
+  }
+}
+
+function close({ mount, process }: Known): void {
+  mount.close();
+  process.close();
+}
+
+function release(known: Known, stillUsed: readonly Known[]): void {
+  if (!stillUsed.includes(known)) close(known);
+}
+
+function livesInOurMountNamespace(pid: number): boolean {
+  try {
+    using theirs = openNamespace(pid, 'mnt');
+    using ours = openNamespace('self', 'mnt');
+    return isSameFile(stat(theirs), stat(ours));
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
+  }
+}
+
+/** PID_MAX_LIMIT has 7 digits; a longer file is not what Podman wrote. */
+const PAUSE_PID = /^\d{1,7}\n?$/;
+
+/** The pid that the user's pause.pid names. The user can write that file, and put anything in its place. */
+function pausePid(uid: number): number[] {
+  try {
+    using runtimeDir = openAbsoluteIfThere(`/run/user/${uid}`);
+    using file =
+      runtimeDir && openBeneathIfThere(runtimeDir, 'libpod/tmp/pause.pid', O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+    if (!file || !isRegularFile(stat(file))) return [];
+    const text = readSmallFile(file, 16);
+    return PAUSE_PID.test(text) ? [Number(text)] : [];
+  } catch (error) {
+    if (error instanceof SyscallError) return [];
+    throw error;
+  }
+}
+
+function identify(pid: number, uid: number): Known | undefined {
+  const process = ProcessHandle.open(pid);
+  if (!process) return undefined;
+  try {
+    const mount = podmanMountNamespace(pid, uid);
+    if (mount && process.isAlive()) return { pid, process, mount };
+    mount?.close();
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+  process.close();
+  return undefined;
+}
+
+function podmanMountNamespace(pid: number, uid: number): Handle | undefined {
+  if (!uidsOf(pid).every((one) => one === uid) || !hasOurRoot(pid)) return undefined;
+  using user = openNamespace(pid, 'user');
+  using ourUser = openNamespace('self', 'user');
+  if (isSameFile(stat(user), stat(ourUser)) || ownerUid(user) !== uid) return undefined;
+  using parent = parentUserNamespace(user);
+  if (!isSameFile(stat(parent), stat(ourUser))) return undefined;
+  const mount = openNamespace(pid, 'mnt');
+  using owner = owningUserNamespace(mount);
+  if (isSameFile(stat(owner), stat(user))) return mount;
+  mount.close();
+  return undefined;
+}
+
+/** Whether an error only says that the process, or the namespace, ended while we looked. */
+function isGone(error: unknown): boolean {
+  if (error instanceof SyscallError) return error.is('ENOENT', 'ESRCH', 'EPERM');
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH');
+}

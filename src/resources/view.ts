@@ -1,0 +1,261 @@
+import { basename, dirname, join, relative } from 'node:path';
+import { NotYetError } from '../errors.ts';
+import { entriesOf } from '../linux/directory.ts';
+import { type Handle, openAbsolute, openCached, openMountedBeneath } from '../linux/handle.ts';
+import {
+  ATTRIBUTE,
+  attach,
+  cloneTree,
+  PROPAGATION,
+  removeDirectory,
+  setMountAttributes,
+  unmountIn,
+} from '../linux/mount.ts';
+import { inMountNamespace } from '../linux/mount-namespace.ts';
+import { isSameFile, type Stat, stat } from '../linux/stat.ts';
+import { permissionsOf } from '../model/acl.ts';
+import { isAllocationId } from '../model/allocation.ts';
+import type { Access, Desired } from '../model/desired.ts';
+import type { DataDir } from './data-dir.ts';
+import { readAcl } from './marked-acl.ts';
+import type { PodmanNamespace, PodmanNamespaces, PodmanOwner } from './podman-namespaces.ts';
+import type { Resource, Step } from './resource.ts';
+import { isSameDirectory, makeDirectoryAt, openDirectory, type Skeletons } from './skeleton.ts';
+
+/** Submounts that Nomad makes in a task directory (client/allocdir); they must be seen through the view too. */
+const TASK_MOUNTS = ['secrets', 'private'];
+const EXECUTE = 1;
+
+type Observed = 'mounted' | 'missing' | 'stale';
+
+/**
+ * The private view: the allocation's directory, bind-mounted into the mount namespaces of the user's Podman, at the
+ * path that the driver names. The data dir itself stays shut: there, and only there, a skeleton covers the first
+ * directory that the user cannot enter.
+ *
+ * In the user's mount namespace nothing is believed: a path is walked from the dentry cache alone, and what it leads
+ * to is used only if it is the inode that the host knows, the covered directory's or one of the skeleton's.
+ */
+export class ViewResource implements Resource {
+  readonly kind = 'view';
+  readonly #dataDir: DataDir;
+  readonly #skeletons: Skeletons;
+  readonly #namespaces: PodmanNamespaces;
+  readonly #owners: () => readonly PodmanOwner[];
+
+  /** @param owners the users that have a gate */
+  constructor(
+    dataDir: DataDir,
+    skeletons: Skeletons,
+    namespaces: PodmanNamespaces,
+    owners: () => readonly PodmanOwner[],
+  ) {
+    this.#dataDir = dataDir;
+    this.#skeletons = skeletons;
+    this.#namespaces = namespaces;
+    this.#owners = owners;
+  }
+
+  async plan(desired: Desired): Promise<Step[]> {
+    if (desired.kind === 'refused') return [];
+    const wanted = desired.kind === 'access' ? desired.podman : [];
+    const steps = await Promise.all(wanted.map((user) => this.#planMounts(desired.id, user)));
+    const gone = this.#skeletons.uids().filter((uid) => !wanted.some((user) => user.uid === uid));
+    return [...steps.flat(), ...gone.flatMap((uid) => this.#planRemoval(desired.id, uid))];
+  }
+
+  /**
+   * Steps against what a kill between two steps leaves: skeletons without an allocation, and covers that were left on
+   * the data dir in a user's mount namespace after the skeleton went.
+   */
+  async planSweep(): Promise<Step[]> {
+    const empty = this.#skeletons.uids().filter((uid) => this.#allocationIdsOf(uid).length === 0);
+    const covered = await Promise.all(
+      this.#owners().map(async (owner) => ((await this.#hasStrayCover(owner)) ? [owner.uid] : [])),
+    );
+    return [...new Set([...empty, ...covered.flat()])].map((uid) => {
+      const what = `the cover of the data dir, which no allocation needs, from the mount namespaces of uid ${uid}`;
+      return { kind: this.kind, what, removes: true, apply: () => this.#removeSkeleton(uid) };
+    });
+  }
+
+  /** The ids of all allocations that have a place in somebody's view. */
+  allocationIds(): string[] {
+    return this.#skeletons.uids().flatMap((uid) => this.#allocationIdsOf(uid));
+  }
+
+  #allocationIdsOf(uid: number): string[] {
+    using skeleton = this.#skeletons.open(uid);
+    using holder = skeleton && this.#openHolder(skeleton, uid);
+    return holder ? entriesOf(holder).filter(isAllocationId) : [];
+  }
+
+  /** The directory of a skeleton that stands for the one that holds the allocations. */
+  #openHolder(skeleton: Handle, uid: number): Handle | undefined {
+    return openDirectory(skeleton, relative(this.#coverFor(uid), this.#dataDir.allocDir));
+  }
+
+  async #planMounts(id: string, user: Access): Promise<Step[]> {
+    const owner = this.#ownerOf(user.uid);
+    if (!owner) return [];
+    const namespaces = await this.#namespaces.of(owner);
+    if (namespaces.length === 0) {
+      const remedy = `as root run: loginctl enable-linger ${owner.name}; as ${owner.name}: systemctl --user enable --now podman.socket`;
+      throw new NotYetError('podman_not_running', `${owner.name}'s Podman does not run (${owner.socket}); ${remedy}`);
+    }
+    using directory = this.#dataDir.open(id);
+    if (!directory) return [];
+    const found = namespaces.map((namespace) => ({ namespace, state: this.#observe(namespace, directory, user) }));
+    const steps = found
+      .filter(({ state }) => state !== 'mounted')
+      .map(({ namespace }): Step => {
+        const what = `${directory.path} into the mount namespace of ${user.name}'s process ${namespace.pid}`;
+        return { kind: this.kind, what, removes: false, apply: () => this.#mount(namespace, id, user.uid) };
+      });
+    return found.some(({ state }) => state === 'stale') ? [...this.#planRemoval(id, user.uid, true), ...steps] : steps;
+  }
+
+  /** What the user's Podman finds at the allocation's path; `stale`: an earlier directory of that id, or one that lacks a mount made since. */
+  #observe({ mount }: PodmanNamespace, directory: Handle, user: Access): Observed {
+    const expected = stat(directory);
+    const submounts = user.tasks.flatMap((task) => submountsOf(directory, task, expected));
+    using skeleton = this.#skeletons.open(user.uid);
+    if (!skeleton) return 'missing';
+    const cover = this.#coverFor(user.uid);
+    const skeletonRoot = stat(skeleton);
+    // Asked of the host first: what is not there is not in the dentry cache either.
+    using place = openDirectory(skeleton, join(relative(cover, this.#dataDir.allocDir), basename(directory.path)));
+    if (!place) return 'missing';
+    return inMountNamespace(mount, () => {
+      const point = statCached(cover);
+      if (!point || !isSameFile(point, skeletonRoot)) return 'missing';
+      const seen = statCached(directory.path);
+      if (!seen || seen.dev === skeletonRoot.dev) return 'missing';
+      if (!isSameFile(seen, expected)) return 'stale';
+      const complete = submounts.every(({ path, status }) => {
+        const there = statCached(path);
+        return there !== undefined && isSameFile(there, status);
+      });
+      return complete ? 'mounted' : 'stale';
+    });
+  }
+
+  #mount({ mount }: PodmanNamespace, id: string, uid: number): void {
+    using directory = this.#dataDir.open(id);
+    if (!directory) throw new NotYetError('no_allocation_dir', `${this.#dataDir.allocDir}/${id} is gone`);
+    const cover = this.#coverFor(uid);
+    using skeleton = this.#skeletons.make(uid);
+    using place = makeDirectoryAt(skeleton, join(relative(cover, this.#dataDir.allocDir), id));
+    using covered = openAbsolute(cover);
+    using skeletonTree = this.#skeletons.clone(skeleton);
+    using tree = cloneTree(directory);
+    setMountAttributes(tree, ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV, PROPAGATION.SLAVE);
+    inMountNamespace(mount, () => {
+      if (!uncoverDownTo([covered, skeleton], cover)) throw blocked(cover);
+      using point = openCached(cover);
+      if (point && isSameDirectory(point, covered)) attach(skeletonTree, point);
+      using target = openCached(directory.path);
+      if (!target || !isSameDirectory(target, place)) throw blocked(directory.path);
+      attach(tree, target);
+    });
+  }
+
+  /** `again`: the view is about to be mounted anew, so the cover stays. */
+  #planRemoval(id: string, uid: number, again = false): Step[] {
+    using skeleton = this.#skeletons.open(uid);
+    const path = join(relative(this.#coverFor(uid), this.#dataDir.allocDir), id);
+    using place = skeleton && openDirectory(skeleton, path);
+    if (!place) return [];
+    const what = `${this.#dataDir.allocDir}/${id} from the mount namespaces of uid ${uid}`;
+    return [{ kind: this.kind, what, removes: true, apply: () => this.#remove(id, uid, again) }];
+  }
+
+  async #remove(id: string, uid: number, again: boolean): Promise<void> {
+    this.#removePlace(id, uid);
+    if (!again && this.#allocationIdsOf(uid).length === 0) await this.#removeSkeleton(uid);
+  }
+
+  #removePlace(id: string, uid: number): void {
+    using skeleton = this.#skeletons.open(uid);
+    using holder = skeleton && this.#openHolder(skeleton, uid);
+    if (holder) removeDirectory(holder, id);
+  }
+
+  async #removeSkeleton(uid: number): Promise<void> {
+    const owner = this.#ownerOf(uid);
+    const namespaces = owner ? await this.#namespaces.of(owner) : [];
+    // Looked at again after the wait: meanwhile the user may have got another allocation.
+    if (this.#allocationIdsOf(uid).length > 0) return;
+    using covered = openAbsolute(this.#coverFor(uid));
+    for (const { mount } of namespaces) inMountNamespace(mount, () => uncoverDownTo([covered], covered.path));
+    this.#skeletons.remove(uid);
+  }
+
+  async #hasStrayCover(owner: PodmanOwner): Promise<boolean> {
+    const namespaces = await this.#namespaces.of(owner);
+    if (this.#skeletons.uids().includes(owner.uid)) return false;
+    using covered = openAbsolute(this.#coverFor(owner.uid));
+    const expected = stat(covered);
+    return namespaces.some(({ mount }) => {
+      const seen = inMountNamespace(mount, () => statCached(covered.path));
+      return seen !== undefined && !isSameFile(seen, expected) && seen.uid === 0;
+    });
+  }
+
+  #ownerOf(uid: number): PodmanOwner | undefined {
+    return this.#owners().find((owner) => owner.uid === uid);
+  }
+
+  /** The first directory on the way to the allocations that the user cannot enter; where there is none, the one that holds them. */
+  #coverFor(uid: number): string {
+    const shut = this.#dataDir.ancestors().find((path) => {
+      using directory = this.#dataDir.openAncestor(path);
+      return (permissionsOf(readAcl(directory), uid) & EXECUTE) === 0;
+    });
+    return shut ?? this.#dataDir.allocDir;
+  }
+}
+
+function submountsOf(directory: Handle, task: string, root: Stat): { path: string; status: Stat }[] {
+  return TASK_MOUNTS.flatMap((name) => {
+    using submount = openMountedBeneath(directory, `${task}/${name}`);
+    const status = submount && stat(submount);
+    return status && status.dev !== root.dev ? [{ path: submount.path, status }] : [];
+  });
+}
+
+function statCached(path: string): Stat | undefined {
+  using handle = openCached(path);
+  return handle && stat(handle);
+}
+
+function unmountAt(path: string): void {
+  using parent = openCached(dirname(path));
+  if (parent) unmountIn(parent, basename(path));
+}
+
+/** How many covers of ours can lie over one another: one is left behind each time a user's Podman was out of reach. */
+const MOST_COVERS = 4;
+
+/**
+ * Makes one of these directories the one that is seen at a path, taking off what lies over it if that is root's: a
+ * skeleton of an earlier time. What the user herself has mounted there stays; then the answer is false.
+ */
+function uncoverDownTo(expected: readonly Handle[], path: string): boolean {
+  for (let covers = 0; covers <= MOST_COVERS; covers++) {
+    using point = openCached(path);
+    if (!point) return false;
+    if (expected.some((directory) => isSameDirectory(directory, point))) return true;
+    if (stat(point).uid !== 0) return false;
+    unmountAt(path);
+  }
+  return false;
+}
+
+function blocked(path: string): NotYetError {
+  const remedy = "unmount it, or restart the user's Podman with: podman system migrate";
+  return new NotYetError(
+    'view_blocked',
+    `something is mounted over ${path} in the mount namespace of the user's Podman; ${remedy}`,
+  );
+}
