@@ -1,0 +1,235 @@
+import { backoffMs } from '../backoff.ts';
+import type { Clock } from '../clock.ts';
+import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Metrics, PassResult } from '../metrics.ts';
+import type { Allocation } from '../model/allocation.ts';
+import { type Desired, desire, type KnownUser } from '../model/desired.ts';
+import { usersNamedIn } from '../model/podman-user.ts';
+import type { Resource, Step } from '../resources/resource.ts';
+import { type AllocationRecord, labelsOf, newRecord, type Outcome } from './record.ts';
+import { WorkQueue } from './workqueue.ts';
+
+const BACKOFF = { firstMs: 100, mostMs: 30_000 };
+const CONCURRENCY = 8;
+/** Much is not ready at the first look and is at the next: only what fails this often in a row is worth a warning. */
+const WORTH_A_WARNING = 4;
+/** One to apply, one to prove it settled, one more where a step made another one necessary (a view taken off to be mounted anew). */
+const MOST_ROUNDS = 3;
+
+/** What the reconciler works with. `readAllocation` asks Nomad: undefined means that Nomad says there is none. */
+export interface ReconcilerOptions {
+  readonly readAllocation: (id: string) => Promise<Allocation | undefined>;
+  readonly rules: { nodeId: string; metaKey: string; minUid: number; configured: ReadonlySet<string> };
+  readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
+  readonly resources: readonly Resource[];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Brings this host to what Nomad says of each allocation. A wake-up carries an id and nothing else; each pass reads
+ * what is so, makes it what it should be, and looks again. A vanished allocation desires nothing: cleaning up is no
+ * path of its own.
+ */
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #queue: WorkQueue;
+  readonly #records = new Map<string, AllocationRecord>();
+  readonly #listed = new Map<string, Allocation>();
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    const { clock, metrics } = options;
+    this.#queue = new WorkQueue({ run: (id) => this.#pass(id), concurrency: CONCURRENCY, clock, metrics });
+  }
+
+  /** Something about this allocation may have changed: what was listed of it before is old. */
+  notice(id: string): void {
+    this.#listed.delete(id);
+    this.#queue.add(id);
+  }
+
+  /** Nomad listed these allocations: their next pass need not ask for them again. */
+  noticeListed(allocations: readonly Allocation[]): void {
+    for (const allocation of allocations) {
+      this.#listed.set(allocation.id, allocation);
+      this.#recordOf(allocation.id);
+      this.#queue.add(allocation.id);
+    }
+    // What we know and Nomad did not list proves nothing by its absence: each is asked for by its id.
+    for (const id of this.#records.keys()) if (!this.#listed.has(id)) this.#queue.add(id);
+  }
+
+  /** Something of this allocation is on the host: it gets a pass unless one is coming anyway. */
+  noticeFound(id: string): void {
+    if (!this.#records.has(id)) this.#queue.add(id);
+  }
+
+  /** Resolves with the outcome of a pass that starts after the call, before others in the queue. */
+  passNow(id: string, signal: AbortSignal): Promise<Outcome> {
+    return this.#nextOutcome(id, signal, () => this.#queue.add(id, { urgent: true }));
+  }
+
+  /** Resolves with the outcome of the next pass, whenever something causes it. */
+  nextOutcome(id: string, signal: AbortSignal): Promise<Outcome> {
+    return this.#nextOutcome(id, signal, () => undefined);
+  }
+
+  /** The uids of users with an allocation that needs access; undefined while one has not been looked at yet. */
+  liveUids(): ReadonlySet<number> | undefined {
+    const live = new Set<number>();
+    for (const { desired } of this.#records.values()) {
+      if (!desired) return undefined;
+      if (desired.kind === 'access') for (const user of desired.podman) live.add(user.uid);
+    }
+    return live;
+  }
+
+  /** What is known, for status and metrics. */
+  records(): Iterable<Readonly<AllocationRecord>> {
+    return this.#records.values();
+  }
+
+  /** Resolves when the passes that run have ended; none starts after. */
+  stop(): Promise<void> {
+    return this.#queue.stop();
+  }
+
+  async #pass(id: string): Promise<void> {
+    const started = this.#options.clock.monotonic();
+    const record = this.#recordOf(id);
+    const waiting = [...record.waiting];
+    record.waiting.clear();
+    const outcome = await this.#reconcile(record).catch(
+      (error: unknown): Outcome => ({ kind: 'failed', error, retryable: isRetryable(error) }),
+    );
+    this.#conclude(record, outcome, started);
+    for (const resolve of waiting) resolve(outcome);
+  }
+
+  /** The main path: read, desire, observe and plan, apply, observe again. */
+  async #reconcile(record: AllocationRecord): Promise<Outcome> {
+    const allocation = await this.#read(record);
+    record.allocation = allocation;
+    const desired = this.#desire(record.id, allocation);
+    record.desired = desired;
+    for (const resource of this.#options.resources) {
+      for (let round = 1; ; round++) {
+        const steps = await resource.plan(desired);
+        if (steps.length === 0) break;
+        if (round > MOST_ROUNDS) throw new NotYetError('not_settled', `${steps[0]?.what}: applied, but not there`);
+        this.#countLate(record, resource, steps);
+        for (const step of steps) await this.#apply(record.id, step);
+      }
+    }
+    return { kind: 'settled', desired, allocation };
+  }
+
+  #recordOf(id: string): AllocationRecord {
+    const record = this.#records.get(id) ?? newRecord(id, this.#options.clock.now());
+    this.#records.set(id, record);
+    return record;
+  }
+
+  async #read({ id, allocation }: AllocationRecord): Promise<Allocation | undefined> {
+    const listed = this.#listed.get(id);
+    this.#listed.delete(id);
+    if (listed) return listed;
+    try {
+      return await this.#options.readAllocation(id);
+    } catch (error) {
+      // Nomad is away, or talks garbage: what it last said of this allocation holds, so that its tasks can be restarted.
+      if (!allocation) throw error;
+      this.#options.log.debug({ allocation: id, code: codeOf(error) }, `using what is known: ${messageOf(error)}`);
+      return allocation;
+    }
+  }
+
+  #desire(id: string, allocation: Allocation | undefined): Desired {
+    const { rules, accountOf } = this.#options;
+    const named = allocation ? usersNamedIn(allocation, rules.metaKey) : [];
+    return desire(id, allocation, { ...rules, accounts: new Map(named.map((name) => [name, accountOf(name)])) });
+  }
+
+  async #apply(id: string, step: Step): Promise<void> {
+    const { clock, log, metrics } = this.#options;
+    const started = clock.monotonic();
+    await step.apply();
+    metrics.stepSeconds.observe({ kind: step.kind }, (clock.monotonic() - started) / 1000);
+    if (step.removes) metrics.cleanup.inc({ kind: step.kind });
+    log.info({ allocation: id, kind: step.kind, removes: step.removes }, step.what);
+  }
+
+  /** With a gate in front it cannot happen; with `ordering: watch` it is a race, and the losses are counted. */
+  #countLate(record: AllocationRecord, resource: Resource, steps: readonly Step[]): void {
+    const { desired, allocation } = record;
+    if (record.late || record.outcome || resource.kind !== 'acl' || desired?.kind !== 'access') return;
+    if (steps.every((step) => step.removes)) return;
+    const ours = new Set(desired.podman.flatMap((user) => user.tasks));
+    const running = allocation?.tasks.filter((task) => ours.has(task.name) && task.state === 'running') ?? [];
+    if (running.length === 0) return;
+    record.late = true;
+    this.#options.metrics.latePreparations.inc(running.length);
+    const message = 'containers were started before their allocation was ready; put the gate in front of Podman';
+    this.#options.log.warn({ allocation: record.id, tasks: running.map((task) => task.name) }, message);
+  }
+
+  #conclude(record: AllocationRecord, outcome: Outcome, started: number): void {
+    const { clock, log, metrics } = this.#options;
+    const result = resultOf(outcome);
+    metrics.reconcile.inc({ result });
+    metrics.reconcileSeconds.observe({ result }, (clock.monotonic() - started) / 1000);
+    if (!record.outcome || resultOf(record.outcome) !== result) record.since = clock.now();
+    record.outcome = outcome;
+    if (outcome.kind === 'settled') {
+      record.failures = 0;
+      if (outcome.desired.kind === 'nothing' && record.waiting.size === 0) this.#records.delete(record.id);
+    }
+    this.#showAllocations(record);
+    if (outcome.kind === 'settled') return;
+    record.failures++;
+    metrics.errors.inc({ code: codeOf(outcome.error) });
+    const fields = { allocation: record.id, code: codeOf(outcome.error), failures: record.failures };
+    const lasting = !outcome.retryable || record.failures >= WORTH_A_WARNING;
+    log[lasting ? 'warn' : 'debug'](fields, messageOf(outcome.error));
+    if (outcome.retryable) this.#queue.addAfter(record.id, backoffMs(record.failures, BACKOFF, Math.random()));
+  }
+
+  #showAllocations(record: AllocationRecord): void {
+    const { allocations } = this.#options.metrics;
+    for (const labels of record.counted) allocations.dec(labels);
+    record.counted = this.#records.has(record.id) ? labelsOf(record) : [];
+    for (const labels of record.counted) allocations.inc(labels);
+  }
+
+  #nextOutcome(id: string, signal: AbortSignal, wake: () => void): Promise<Outcome> {
+    const record = this.#recordOf(id);
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      const onAbort = () => {
+        record.waiting.delete(onOutcome);
+        reject(signal.reason);
+      };
+      const onOutcome = (outcome: Outcome) => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(outcome);
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      record.waiting.add(onOutcome);
+      wake();
+    });
+  }
+}
+
+function isRetryable(error: unknown): boolean {
+  return error instanceof RootlessError && error.retryable;
+}
+
+/** The `result` label of an outcome. */
+export function resultOf(outcome: Outcome): PassResult {
+  if (outcome.kind === 'failed') return outcome.retryable ? 'retry' : 'failed';
+  if (outcome.desired.kind === 'access') return 'settled';
+  return outcome.desired.kind === 'refused' ? 'refused' : 'gone';
+}

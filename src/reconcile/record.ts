@@ -1,0 +1,58 @@
+import { NotYetError, RefusedError } from '../errors.ts';
+import type { Allocation } from '../model/allocation.ts';
+import type { Desired } from '../model/desired.ts';
+import type { AllocationState } from '../model/status.ts';
+
+/** How the last pass over an allocation ended. */
+export type Outcome =
+  | { readonly kind: 'settled'; readonly desired: Desired; readonly allocation: Allocation | undefined }
+  | { readonly kind: 'failed'; readonly error: unknown; readonly retryable: boolean };
+
+/** What is remembered of an allocation between passes. Everything that decides is read afresh; this is for the gate, for people and for metrics. */
+export interface AllocationRecord {
+  readonly id: string;
+  allocation: Allocation | undefined;
+  desired: Desired | undefined;
+  outcome: Outcome | undefined;
+  /** Failed passes in a row. */
+  failures: number;
+  /** When the outcome last changed in kind, ms since the epoch. */
+  since: number;
+  /** A container of it was found running before it was ready. */
+  late: boolean;
+  /** The labels it is counted under in the gauge of allocations. */
+  counted: { user: string; state: AllocationState }[];
+  /** Who waits for the next outcome. */
+  readonly waiting: Set<(outcome: Outcome) => void>;
+}
+
+/** A record of an allocation that nothing is known of yet. */
+export function newRecord(id: string, now: number): AllocationRecord {
+  return {
+    id,
+    allocation: undefined,
+    desired: undefined,
+    outcome: undefined,
+    failures: 0,
+    since: now,
+    late: false,
+    counted: [],
+    waiting: new Set(),
+  };
+}
+
+/** The state of an allocation, in the words of the status and of the gauge. */
+export function stateOf({ outcome, desired }: Readonly<AllocationRecord>): AllocationState {
+  if (!outcome) return 'preparing';
+  if (outcome.kind === 'settled') return outcome.desired.kind === 'refused' ? 'refused' : 'ready';
+  if (desired?.kind === 'nothing') return 'removing';
+  if (outcome.error instanceof RefusedError) return 'refused';
+  return outcome.error instanceof NotYetError ? 'waiting' : 'failing';
+}
+
+/** The users an allocation counts for; an allocation whose users are not known counts for an empty name. */
+export function labelsOf(record: Readonly<AllocationRecord>): { user: string; state: AllocationState }[] {
+  const { desired } = record;
+  const users = desired?.kind === 'access' ? desired.podman.map((user) => user.name) : [''];
+  return users.map((user) => ({ user, state: stateOf(record) }));
+}

@@ -1,0 +1,98 @@
+import PQueue from 'p-queue';
+import type { Clock } from '../clock.ts';
+import type { Metrics } from '../metrics.ts';
+
+const URGENT = 1;
+const ORDINARY = 0;
+
+/** What the queue is made of. `run` must not throw: it reports errors itself. */
+export interface WorkQueueOptions {
+  readonly run: (id: string) => Promise<void>;
+  readonly concurrency: number;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+}
+
+/**
+ * A queue of allocation ids. It holds an id once however often it is added, never runs one id twice at once, and runs
+ * it again if it was added while it ran: the state it then reads is newer than what was added.
+ */
+export class WorkQueue {
+  readonly #options: WorkQueueOptions;
+  readonly #queue: PQueue;
+  readonly #waiting = new Set<string>();
+  readonly #running = new Set<string>();
+  readonly #again = new Map<string, number>();
+  readonly #timers = new Map<string, () => void>();
+
+  constructor(options: WorkQueueOptions) {
+    this.#options = options;
+    this.#queue = new PQueue({ concurrency: options.concurrency });
+  }
+
+  /** Puts an id in the queue; an urgent one (somebody waits for it) goes before the others. */
+  add(id: string, { urgent = false } = {}): void {
+    this.#cancelTimer(id);
+    const priority = urgent ? URGENT : ORDINARY;
+    this.#options.metrics.queueAdds.inc();
+    if (this.#running.has(id)) {
+      this.#again.set(id, Math.max(priority, this.#again.get(id) ?? ORDINARY));
+      return;
+    }
+    if (this.#waiting.has(id)) {
+      if (urgent) this.#queue.setPriority(id, URGENT);
+      return;
+    }
+    this.#enqueue(id, priority);
+  }
+
+  /** Puts an id in the queue after a time, unless it gets there before. */
+  addAfter(id: string, ms: number): void {
+    if (this.#waiting.has(id) || this.#again.has(id)) return;
+    this.#cancelTimer(id);
+    this.#options.metrics.queueRetries.inc();
+    this.#timers.set(
+      id,
+      this.#options.clock.after(ms, () => this.add(id)),
+    );
+  }
+
+  /** Takes what waits out of the queue and resolves when what runs has ended. */
+  async stop(): Promise<void> {
+    for (const cancel of this.#timers.values()) cancel();
+    this.#timers.clear();
+    this.#again.clear();
+    this.#queue.clear();
+    this.#waiting.clear();
+    await this.#queue.onIdle();
+  }
+
+  #enqueue(id: string, priority: number): void {
+    this.#waiting.add(id);
+    this.#showDepth();
+    this.#queue.add(() => this.#run(id), { priority, id });
+  }
+
+  async #run(id: string): Promise<void> {
+    this.#waiting.delete(id);
+    this.#running.add(id);
+    this.#showDepth();
+    try {
+      await this.#options.run(id);
+    } finally {
+      this.#running.delete(id);
+      const priority = this.#again.get(id);
+      this.#again.delete(id);
+      if (priority !== undefined) this.#enqueue(id, priority);
+    }
+  }
+
+  #cancelTimer(id: string): void {
+    this.#timers.get(id)?.();
+    this.#timers.delete(id);
+  }
+
+  #showDepth(): void {
+    this.#options.metrics.queueDepth.set(this.#waiting.size);
+  }
+}
