@@ -1,0 +1,110 @@
+import { posix } from 'node:path';
+import { RefusedError } from '../errors.ts';
+import { isAllocationId } from '../model/allocation.ts';
+import { type CreateBody, hostPaths } from './spec-generator.ts';
+
+/** Nomad's directories as the driver names them, absolute: with Nomad's own spelling, not canonicalised. */
+export interface NomadDirectories {
+  readonly dataDir: string;
+  readonly allocDir: string;
+}
+
+/** Whom a create is for. */
+export interface CreateTarget {
+  readonly allocationId: string;
+  readonly task: string;
+}
+
+/**
+ * The allocation and task that a create is for, by what it reaches: its mount sources. `env` is the job author's, and
+ * proves nothing. Stops a job author who names another allocation's directory or netns. Paths are compared as text:
+ * a symlink that leads elsewhere is stopped by the user's own rights, not here.
+ * @throws RefusedError with the reason and the remedy, for the job author
+ */
+export function targetOf(body: CreateBody, directories: NomadDirectories): CreateTarget {
+  if (body.volumes_from?.length) {
+    throw refused(
+      'volumes_from_refused',
+      'volumes_from takes the mounts of another container; name the mounts themselves',
+    );
+  }
+  let allocationId: string | undefined;
+  for (const { where, path, isMount } of hostPaths(body)) {
+    const owner = ownerOf(where, path, directories);
+    if (owner === undefined) continue;
+    if (allocationId === undefined && isMount) allocationId = owner;
+    else if (owner !== allocationId) throw foreign(where, path, allocationId);
+  }
+  if (allocationId === undefined) {
+    const where = `${cleaned(directories.allocDir)}/<allocation id>`;
+    throw refused(
+      'no_allocation',
+      `no mount of the container lies below ${where}, so it is no task of this node's Nomad; start it through Nomad, or use the user's own podman.sock`,
+    );
+  }
+  const suffix = `-${allocationId}`;
+  const task = body.name.slice(0, -suffix.length);
+  if (!body.name.endsWith(suffix) || task === '') {
+    throw refused(
+      'name_mismatch',
+      `the container is named ${JSON.stringify(body.name)}, but its mounts are of allocation ${allocationId}; its name must be <task>${suffix}, as the podman driver writes it`,
+    );
+  }
+  checkNetns(body, allocationId);
+  return { allocationId, task };
+}
+
+/** The allocation whose directory holds the path; undefined where it is not Nomad's at all. */
+function ownerOf(where: string, path: string, { dataDir, allocDir }: NomadDirectories): string | undefined {
+  const shown = `${where} ${JSON.stringify(path)}`;
+  if (!path.startsWith('/') || path.split('/').includes('..') || path.includes('\0')) {
+    throw refused('bad_path', `${shown} must be an absolute path without ".."`);
+  }
+  const inAllocDir = below(cleaned(allocDir), cleaned(path));
+  if (inAllocDir === undefined) {
+    if (below(cleaned(dataDir), cleaned(path)) === undefined) return undefined;
+    throw refused(
+      'data_dir_refused',
+      `${shown} lies in Nomad's data dir ${dataDir} but not in an allocation's directory; a task can mount only what is in its own`,
+    );
+  }
+  const id = inAllocDir.split('/', 1)[0] ?? '';
+  if (isAllocationId(id)) return id;
+  throw refused(
+    'alloc_dir_refused',
+    `${shown} lies in Nomad's alloc dir ${allocDir} but names no allocation; a task can mount only what is in its own directory`,
+  );
+}
+
+function foreign(where: string, path: string, allocationId: string | undefined): RefusedError {
+  const whose = allocationId === undefined ? 'none of its mounts are' : `its mounts are of allocation ${allocationId}`;
+  return refused(
+    'foreign_path',
+    `${where} ${JSON.stringify(path)} belongs to another allocation than the container: ${whose}; a task can use only its own allocation's directory`,
+  );
+}
+
+function checkNetns({ netns }: CreateBody, allocationId: string): void {
+  if (netns?.nsmode !== 'path') return;
+  const allowed = [`/var/run/netns/${allocationId}`, `/run/netns/${allocationId}`];
+  if (allowed.includes(netns.value ?? '')) return;
+  throw refused(
+    'foreign_netns',
+    `netns ${JSON.stringify(netns.value)} is not that of allocation ${allocationId} (${allowed[0]}); use the group's network block instead of network_mode = "ns:…"`,
+  );
+}
+
+/** What follows `dir/`, or an empty string for `dir` itself; undefined where the path lies elsewhere. */
+function below(dir: string, path: string): string | undefined {
+  if (path === dir) return '';
+  return path.startsWith(`${dir}/`) ? path.slice(dir.length + 1) : undefined;
+}
+
+function cleaned(path: string): string {
+  const normal = posix.normalize(path);
+  return normal.endsWith('/') ? normal.slice(0, -1) : normal;
+}
+
+function refused(code: string, message: string): RefusedError {
+  return new RefusedError(code, message);
+}

@@ -1,0 +1,20 @@
+/**
+ * What the gate asks of the reconciler. `ready` resolves once the allocation is prepared for that task and user,
+ * and rejects with a RefusedError (terminal: the message goes to the job author) or with the signal's reason.
+ */
+export interface Readiness {
+  /** Hints that this allocation will be needed soon: preparing may start. Never throws. */
+  prepare(allocationId: string): void;
+  /**
+   * @param request the allocation named by a create body, the task its container name gives, and the uid whose gate it came through
+   * @throws RefusedError when the task is not that user's, or the allocation is refused or unknown to Nomad
+   */
+  ready(request: ReadyRequest, signal: AbortSignal): Promise<void>;
+}
+
+/** Which task of which allocation asks to be created, through whose gate. */
+export interface ReadyRequest {
+  readonly allocationId: string;
+  readonly task: string;
+  readonly uid: number;
+}

@@ -1,0 +1,44 @@
+import { connect } from 'node:net';
+import { messageOf, NotYetError, RootlessError } from '../errors.ts';
+import { peerCredentials } from '../linux/peer-credentials.ts';
+import { SocketReader } from './socket-reader.ts';
+
+/** The user behind a gate, and the socket of that user's own Podman. */
+export interface GateUser {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly socket: string;
+}
+
+/**
+ * Connects to the user's Podman and makes sure, before a byte is sent, that it is the user who listens there. Stops a
+ * user who puts a link to somebody else's socket in place of hers and so has root speak to it.
+ * @throws NotYetError (code podman_unreachable) where nothing accepts
+ * @throws RootlessError (code podman_not_the_users) where somebody else does
+ */
+export async function connectToPodman(user: GateUser): Promise<SocketReader> {
+  const socket = connect({ path: user.socket, allowHalfOpen: true });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve);
+      socket.once('error', reject);
+    });
+  } catch (error) {
+    const remedy = `ask the operator to run, on this node: loginctl enable-linger ${user.name}; and as ${user.name}: systemctl --user enable --now podman.socket`;
+    const message = `cannot reach the Podman of user ${user.name} at ${user.socket} (${messageOf(error)}); ${remedy}`;
+    throw new NotYetError('podman_unreachable', message);
+  }
+  const reader = new SocketReader(socket);
+  try {
+    const { uid } = peerCredentials(socket);
+    if (uid === user.uid) return reader;
+    throw new RootlessError(
+      `${user.socket} is served by uid ${uid}, not by user ${user.name} (uid ${user.uid}); ask the operator to put ${user.name}'s own podman.sock there`,
+      { code: 'podman_not_the_users', retryable: true },
+    );
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}

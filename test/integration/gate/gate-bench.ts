@@ -1,0 +1,187 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { vi } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import { Gate, type GateParts } from '../../../src/gate/gate.ts';
+import type { Readiness, ReadyRequest } from '../../../src/gate/readiness.ts';
+import type { Log } from '../../../src/log.ts';
+import { createMetrics, type GateVerdict } from '../../../src/metrics.ts';
+
+export const ID = '3446d5e1-6ff3-0022-b7ba-b606572ea818';
+export const DIRECTORIES = { dataDir: '/var/lib/nomad', allocDir: '/var/lib/nomad/alloc' };
+export const OWN_UID = process.getuid?.() ?? -1;
+
+/** A readiness whose answers the test gives. */
+export class ManualReadiness implements Readiness {
+  readonly prepared: string[] = [];
+  readonly asked: ReadyRequest[] = [];
+  /** What `ready` does; by default an allocation is ready at once. */
+  answer: (request: ReadyRequest, signal: AbortSignal) => Promise<void> = async () => undefined;
+
+  prepare(allocationId: string): void {
+    this.prepared.push(allocationId);
+  }
+
+  ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {
+    this.asked.push(request);
+    return this.answer(request, signal);
+  }
+
+  /** Holds every create until the returned function is called. */
+  hold(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.answer = (_, signal) =>
+      new Promise((done, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+        void promise.then(done);
+      });
+    return resolve;
+  }
+}
+
+/** A gate of the user who runs the test, before a Podman that the test provides. */
+export class GateBench implements AsyncDisposable {
+  readonly dir = mkdtempSync(join(tmpdir(), 'gate-'));
+  readonly podmanPath = join(this.dir, 'podman.sock');
+  readonly path = join(this.dir, 'gates', 'alice.sock');
+  readonly readiness = new ManualReadiness();
+  readonly metrics = createMetrics('0.0.0');
+  readonly lines: { fields: Record<string, unknown>; message: string }[] = [];
+  readonly gate: Gate;
+  readonly #closing: (() => void)[] = [];
+
+  constructor(changes: Partial<GateParts> = {}) {
+    const write = (fields: object, message: string) => void this.lines.push({ fields: { ...fields }, message });
+    const log: Log = { debug: write, info: write, warn: write, error: write, child: () => log };
+    this.gate = new Gate({
+      user: { name: 'alice', uid: OWN_UID, gid: process.getgid?.() ?? -1, socket: this.podmanPath },
+      path: this.path,
+      directories: async () => DIRECTORIES,
+      readiness: this.readiness,
+      timeoutMs: 30_000,
+      requiredPeerUid: OWN_UID,
+      clock: systemClock,
+      log,
+      metrics: this.metrics,
+      ...changes,
+    });
+  }
+
+  /** Has a server listen where the user's Podman would. */
+  async podman(server: Server): Promise<void> {
+    const sockets = new Set<Socket>();
+    server.on('connection', (socket) => {
+      sockets.add(socket);
+      socket.on('error', () => socket.destroy());
+    });
+    this.#closing.push(() => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    });
+    await new Promise<void>((resolve) => server.listen(this.podmanPath, resolve));
+  }
+
+  /** Has each connection to the user's Podman handled as raw bytes. */
+  rawPodman(handle: (peer: Peer) => void): Promise<void> {
+    return this.podman(createServer({ allowHalfOpen: true }, (socket) => handle(new Peer(socket))));
+  }
+
+  /** A client at the gate that speaks raw bytes. */
+  client(path = this.path): Peer {
+    const socket = connect({ path, allowHalfOpen: true });
+    this.#closing.push(() => socket.destroy());
+    return new Peer(socket);
+  }
+
+  async verdicts(): Promise<Partial<Record<GateVerdict, number>>> {
+    const { values } = await this.metrics.gateRequests.get();
+    return Object.fromEntries(
+      values.filter(({ value }) => value > 0).map(({ labels, value }) => [labels.verdict, value]),
+    );
+  }
+
+  async held(): Promise<number | undefined> {
+    return (await this.metrics.gateHeld.get()).values[0]?.value;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const close of this.#closing) close();
+    await this.gate.close({ graceMs: 0 });
+    rmSync(this.dir, { recursive: true });
+  }
+}
+
+/** One end of a connection; collects what comes. */
+export class Peer {
+  readonly socket: Socket;
+  received: Buffer = Buffer.alloc(0);
+  hasEnded = false;
+  hasClosed = false;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on('data', (chunk: Buffer) => {
+      this.received = Buffer.concat([this.received, chunk]);
+    });
+    socket.on('end', () => {
+      this.hasEnded = true;
+    });
+    socket.on('close', () => {
+      this.hasClosed = true;
+    });
+    socket.on('error', () => socket.destroy());
+  }
+
+  get text(): string {
+    return this.received.toString('latin1');
+  }
+
+  write(data: string | Uint8Array): this {
+    this.socket.write(data);
+    return this;
+  }
+
+  /** Resolves once what came contains this text. */
+  async sees(part: string): Promise<void> {
+    await vi.waitFor(() => {
+      if (!this.text.includes(part)) throw new Error(`expected ${part}, got ${this.text.slice(0, 500)}`);
+    }, WAIT);
+  }
+
+  /** Resolves once the other side has sent its end. */
+  async seesEnd(): Promise<void> {
+    await vi.waitFor(() => {
+      if (!this.hasEnded && !this.hasClosed) throw new Error(`no end, only ${this.text.slice(0, 500)}`);
+    }, WAIT);
+  }
+
+  /** Takes what has come so far. */
+  take(): string {
+    const { text } = this;
+    this.received = Buffer.alloc(0);
+    return text;
+  }
+}
+
+/** The bound of every wait for a condition. */
+export const WAIT = { timeout: 4000, interval: 5 };
+
+/** A create as the driver writes it, for this allocation. */
+export function createRequest(id = ID, path = '/v1.0.0/libpod/containers/create'): string {
+  const body = JSON.stringify({
+    name: `t-${id}`,
+    env: { SECRET: 'hunter2' },
+    mounts: [{ type: 'bind', source: `/var/lib/nomad/alloc/${id}/alloc`, destination: '/alloc' }],
+  });
+  return post(path, body);
+}
+
+export function post(path: string, body: string): string {
+  return `POST ${path} HTTP/1.1\r\nHost: u\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+}
+
+export function ok(body: string, status = '200 OK'): string {
+  return `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+}

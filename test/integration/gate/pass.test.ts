@@ -1,0 +1,234 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { Agent, createServer, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import { expect, test, vi } from 'vitest';
+import { GateBench, ok, type Peer, post, WAIT } from './gate-bench.ts';
+
+const hash = (data: Uint8Array) => createHash('sha256').update(data).digest('hex');
+
+/** A Podman on node:http that gives back what it was sent: method, path and a hash of the body. */
+async function start() {
+  const bench = new GateBench();
+  const seen = { connections: 0 };
+  const server = createServer((request, response) => {
+    void buffer(request).then((body) => {
+      if (request.url === '/stream') {
+        response.write('first');
+        bench.readiness.answer = async () => void response.end('last');
+        return;
+      }
+      if (request.url === '/large') return void response.end(LARGE);
+      response.end(JSON.stringify({ method: request.method, url: request.url, hash: hash(body) }));
+    });
+  });
+  server.on('connection', () => {
+    seen.connections += 1;
+  });
+  await bench.podman(server);
+  await bench.gate.listen();
+  return { bench, seen, server };
+}
+
+const LARGE = randomBytes(24 * 1024 * 1024);
+
+async function call(path: string, options: { agent: Agent; socketPath: string; method?: string; body?: Readable }) {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const { agent, socketPath, method = 'GET' } = options;
+  const request = httpRequest({ path, method, agent, socketPath }, resolve).on('error', reject);
+  if (options.body) await pipeline(options.body, request);
+  else request.end();
+  const response = await promise;
+  return { status: response.statusCode, body: await buffer(response) };
+}
+
+test('many requests on one kept-alive connection use one connection to Podman', async () => {
+  const { bench, seen } = await start();
+  await using _ = bench;
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  for (let index = 0; index < 20; index += 1) {
+    const { status, body } = await call(`/libpod/x?n=${index}`, { agent, socketPath: bench.path });
+    expect(status).toBe(200);
+    expect(JSON.parse(body.toString())).toMatchObject({ url: `/libpod/x?n=${index}` });
+  }
+  agent.destroy();
+  expect(seen.connections).toBe(1);
+  expect(await bench.verdicts()).toEqual({ passed: 20 });
+});
+
+test('a chunked upload and a large download come through unchanged', async () => {
+  const { bench } = await start();
+  await using _ = bench;
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const options = { agent, socketPath: bench.path };
+  const pieces = Readable.from(
+    (function* () {
+      for (let at = 0; at < LARGE.length; at += 100_001) yield LARGE.subarray(at, at + 100_001);
+    })(),
+  );
+  const upload = await call('/libpod/images/load', { ...options, method: 'POST', body: pieces });
+  expect(JSON.parse(upload.body.toString())).toMatchObject({ hash: hash(LARGE) });
+  const download = await call('/large', options);
+  expect(hash(download.body)).toBe(hash(LARGE));
+  agent.destroy();
+});
+
+test('a streaming response arrives piece by piece, as it is sent', async () => {
+  const { bench } = await start();
+  await using _ = bench;
+  const client = bench.client().write('GET /stream HTTP/1.1\r\nHost: u\r\n\r\n');
+  await client.sees('first');
+  expect(client.text).not.toContain('last');
+  await bench.readiness.answer({ allocationId: '', task: '', uid: 0 }, AbortSignal.abort());
+  await client.sees('last');
+});
+
+test('a client that reads slowly slows Podman down, and not the gate`s memory', async () => {
+  const bench = new GateBench();
+  await using _ = bench;
+  let sent = 0;
+  await bench.rawPodman((peer) => {
+    peer.socket.once('data', () => {
+      peer.write(`HTTP/1.1 200 OK\r\nContent-Length: ${10 ** 12}\r\n\r\n`);
+      const fill = () => {
+        do sent += 65536;
+        while (peer.socket.write(Buffer.alloc(65536)));
+      };
+      peer.socket.on('drain', fill);
+      fill();
+    });
+  });
+  await bench.gate.listen();
+  const client = bench.client().write('GET /logs HTTP/1.1\r\nHost: u\r\n\r\n');
+  await client.sees('200 OK');
+  client.socket.pause();
+  let before = -1;
+  // What Podman could send stops growing once all buffers on the way are full.
+  await vi.waitFor(
+    () => {
+      const grown = sent - before;
+      before = sent;
+      expect(grown).toBe(0);
+    },
+    { timeout: 4000, interval: 200 },
+  );
+  expect(sent).toBeLessThan(8 * 1024 * 1024);
+});
+
+test('bytes of request and response are not touched', async () => {
+  const bench = new GateBench();
+  await using _ = bench;
+  const request = 'DELETE /libpod/containers/x?force=true HTTP/1.1\r\nhOsT:   u \r\nX-A:b\r\nX-A: \xe9\r\n\r\n';
+  const response = 'HTTP/1.1 200 Fine\r\ncontent-LENGTH: 2\r\nX-B:\t c\r\n\r\n{}';
+  let received = '';
+  await bench.rawPodman((peer) => {
+    peer.socket.on('data', () => {
+      received = peer.text;
+      peer.write(Buffer.from(response, 'latin1'));
+    });
+  });
+  await bench.gate.listen();
+  const client = bench.client().write(Buffer.from(request, 'latin1'));
+  await client.sees('{}');
+  expect(received).toBe(request);
+  expect(client.text).toBe(response);
+});
+
+test('a request that comes before the last response has passed is held back until then', async () => {
+  const bench = new GateBench();
+  await using _ = bench;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const heard: string[] = [];
+  await bench.rawPodman((peer) => {
+    peer.socket.on('data', (chunk: Buffer) => {
+      heard.push(chunk.toString());
+      if (heard.length > 1) peer.write(ok('two'));
+      else void promise.then(() => peer.write(ok('one')));
+    });
+  });
+  await bench.gate.listen();
+  const client = bench.client().write('GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n');
+  await vi.waitFor(() => expect(heard).toEqual(['GET /1 HTTP/1.1\r\n\r\n']), WAIT);
+  resolve();
+  await client.sees('two');
+  expect(client.text).toBe(ok('one') + ok('two'));
+  expect(heard).toEqual(['GET /1 HTTP/1.1\r\n\r\n', 'GET /2 HTTP/1.1\r\n\r\n']);
+});
+
+test('an upload that waits for 100 Continue gets it', async () => {
+  const bench = new GateBench();
+  await using _ = bench;
+  await bench.rawPodman((peer) => {
+    peer.socket.once('data', () => peer.write('HTTP/1.1 100 Continue\r\n\r\n'));
+    void peer.sees('hello').then(() => peer.write(ok('done')));
+  });
+  await bench.gate.listen();
+  const client = bench.client();
+  client.write('POST /libpod/images/load HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n');
+  await client.sees('100 Continue');
+  client.write('hello');
+  await client.sees('done');
+});
+
+test.each([
+  ['with its response', (peer: Peer, body: string) => void peer.socket.end(ok(body))],
+  ['later', (peer: Peer, body: string) => void peer.write(ok(body))],
+])('a Podman that ends an idle connection %s is let go, and connected to again', async (_, answer) => {
+  const bench = new GateBench();
+  await using __ = bench;
+  const peers: Peer[] = [];
+  await bench.rawPodman((peer) => {
+    peers.push(peer);
+    peer.socket.once('data', () => answer(peer, `${peers.length}`));
+  });
+  await bench.gate.listen();
+  const client = bench.client();
+  for (const expected of ['1', '2', '3']) {
+    client.write('GET /libpod/_ping HTTP/1.1\r\n\r\n');
+    await client.sees(`\r\n\r\n${expected}`);
+    client.take();
+    peers.at(-1)?.socket.end();
+    await peers.at(-1)?.seesEnd();
+  }
+  expect(peers).toHaveLength(3);
+  expect(client.hasEnded).toBe(false);
+});
+
+test('a client that leaves during a long call is reported to Podman', async () => {
+  const bench = new GateBench();
+  await using _ = bench;
+  let ended = false;
+  await bench.rawPodman((peer) => {
+    peer.socket.on('end', () => {
+      ended = true;
+      peer.socket.end();
+    });
+  });
+  await bench.gate.listen();
+  const client = bench.client().write(post('/libpod/containers/x/wait', ''));
+  await vi.waitFor(() => expect(client.socket.bytesWritten).toBeGreaterThan(0), WAIT);
+  client.socket.end();
+  await vi.waitFor(() => expect(ended).toBe(true), WAIT);
+});
+
+test('a client that has said its last still gets its response', async () => {
+  const bench = new GateBench();
+  await using _ = bench;
+  await bench.rawPodman((peer) => peer.socket.on('end', () => peer.socket.end(ok('late'))));
+  await bench.gate.listen();
+  const client = bench.client();
+  client.socket.end('GET /libpod/info HTTP/1.1\r\n\r\n');
+  await client.sees('late');
+  await client.seesEnd();
+});
+
+test('a response that lasts until Podman closes ends with the connection', async () => {
+  const bench = new GateBench();
+  await using _ = bench;
+  await bench.rawPodman((peer) => peer.socket.once('data', () => peer.socket.end('HTTP/1.1 200 OK\r\n\r\nall of it')));
+  await bench.gate.listen();
+  const client = bench.client().write('GET /libpod/logs HTTP/1.1\r\n\r\n');
+  await client.seesEnd();
+  expect(client.text).toBe('HTTP/1.1 200 OK\r\n\r\nall of it');
+});
