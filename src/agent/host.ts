@@ -1,0 +1,71 @@
+import type { Config } from '../config/config.ts';
+import { canonicalPath } from '../linux/directory.ts';
+import type { Desired, KnownUser } from '../model/desired.ts';
+import { AclResource } from '../resources/acl.ts';
+import { DataDir } from '../resources/data-dir.ts';
+import { LogFifoResource } from '../resources/log-fifo.ts';
+import { PodmanNamespaces, type PodmanOwner } from '../resources/podman-namespaces.ts';
+import type { Resource, Step } from '../resources/resource.ts';
+import { Skeletons } from '../resources/skeleton.ts';
+import { TraverseResource } from '../resources/traverse.ts';
+import { ViewResource } from '../resources/view.ts';
+
+/** What an allocation gets on this host, and where its traces are. */
+export interface Host {
+  readonly allocDir: string;
+  /** In the order in which they are settled: an allocation is locked before it is shown to anybody. */
+  readonly resources: readonly Resource[];
+  /** The allocations that may have something of ours: those with a directory, and those with a place in a view. */
+  allocationIds(): string[];
+  /** Steps against what belongs to no allocation: empty skeletons, a way in that nobody needs. */
+  sweep(): Promise<Step[]>;
+  close(): void;
+}
+
+/** What makeHost works with. `accountOf` looks a user up by name or uid. */
+export interface HostOptions {
+  readonly config: Pick<Config, 'access' | 'stateDir' | 'users'>;
+  readonly allocDir: string;
+  readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
+  /** uids of users with an allocation that needs access; undefined while that is not known. */
+  readonly liveUids: () => ReadonlySet<number> | undefined;
+}
+
+/** Puts the resources together for the configured access mode. The other mode's only take away what it left behind. */
+export function makeHost({ config, allocDir, accountOf, liveUids }: HostOptions): Host {
+  const byAcl = config.access === 'acl';
+  const dataDir = new DataDir(canonicalPath(allocDir));
+  const namespaces = new PodmanNamespaces();
+  const skeletons = new Skeletons(config.stateDir);
+  const traverse = new TraverseResource(dataDir, byAcl ? liveUids : () => new Set());
+  const view = new ViewResource(dataDir, skeletons, namespaces, () => ownersIn(config.users, accountOf));
+  const acl = new AclResource(dataDir, () => traverse.passing());
+  const access = byAcl ? [unused(view), traverse] : [unused(traverse), view];
+  return {
+    allocDir: dataDir.allocDir,
+    resources: [acl, ...access, new LogFifoResource(dataDir)],
+    allocationIds: () => [...new Set([...dataDir.ids(), ...view.allocationIds()])],
+    sweep: async () => [...(await view.planSweep()), ...traverse.plan(NO_ALLOCATION)],
+    close: () => namespaces.close(),
+  };
+}
+
+/** Desires nothing and is no allocation: what then is to be done is not an allocation's. */
+const NO_ALLOCATION: Desired = { kind: 'nothing', id: '', why: 'gone' };
+
+function unused(resource: Resource): Resource {
+  const nothing = ({ id }: Desired): Desired => ({ kind: 'nothing', id, why: 'unmanaged' });
+  return { kind: resource.kind, plan: (desired) => resource.plan(nothing(desired)) };
+}
+
+function ownersIn(users: Config['users'], accountOf: HostOptions['accountOf']): PodmanOwner[] {
+  return [...users].flatMap(([name, { socket }]) => {
+    const account = accountOf(name);
+    return account ? [{ name, uid: account.uid, socket: socketOf(account.uid, socket) }] : [];
+  });
+}
+
+/** The path of a user's Podman API socket: as configured, or where systemd has it. */
+export function socketOf(uid: number, configured: string | undefined): string {
+  return configured ?? `/run/user/${uid}/podman/podman.sock`;
+}

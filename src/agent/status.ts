@@ -1,0 +1,34 @@
+import { codeOf, messageOf } from '../errors.ts';
+import type { AllocationStatus } from '../model/status.ts';
+import { type AllocationRecord, stateOf } from '../reconcile/record.ts';
+
+/**
+ * What people are told of an allocation; undefined for one that is none of ours.
+ * @param access the mode in use: with `acl` there are no views
+ */
+export function statusOf(record: Readonly<AllocationRecord>, access: 'mount' | 'acl'): AllocationStatus | undefined {
+  const { id, allocation, desired, since, late } = record;
+  if (!allocation || (desired?.kind === 'nothing' && desired.why === 'unmanaged')) return undefined;
+  const state = stateOf(record);
+  const granted = desired?.kind === 'access';
+  return {
+    id,
+    namespace: allocation.namespace,
+    jobId: allocation.jobId,
+    taskGroup: allocation.taskGroup,
+    users: granted ? desired.podman.map((user) => user.name) : [],
+    access,
+    view: granted && access === 'mount' ? (state === 'ready' ? 'mounted' : 'missing') : 'none',
+    acl: granted ? (state === 'ready' ? 'set' : 'missing') : 'none',
+    state,
+    since,
+    lastError: lastErrorOf(record),
+    late,
+  };
+}
+
+function lastErrorOf({ outcome, desired }: Readonly<AllocationRecord>): AllocationStatus['lastError'] {
+  if (outcome?.kind === 'failed') return { code: codeOf(outcome.error), message: messageOf(outcome.error) };
+  if (desired?.kind === 'refused') return { code: desired.code, message: desired.reason };
+  return undefined;
+}

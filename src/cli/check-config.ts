@@ -1,0 +1,44 @@
+import { Command } from 'commander';
+import { SECRETS } from '../config/config-error.ts';
+import { DEFAULT_FILE, type LoadedConfig, loadConfig } from '../config/load-config.ts';
+import { renderTable } from './table.ts';
+import { processTerminal, type Terminal } from './terminal.ts';
+
+/** `nomad-rootless check-config [--config FILE] [--json]`: the effective configuration, and where each value comes from. */
+export function checkConfigCommand(terminal: Terminal = processTerminal): Command {
+  return new Command('check-config')
+    .description('check the configuration and print what is in effect, secrets hidden')
+    .option('--config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      '\nExit codes:\n  0  it can be used\n  1  it cannot: every problem is listed\n  2  the command line is wrong',
+    )
+    .action((options: { json?: true; config?: string }) => {
+      const loaded = loadConfig({ file: options.config, env: process.env });
+      terminal.write(options.json ? toJson(loaded) : toText(loaded));
+    });
+}
+
+function toJson({ file, values, origin }: LoadedConfig): string {
+  const keys = [...values].map(([key, value]) => [key, { value: shown(key, value) ?? null, origin: origin.get(key) }]);
+  return `${JSON.stringify({ file: file ?? null, keys: Object.fromEntries(keys) }, null, 2)}\n`;
+}
+
+function toText({ file, values, origin }: LoadedConfig): string {
+  const rows = [...values].map(([key, value]) => [
+    key,
+    String(shown(key, value) ?? whenUnset(key)),
+    origin.get(key) ?? '',
+  ]);
+  return `${file ?? `${DEFAULT_FILE} is not there: defaults`}\n\n${renderTable(['KEY', 'VALUE', 'FROM'], rows)}`;
+}
+
+function shown(key: string, value: unknown): unknown {
+  return value !== undefined && SECRETS.has(key) ? '(hidden)' : value;
+}
+
+function whenUnset(key: string): string {
+  if (key.startsWith('users.')) return '/run/user/UID/podman/podman.sock';
+  return ['nomad.data_dir', 'nomad.alloc_dir', 'nomad.node_id'].includes(key) ? '(as Nomad says)' : '(not set)';
+}

@@ -1,0 +1,75 @@
+import { Command } from 'commander';
+import { cleanUp, type Leftover } from '../agent/cleanup.ts';
+import { nomadConnection } from '../agent/nomad-connection.ts';
+import { systemClock } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import { DEFAULT_FILE, loadConfig } from '../config/load-config.ts';
+import { messageOf, RefusedError } from '../errors.ts';
+import { claimSocketPath, type SocketClaim } from '../linux/socket-path.ts';
+import { Nomad } from '../nomad/nomad.ts';
+import { Accounts } from '../reconcile/accounts.ts';
+import { processTerminal, type Terminal } from './terminal.ts';
+
+const NOMAD_TIMEOUT_MS = 10_000;
+
+/** `nomad-rootless cleanup [--dry-run] [--json] [--config FILE]`: takes everything of ours off this host. */
+export function cleanupCommand(terminal: Terminal = processTerminal): Command {
+  return new Command('cleanup')
+    .description('take every view, ACL and socket of nomad-rootless off this host; the agent must be stopped')
+    .option('--dry-run', 'only say what there is')
+    .option('--json', 'print JSON')
+    .option('--config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
+    .addHelpText(
+      'after',
+      '\nExit codes:\n  0  done\n  1  an error; the message says which\n  2  the command line is wrong',
+    )
+    .action(async (options: { dryRun?: true; json?: true; config?: string }) => {
+      const { config } = loadConfig({ file: options.config, env: process.env });
+      if (process.getuid?.() !== 0) throw new RefusedError('not_root', 'cleanup must run as root');
+      using _claim = keepAgentsOut(config);
+      const accounts = new Accounts(systemClock);
+      const found: Leftover[] = [];
+      const dryRun = options.dryRun === true;
+      await cleanUp({
+        config,
+        allocDir: await allocDirOf(config),
+        accountOf: (user) => accounts.get(user),
+        dryRun,
+        onLeftover: (leftover) => {
+          found.push(leftover);
+          if (!options.json) terminal.write(`${dryRun ? 'would take' : 'takes'} ${leftover.kind}: ${leftover.what}\n`);
+        },
+      });
+      const summary =
+        found.length === 0 ? 'nothing of ours is on this host' : `${found.length} things${dryRun ? '' : ' taken away'}`;
+      terminal.write(options.json ? `${JSON.stringify({ dryRun, leftovers: found }, null, 2)}\n` : `${summary}\n`);
+    });
+}
+
+/** Keeps an agent from starting meanwhile; a running one would put back what is taken away. */
+function keepAgentsOut(config: Config): SocketClaim {
+  try {
+    return claimSocketPath(config.admin.socket);
+  } catch (error) {
+    if (!(error instanceof RefusedError) || error.code !== 'socket_in_use') throw error;
+    throw new RefusedError(
+      'agent_running',
+      'the agent is running; stop it first: systemctl stop nomad-rootless',
+      error,
+    );
+  }
+}
+
+async function allocDirOf(config: Config): Promise<string> {
+  const { allocDir, dataDir, nodeId } = config.nomad;
+  if (allocDir ?? dataDir) return allocDir ?? `${dataDir}/alloc`;
+  const nomad = new Nomad(nomadConnection(config.nomad));
+  try {
+    return (await nomad.self(AbortSignal.timeout(NOMAD_TIMEOUT_MS), { nodeId })).allocDir;
+  } catch (error) {
+    const message = `Nomad does not say where its allocations are (${messageOf(error)}); set nomad.alloc_dir in the configuration`;
+    throw new RefusedError('no_alloc_dir', message, error);
+  } finally {
+    await nomad.close();
+  }
+}

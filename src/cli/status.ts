@@ -1,0 +1,79 @@
+import { Command } from 'commander';
+import { type Clock, systemClock } from '../clock.ts';
+import { loadConfig } from '../config/load-config.ts';
+import type { AgentStatus, AllocationState, AllocationStatus } from '../model/status.ts';
+import { fetchStatus } from './admin-client.ts';
+import { formatAge } from './age.ts';
+import { CommandError } from './command-error.ts';
+import { EXIT, EXIT_CODES_HELP } from './exit-code.ts';
+import { printable, renderTable } from './table.ts';
+import { processTerminal, type Style, type Terminal } from './terminal.ts';
+
+const HEADER = ['ALLOCATION', 'JOB', 'GROUP', 'USER', 'ACCESS', 'VIEW', 'ACL', 'STATE', 'SINCE', 'LAST ERROR'];
+const SHORT_ID = 8;
+const STYLES: Record<AllocationState, Style> = {
+  ready: 'green',
+  preparing: 'yellow',
+  waiting: 'yellow',
+  removing: 'yellow',
+  refused: 'red',
+  failing: 'red',
+};
+
+/** `nomad-rootless status [--json] [--config FILE] [ALLOC]`: what the running agent knows of this node's allocations. */
+export function statusCommand(terminal: Terminal = processTerminal, clock: Clock = systemClock): Command {
+  return new Command('status')
+    .description("show the running agent's allocations, and whether it is ready")
+    .argument('[alloc]', 'id of an allocation, or how it begins')
+    .option('--json', 'print JSON')
+    .option('--config <file>', 'configuration file, to find the admin socket')
+    .addHelpText('after', EXIT_CODES_HELP)
+    .action(async (prefix: string | undefined, options: { json?: true; config?: string }) => {
+      const { config } = loadConfig({ file: options.config, env: process.env });
+      const status = await fetchStatus(config.admin.socket);
+      const shown = prefix === undefined ? status : { ...status, allocations: [pick(status.allocations, prefix)] };
+      terminal.write(options.json ? `${JSON.stringify(shown, null, 2)}\n` : render(shown, terminal, clock.now()));
+    });
+}
+
+function pick(allocations: readonly AllocationStatus[], prefix: string): AllocationStatus {
+  const found = allocations.filter(({ id }) => id.startsWith(prefix.toLowerCase()));
+  const [only] = found;
+  if (only !== undefined && found.length === 1) return only;
+  const message =
+    only === undefined
+      ? `the agent knows no allocation ${printable(prefix)} on this node; only those with a podman user are listed`
+      : `${found.length} allocations begin with ${prefix}: ${found.map(({ id }) => id).join(', ')}; give more of the id`;
+  throw new CommandError(EXIT.noSuchAllocation, 'no_such_allocation', message);
+}
+
+/** The status as text. @param now milliseconds since the epoch, for ages */
+export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, now: number): string {
+  const { nomad, reasons, allocations } = status;
+  const readiness = status.ready ? terminal.paint('green', 'ready') : terminal.paint('red', 'not ready');
+  const listing =
+    nomad.lastListing === undefined ? 'never listed' : `last listed ${formatAge(now - nomad.lastListing)} ago`;
+  const lines = [
+    `nomad-rootless ${status.version}, up ${formatAge(now - status.startedAt)}: ${readiness}`,
+    `Nomad: ${nomad.connected ? 'connected' : 'not connected'}, ${listing}, node ${status.nodeId || 'unknown'}`,
+    ...reasons.map((reason) => `Not ready: ${printable(reason)}`),
+  ].map((line) => `${line}\n`);
+  const rows = allocations.map((allocation) => row(allocation, terminal, now));
+  return `${lines.join('')}\n${rows.length === 0 ? 'No allocation here has a podman user.\n' : renderTable(HEADER, rows)}`;
+}
+
+function row(allocation: AllocationStatus, terminal: Pick<Terminal, 'paint'>, now: number) {
+  const { id, users, access, view, acl, state, since, lastError, late } = allocation;
+  return [
+    id.slice(0, SHORT_ID),
+    allocation.namespace === 'default' ? allocation.jobId : `${allocation.jobId} (${allocation.namespace})`,
+    allocation.taskGroup,
+    users.join(','),
+    access,
+    view,
+    acl,
+    { text: late ? `${state}, late` : state, paint: (text: string) => terminal.paint(STYLES[state], text) },
+    formatAge(now - since),
+    lastError?.message ?? '',
+  ];
+}

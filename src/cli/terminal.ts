@@ -1,0 +1,18 @@
+import { styleText } from 'node:util';
+
+/** Where a command writes to. Tests hand in one of their own. */
+export interface Terminal {
+  /** Writes to standard output, as it is. */
+  write(text: string): void;
+  /** Colours a text where standard output shows colours. */
+  paint(style: Style, text: string): string;
+}
+
+/** The colours in use, by util.styleText's names. */
+export type Style = 'green' | 'yellow' | 'red' | 'bold';
+
+/** Standard output; colours only on a terminal and without NO_COLOR (both judged by util.styleText). */
+export const processTerminal: Terminal = {
+  write: (text) => process.stdout.write(text),
+  paint: (style, text) => styleText(style, text, { stream: process.stdout }),
+};

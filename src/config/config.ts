@@ -1,0 +1,50 @@
+/** The effective configuration. Durations are in milliseconds, paths are absolute. What a key is for: README.md. */
+export interface Config {
+  readonly nomad: NomadConfig;
+  /** The key in a job's, group's or task's meta that names the user. */
+  readonly metaKey: string;
+  /** Users with a lower uid are refused. */
+  readonly minUid: number;
+  readonly access: 'mount' | 'acl';
+  readonly ordering: 'gate' | 'watch';
+  readonly gate: { readonly dir: string; readonly timeoutMs: number };
+  /** By user name; the users that have a gate. */
+  readonly users: ReadonlyMap<string, UserConfig>;
+  readonly metrics: { /** undefined: no metrics server. */ readonly address: ListenAddress | undefined };
+  readonly admin: { /** Path of the unix socket. */ readonly socket: string };
+  readonly stateDir: string;
+  readonly resyncIntervalMs: number;
+  readonly log: { readonly level: LogLevel; readonly format: 'json' | 'pretty' };
+}
+
+/** How to reach Nomad, and what Nomad's agent/self says unless it is set here. */
+export interface NomadConfig {
+  /** `http://`, `https://` or `unix:///path`. */
+  readonly address: string;
+  /** At most one of `token` and `tokenFile` is set. */
+  readonly token: string | undefined;
+  readonly tokenFile: string | undefined;
+  readonly caCert: string | undefined;
+  /** Set together with `clientKey`, or neither is. */
+  readonly clientCert: string | undefined;
+  readonly clientKey: string | undefined;
+  readonly tlsServerName: string | undefined;
+  readonly skipVerify: boolean;
+  readonly dataDir: string | undefined;
+  readonly allocDir: string | undefined;
+  readonly nodeId: string | undefined;
+}
+
+/** One user's settings; `socket` undefined stands for /run/user/UID/podman/podman.sock. */
+export interface UserConfig {
+  readonly socket: string | undefined;
+}
+
+/** Where a TCP server listens; `host` without the brackets of an IPv6 literal. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** pino's level names, and "silent". */
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';

@@ -1,0 +1,29 @@
+const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+type Unit = keyof typeof MILLISECONDS;
+
+const TERM = /(\d+(?:\.\d+)?)(ms|s|m|h)/g;
+const DURATION = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
+
+/**
+ * Reads a duration as Go's time.ParseDuration has it ("30s", "1h30m", "1.5h"), without signs and without units below
+ * the millisecond.
+ * @returns whole milliseconds, rounded; undefined where the text is no such duration
+ */
+export function parseDuration(text: string): number | undefined {
+  if (!DURATION.test(text)) return undefined;
+  const terms = [...text.matchAll(TERM)].map(([, count, unit]) => Number(count) * MILLISECONDS[unit as Unit]);
+  const total = Math.round(terms.reduce((sum, term) => sum + term, 0));
+  return Number.isSafeInteger(total) ? total : undefined;
+}
+
+/** The shortest such text for whole milliseconds: 90000 is "1m30s". */
+export function formatDuration(ms: number): string {
+  const parts: string[] = [];
+  let rest = ms;
+  for (const unit of ['h', 'm', 's', 'ms'] as const) {
+    const count = Math.floor(rest / MILLISECONDS[unit]);
+    rest -= count * MILLISECONDS[unit];
+    if (count > 0) parts.push(`${count}${unit}`);
+  }
+  return parts.join('') || '0s';
+}

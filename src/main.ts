@@ -1,0 +1,9 @@
+import { agentCommand } from './cli/agent.ts';
+import { checkConfigCommand } from './cli/check-config.ts';
+import { cleanupCommand } from './cli/cleanup.ts';
+import { runProgram } from './cli/program.ts';
+import { statusCommand } from './cli/status.ts';
+import { VERSION } from './version.ts';
+
+const commands = [agentCommand(), statusCommand(), checkConfigCommand(), cleanupCommand()];
+process.exitCode = await runProgram(commands, VERSION, process.argv, (message) => console.error(message));

@@ -1,0 +1,160 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, lstatSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AdminServer } from '../../../src/agent/admin-server.ts';
+import { fetchStatus } from '../../../src/cli/admin-client.ts';
+import { createLog } from '../../../src/log.ts';
+import type { AgentStatus } from '../../../src/model/status.ts';
+import { until } from '../../support/until.ts';
+
+const log = createLog({ level: 'silent', format: 'json' });
+const status: AgentStatus = {
+  version: '1.2.3',
+  nodeId: 'node-1',
+  startedAt: 1,
+  nomad: { connected: true, lastListing: 2 },
+  ready: true,
+  reasons: [],
+  allocations: [],
+};
+
+let directory: string;
+let socketPath: string;
+let servers: AdminServer[];
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'nomad-rootless-admin-'));
+  socketPath = join(directory, 'run', 'admin.sock');
+  servers = [];
+});
+afterEach(async () => {
+  await Promise.all(servers.map((server) => server.close()));
+  rmSync(directory, { recursive: true });
+});
+
+async function serve(parts: Partial<ConstructorParameters<typeof AdminServer>[0]> = {}): Promise<AdminServer> {
+  const server = new AdminServer({ socketPath, status: () => status, log, ...parts });
+  await server.listen();
+  servers.push(server);
+  return server;
+}
+
+function ask(path: string, method = 'GET'): Promise<{ status: number | undefined; body: string }> {
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath, path, method }, async (response) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of response) chunks.push(chunk);
+      resolve({ status: response.statusCode, body: Buffer.concat(chunks).toString() });
+    });
+    call.once('error', reject).end();
+  });
+}
+
+/** Leaves a socket file that nobody listens on, as a killed agent does. */
+async function leaveDeadSocket(path: string): Promise<void> {
+  const script = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => console.log('up'))`;
+  const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(child.stdout, 'data');
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+}
+
+test('gives the status to whoever runs the agent', async () => {
+  await serve();
+  expect(await fetchStatus(socketPath)).toEqual(status);
+});
+
+test('the socket is for its owner alone, in a directory that only its owner writes to', async () => {
+  await serve();
+  expect(lstatSync(socketPath).mode & 0o777).toBe(0o600);
+  expect(statSync(join(directory, 'run')).mode & 0o022).toBe(0);
+});
+
+test('another user is not answered, even past the permissions of the socket', async () => {
+  await serve({ peer: () => ({ uid: 4242 }) });
+  await expect(ask('/v1/status')).rejects.toThrow();
+});
+
+test('a peer that cannot be told is not answered', async () => {
+  await serve({
+    peer: () => {
+      throw new Error('no credentials');
+    },
+  });
+  await expect(ask('/v1/status')).rejects.toThrow();
+});
+
+test('root is answered', async () => {
+  await serve({ peer: () => ({ uid: 0 }) });
+  expect(await ask('/v1/status')).toMatchObject({ status: 200 });
+});
+
+test('other paths and methods are refused', async () => {
+  await serve();
+  expect(await ask('/v1/other')).toMatchObject({ status: 404 });
+  expect(await ask('/v1/status', 'POST')).toMatchObject({ status: 405 });
+});
+
+test('a status that cannot be told is an error for the one who asks, and the server lives on', async () => {
+  let broken = true;
+  await serve({
+    status: () => {
+      if (broken) throw new Error('broken');
+      return status;
+    },
+  });
+  await expect(fetchStatus(socketPath)).rejects.toMatchObject({ code: 'admin_failed' });
+  broken = false;
+  expect(await fetchStatus(socketPath)).toEqual(status);
+});
+
+describe('what is at the path already', () => {
+  test('a socket of a killed agent is replaced', async () => {
+    const first = await serve();
+    await first.close();
+    servers = [];
+    await leaveDeadSocket(socketPath);
+    expect(existsSync(socketPath)).toBe(true);
+    await serve();
+    expect(await fetchStatus(socketPath)).toEqual(status);
+  });
+
+  test('a running agent is left alone', async () => {
+    await serve();
+    await expect(new AdminServer({ socketPath, status: () => status, log }).listen()).rejects.toMatchObject({
+      code: 'agent_running',
+      message: expect.stringContaining('another agent is running'),
+    });
+    expect(await fetchStatus(socketPath)).toEqual(status);
+  });
+
+  test('a file that is no socket is left alone', async () => {
+    const server = new AdminServer({ socketPath: join(directory, 'file'), status: () => status, log });
+    writeFileSync(join(directory, 'file'), 'precious');
+    await expect(server.listen()).rejects.toMatchObject({ code: 'socket_path_unsafe' });
+    expect(existsSync(join(directory, 'file'))).toBe(true);
+  });
+
+  test('a directory that others can write to is refused', async () => {
+    chmodSync(directory, 0o777);
+    const server = new AdminServer({ socketPath: join(directory, 'admin.sock'), status: () => status, log });
+    await expect(server.listen()).rejects.toMatchObject({ code: 'socket_path_unsafe' });
+  });
+});
+
+test('closing takes the socket away and ends connections that hang', async () => {
+  const server = await serve();
+  const hanging = request({ socketPath, path: '/v1/status', method: 'GET' });
+  const ended = new Promise((resolve) => hanging.once('error', resolve));
+  hanging.flushHeaders();
+  hanging.once('response', (response) => response.resume());
+  await until('a connection', () => hanging.socket?.connecting === false);
+  await server.close();
+  servers = [];
+  hanging.destroy(new Error('over'));
+  await ended;
+  expect(existsSync(socketPath)).toBe(false);
+});

@@ -1,0 +1,161 @@
+import { execFileSync } from 'node:child_process';
+import { accessSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { EXIT } from '../../../src/cli/exit-code.ts';
+import { ENVIRONMENT } from '../../../src/config/environment.ts';
+import { loadConfig } from '../../../src/config/load-config.ts';
+import { CONFIG_KEYS } from '../../../src/config/schema.ts';
+import { createMetrics } from '../../../src/metrics.ts';
+
+const root = join(import.meta.dirname, '../../..');
+const read = (path: string) => readFileSync(join(root, path), 'utf8');
+const readme = read('README.md');
+const UNIT = 'deploy/systemd/nomad-rootless.service';
+const SYSTEMD_ANALYZE = '/usr/bin/systemd-analyze';
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'nomad-rootless-documents-'));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+function load(text: string) {
+  const file = join(directory, 'config.yaml');
+  writeFileSync(file, text);
+  return loadConfig({ file, env: {} });
+}
+
+/** The cells of the README's table with that header, without backticks. */
+function tableOf(firstHeader: string): string[][] {
+  const lines = readme.split('\n');
+  const start = lines.findIndex((line) => line.startsWith(`| ${firstHeader} |`));
+  const rows = lines.slice(start + 2);
+  return rows.slice(0, rows.indexOf('')).map((line) =>
+    line
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.replaceAll('`', '').trim()),
+  );
+}
+
+const has = (program: string) => {
+  try {
+    accessSync(program);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+describe('config.example.yaml', () => {
+  const example = read('deploy/config.example.yaml');
+  /** A setting is a line that begins with # and no space. One of the two ways to give a token has to go. */
+  const uncommented = example.replaceAll(/^( *)#(?=[a-z])/gm, '$1').replace(/^ *token:.*$/m, '');
+
+  test('as it is, gives the defaults', () => {
+    expect(load(example).config).toEqual(load('').config);
+  });
+
+  test('with every setting uncommented, is accepted and names every key', () => {
+    const { origin } = load(uncommented);
+    const named = [...origin].filter(([, from]) => from === 'file').map(([key]) => key);
+    expect(named).toEqual(expect.arrayContaining(CONFIG_KEYS.filter((key) => !['users', 'nomad.token'].includes(key))));
+    expect(named).toContain('users.bob.socket');
+    expect(example).toMatch(/^ *#token: /m);
+  });
+
+  test('shows the defaults as they are', () => {
+    const shown = load(uncommented).values;
+    for (const [key, value] of load('').values) {
+      if (value !== undefined) expect([key, shown.get(key)]).toEqual([key, value]);
+    }
+  });
+
+  test('names every variable that wins over the file', () => {
+    expect(Object.values(ENVIRONMENT).filter((name) => !example.includes(name))).toEqual([]);
+  });
+});
+
+describe('README.md', () => {
+  test('has every key of the configuration in its table, with its default', () => {
+    const { values } = load('');
+    const defaults = CONFIG_KEYS.map((key) => [key, String(values.get(key) ?? '')]);
+    const withoutWords = (text = '') => (['as Nomad says', 'none'].includes(text) ? '' : text);
+    const rows = tableOf('Key').map(([key, value]) => [key, withoutWords(value)]);
+    expect(rows).toEqual(defaults);
+  });
+
+  test('names each variable beside its key', () => {
+    const missing = Object.entries(ENVIRONMENT).filter(
+      ([key, name]) => !tableOf('Key').some(([cell, , meaning]) => cell === key && meaning?.includes(name)),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test('has every metric in its table, with its type and labels', async () => {
+    const { registry } = createMetrics('0.0.0');
+    const metrics = (await registry.getMetricsAsJSON()).filter(({ name }) => name.startsWith('nomad_rootless_'));
+    const labelsOf = (name: string): unknown => Reflect.get(registry.getSingleMetric(name) ?? {}, 'labelNames');
+    const expected = metrics.map(({ name, type }) => [
+      name,
+      String(type),
+      String(labelsOf(name)).replaceAll(',', ', '),
+    ]);
+    expect(tableOf('Metric').map((row) => row.slice(0, 3))).toEqual(expected);
+  });
+
+  test('has the exit codes that the commands use', () => {
+    expect(tableOf('Exit code').map(([code]) => Number(code))).toEqual(Object.values(EXIT));
+  });
+
+  test('shows configuration that is accepted', () => {
+    const snippets = [...readme.matchAll(/^ *```yaml\n([\s\S]*?)^ *```/gm)].map(([, text = '']) => text);
+    expect(snippets.length).toBeGreaterThan(0);
+    for (const snippet of snippets) expect(load(snippet).config.users.size).toBeGreaterThan(0);
+  });
+
+  test("points the driver at the gates' default place", () => {
+    const { config } = load('');
+    expect(readme).toContain(`socket_path = "unix://${config.gate.dir}/alice.sock"`);
+  });
+
+  test('names scripts that are there', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const named = [...`${readme}${read('deploy/README.md')}`.matchAll(/npm (?:run )?(test|(?<=run )[a-z:]+)/g)];
+    expect(named.length).toBeGreaterThan(0);
+    expect(named.map(([, name = '']) => name).filter((name) => !(name in scripts))).toEqual([]);
+  });
+
+  test.each(['README.md', 'deploy/README.md'])('%s links only to files that are there', (path) => {
+    const links = [...read(path).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link = '']) => link);
+    expect(links.length).toBeGreaterThan(0);
+    expect(links.filter((link) => !has(join(root, path, '..', link)))).toEqual([]);
+  });
+});
+
+test("the Nomad job's template renders to a configuration that is accepted", () => {
+  const job = read('deploy/nomad/nomad-rootless.nomad.hcl');
+  const [, template = ''] = /<<-EOT\n([\s\S]*?)^ *EOT$/m.exec(job) ?? [];
+  const { config } = load(template.replaceAll('{{ env "NOMAD_SECRETS_DIR" }}', '/var/nomad/secrets'));
+  expect(config.nomad.tokenFile).toBe('/var/nomad/secrets/nomad_token');
+  expect([...config.users.keys()]).toEqual(['alice', 'bob']);
+});
+
+describe('the systemd unit', () => {
+  test.skipIf(!has(SYSTEMD_ANALYZE))('passes systemd-analyze verify without a word', () => {
+    const unit = join(directory, 'nomad-rootless.service');
+    writeFileSync(unit, read(UNIT).replaceAll('/usr/bin/nomad-rootless', '/bin/true'));
+    expect(execFileSync(SYSTEMD_ANALYZE, ['verify', '--man=no', unit], { encoding: 'utf8', stdio: 'pipe' })).toBe('');
+  });
+
+  test('gets no mount namespace of its own, and no filter that takes openat2, setns or just-in-time compiling away', () => {
+    const settings = read(UNIT)
+      .split('\n')
+      .map((line) => line.split('=')[0] ?? '');
+    const harmful =
+      /^(Private(Tmp|Mounts|Devices|Users|Network)|Protect\w+|\w+Paths|Bind\w*Paths|TemporaryFileSystem|Root\w+|DynamicUser|RestrictNamespaces|RestrictSUIDSGID|MemoryDenyWriteExecute)$/;
+    expect(settings.filter((name) => harmful.test(name))).toEqual([]);
+  });
+});

@@ -1,0 +1,80 @@
+import { expect, test } from 'vitest';
+import { render } from '../../../src/cli/status.ts';
+import type { AgentStatus, AllocationStatus } from '../../../src/model/status.ts';
+
+const now = Date.UTC(2026, 0, 1);
+const marked = { paint: (style: string, text: string) => `<${style}:${text}>` };
+const plain = { paint: (_: string, text: string) => text };
+
+const allocation: AllocationStatus = {
+  id: '1a2b3c4d-0000-0000-0000-000000000000',
+  namespace: 'default',
+  jobId: 'web',
+  taskGroup: 'front',
+  users: ['alice'],
+  access: 'mount',
+  view: 'mounted',
+  acl: 'set',
+  state: 'ready',
+  since: now - 65_000,
+  late: false,
+};
+const status: AgentStatus = {
+  version: '1.2.3',
+  nodeId: 'node-1',
+  startedAt: now - 3_600_000,
+  nomad: { connected: true, lastListing: now - 12_000 },
+  ready: true,
+  reasons: [],
+  allocations: [allocation],
+};
+
+test('shows the agent, and a row for each allocation', () => {
+  expect(render(status, plain, now).split('\n')).toEqual([
+    'nomad-rootless 1.2.3, up 1h0m: ready',
+    'Nomad: connected, last listed 12s ago, node node-1',
+    '',
+    'ALLOCATION  JOB  GROUP  USER   ACCESS  VIEW     ACL  STATE  SINCE  LAST ERROR',
+    '1a2b3c4d    web  front  alice  mount   mounted  set  ready  1m5s',
+    '',
+  ]);
+});
+
+test('says why the agent is not ready', () => {
+  const shown = render(
+    { ...status, nodeId: '', ready: false, reasons: ['Nomad is out of reach'], nomad: { connected: false } },
+    plain,
+    now,
+  );
+  expect(shown).toContain(
+    'not ready\nNomad: not connected, never listed, node unknown\nNot ready: Nomad is out of reach\n',
+  );
+});
+
+test('says so where there is no allocation', () => {
+  expect(render({ ...status, allocations: [] }, plain, now)).toContain('No allocation here has a podman user.');
+});
+
+test('colours the states by how bad they are, and tells who was late', () => {
+  const states = [
+    { ...allocation, late: true },
+    { ...allocation, state: 'waiting' as const },
+    { ...allocation, state: 'refused' as const, lastError: { code: 'x', message: 'no such user' } },
+  ];
+  const shown = render({ ...status, allocations: states }, marked, now);
+  expect(shown).toContain('<green:ready, late>');
+  expect(shown).toContain('<yellow:waiting>');
+  expect(shown).toMatch(/<red:refused> .* no such user/);
+});
+
+test('shows the namespace where it is not the default one', () => {
+  expect(render({ ...status, allocations: [{ ...allocation, namespace: 'team' }] }, plain, now)).toContain(
+    'web (team)',
+  );
+});
+
+test('a job name cannot steer the terminal', () => {
+  const evil = { ...allocation, jobId: '\u001b[2J', lastError: { code: 'x', message: 'a\u001b]0;b\u0007' } };
+  const shown = render({ ...status, reasons: ['\u001b[1m'], allocations: [evil] }, plain, now);
+  expect(['\u001b', '\u0007'].filter((control) => shown.includes(control))).toEqual([]);
+});
