@@ -1,0 +1,138 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import { type CommandResult, runCommand } from './command.ts';
+import type { Sandbox } from './sandbox.ts';
+import { until } from './until.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const METRICS_ADDRESS = '127.0.0.1:4656';
+
+/** The agent's configuration as its YAML file has it; what is left out is the default, sockets and state in the sandbox. */
+export type AgentConfig = Readonly<Record<string, unknown>>;
+
+/** The agent as a process of its own, with its sockets and state in a sandbox's directory. */
+export class AgentProcess {
+  /** The lines of its log so far, of all its lives. */
+  readonly log: string[] = [];
+  readonly configFile: string;
+  readonly gateDir: string;
+  readonly adminSocket: string;
+  readonly #directory: string;
+  #child: ChildProcess | undefined;
+
+  constructor(sandbox: Sandbox) {
+    this.#directory = join(sandbox.directory, 'agent');
+    this.configFile = join(this.#directory, 'config.yaml');
+    this.gateDir = join(this.#directory, 'gate');
+    this.adminSocket = join(this.#directory, 'admin.sock');
+    mkdirSync(this.#directory, { recursive: true });
+  }
+
+  /** Where a user's gate will be, for the driver's socket block. */
+  gateSocket(user: string): string {
+    return join(this.gateDir, `${user}.sock`);
+  }
+
+  /** @throws Error when it does not run */
+  get pid(): number {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error('the agent does not run');
+    return pid;
+  }
+
+  /** Writes the configuration; top-level keys given here replace the ones that put it into the sandbox. */
+  configure(config: AgentConfig): void {
+    const placed = {
+      gate: { dir: this.gateDir },
+      admin: { socket: this.adminSocket },
+      state_dir: join(this.#directory, 'state'),
+      metrics: { address: METRICS_ADDRESS },
+      log: { level: 'debug' },
+    };
+    writeFileSync(this.configFile, stringify({ ...placed, ...config }));
+  }
+
+  /** Starts the configured agent and waits until /readyz says yes. @throws Error with its log when it ends before */
+  async start(): Promise<void> {
+    await this.startUnready();
+    await this.waitUntilReady();
+  }
+
+  /** Waits until /readyz says yes. @throws Error with its log when it ends before */
+  async waitUntilReady(): Promise<void> {
+    await until('the agent is ready', async () => {
+      this.#mustRun();
+      return (await fetch(`http://${METRICS_ADDRESS}/readyz`)).ok;
+    });
+  }
+
+  /** Starts the configured agent and waits only until its admin socket is there. */
+  async startUnready(): Promise<void> {
+    if (this.#child) throw new Error('the agent runs already');
+    const child = spawn(process.execPath, [MAIN, 'agent', '--config', this.configFile], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#child = child;
+    for (const input of [child.stdout, child.stderr]) {
+      createInterface({ input }).on('line', (line) => this.log.push(line));
+    }
+    await until('the admin socket is there', () => {
+      this.#mustRun();
+      return existsSync(this.adminSocket);
+    });
+  }
+
+  /** Stops the agent by SIGTERM as systemd does, or at once by SIGKILL. @returns its exit code, undefined after a signal */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | undefined> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? undefined;
+    child.kill(signal);
+    await once(child, 'exit');
+    return child.exitCode ?? undefined;
+  }
+
+  /** Runs another of its commands with the same configuration: `status`, `cleanup`, `check-config`. */
+  command(args: readonly string[]): Promise<CommandResult> {
+    return runCommand([process.execPath, MAIN, ...args, '--config', this.configFile]);
+  }
+
+  /** What /metrics says now. */
+  async metrics(): Promise<string> {
+    return (await fetch(`http://${METRICS_ADDRESS}/metrics`)).text();
+  }
+
+  /** One sample's value; undefined where there is none. @param sample name and labels as in the exposition format */
+  async metric(sample: string): Promise<number | undefined> {
+    const line = (await this.metrics()).split('\n').find((text) => text.startsWith(`${sample} `));
+    return line === undefined ? undefined : Number(line.slice(sample.length + 1));
+  }
+
+  /** Waits for a line of its log. @returns that line */
+  waitForLog(pattern: RegExp): Promise<string> {
+    return until(`the agent logs ${pattern}`, () => this.log.find((line) => pattern.test(line)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop('SIGKILL');
+  }
+
+  #mustRun(): void {
+    const { exitCode, signalCode } = this.#child ?? {};
+    if (exitCode === null && signalCode === null) return;
+    throw new Error(`the agent ended (${exitCode ?? signalCode}):\n${this.log.join('\n')}`);
+  }
+}
+
+/** Makes an agent in the sandbox, configures it and waits until it is ready. */
+export async function startAgent(sandbox: Sandbox, config: AgentConfig): Promise<AgentProcess> {
+  const agent = new AgentProcess(sandbox);
+  agent.configure(config);
+  await agent.start();
+  return agent;
+}

@@ -1,0 +1,34 @@
+import type { JobSpec } from './nomad/job.ts';
+import type { ExecResult } from './nomad/podman-api.ts';
+import type { TaskEvent } from './nomad/recorded.ts';
+
+/** One allocation of a job, however the Nomad that runs it is made. */
+export interface AllocationUnderTest {
+  readonly id: string;
+  /** Its directory below the alloc dir. */
+  readonly directory: string;
+  /** @throws Error with the tasks' events when it ends otherwise or the time is up */
+  waitFor(status: 'running' | 'complete' | 'failed'): Promise<void>;
+  /** The lines that a task has written so far, to either stream. */
+  logs(task: string): readonly string[] | Promise<readonly string[]>;
+  waitForLog(task: string, text: string | RegExp): Promise<string>;
+  /** What the job author sees in `nomad alloc status`, oldest first. */
+  events(task: string): readonly TaskEvent[] | Promise<readonly TaskEvent[]>;
+  /** As `nomad alloc exec`. */
+  exec(task: string, argv: readonly string[], stdin?: string): Promise<ExecResult>;
+  /** Stops the job and waits until the allocation has ended. */
+  stop(): Promise<void>;
+  /** Stops it, and lets Nomad collect it: its directory goes. */
+  gc(): Promise<void>;
+}
+
+/** The stand-in and a real Nomad alike: what the e2e cases and the demo run against. */
+export interface NomadUnderTest {
+  /** Of its HTTP API. */
+  readonly address: string;
+  readonly dataDir: string;
+  readonly allocDir: string;
+  /** Places one allocation of a job on this node. */
+  runJob(job: JobSpec): AllocationUnderTest | Promise<AllocationUnderTest>;
+  stop(): Promise<void>;
+}

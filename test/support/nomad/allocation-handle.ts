@@ -1,0 +1,78 @@
+import { until } from '../until.ts';
+import type { AllocationRunner, ClientStatus } from './allocation-runner.ts';
+import type { ExecResult } from './podman-api.ts';
+import type { TaskEvent } from './recorded.ts';
+import type { ServerState } from './server-state.ts';
+
+/** One allocation that the stand-in runs. */
+export class AllocationHandle {
+  readonly id: string;
+  /** `<alloc_dir>/<id>`. */
+  readonly directory: string;
+  readonly #runner: AllocationRunner;
+  readonly #state: ServerState;
+
+  constructor(runner: AllocationRunner, state: ServerState) {
+    this.id = runner.id;
+    this.directory = runner.allocDir.directory;
+    this.#runner = runner;
+    this.#state = state;
+  }
+
+  get status(): ClientStatus {
+    return this.#runner.status;
+  }
+
+  /** Waits for a client status. @throws Error after 30 s, or when the allocation has ended otherwise, with its tasks' events */
+  async waitFor(status: ClientStatus): Promise<void> {
+    const ended = () => ['complete', 'failed'].includes(this.status) || this.#runner.failure !== undefined;
+    await until(`allocation ${this.id} is ${status}`, () => this.status === status || ended(), 30_000);
+    if (this.status === status) return;
+    const events = this.#runner.taskNames.map(
+      (task) =>
+        `${task}: ${this.events(task)
+          .map(({ Type, DisplayMessage }) => `${Type}: ${DisplayMessage}`)
+          .join('; ')}`,
+    );
+    const message = `allocation ${this.id}: expected ${status}, got ${this.status} (${events.join(' | ')})`;
+    throw new Error(message, { cause: this.#runner.failure });
+  }
+
+  /** The lines that a task has written so far, without conmon's time stamps: standard output, then standard error. */
+  logs(task: string): readonly string[] {
+    return this.#runner.task(task).logs;
+  }
+
+  /** Waits until a task has written a line that is equal to a text or matches a pattern. @returns that line */
+  waitForLog(task: string, wanted: string | RegExp): Promise<string> {
+    return until(`task ${task} writes ${wanted}`, () =>
+      this.logs(task).find((line) => (typeof wanted === 'string' ? line === wanted : wanted.test(line))),
+    );
+  }
+
+  /** A task's events so far, as `nomad alloc status` shows them. */
+  events(task: string): readonly TaskEvent[] {
+    return this.#runner.task(task).state.Events;
+  }
+
+  /** `nomad alloc exec`, as the driver does it. */
+  exec(task: string, command: readonly string[], stdin = ''): Promise<ExecResult> {
+    return this.#runner.task(task).exec(command, stdin);
+  }
+
+  /** Stops the allocation as `nomad job stop` does, and waits until its tasks have ended. Its directory stays. */
+  async stop(): Promise<void> {
+    const known = this.#state.allocation(this.id);
+    if (known && known.DesiredStatus === 'run') {
+      this.#state.write({ ...known, DesiredStatus: 'stop' }, 'PlanResult');
+    }
+    await this.#runner.stop();
+  }
+
+  /** Garbage collection, as after `nomad system gc`: the servers forget the allocation, the client removes its directory. */
+  async gc(): Promise<void> {
+    await this.stop();
+    this.#state.forget(this.id);
+    await this.#runner.destroy();
+  }
+}

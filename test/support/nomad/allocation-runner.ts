@@ -1,0 +1,190 @@
+import { EventEmitter } from 'node:events';
+import { AllocDir } from './alloc-dir.ts';
+import { type JobSpec, newTaskEvent, type TaskSpec } from './job.ts';
+import { LogFifo } from './log-fifo.ts';
+import type { PodmanDriver } from './podman-driver.ts';
+import type { RecordedAllocation, TaskState } from './recorded.ts';
+import { TaskRunner } from './task-runner.ts';
+
+/** An allocation's status as its client reports it. */
+export type ClientStatus = 'pending' | 'running' | 'complete' | 'failed';
+
+/**
+ * The group's network: made before the tasks' directories, taken away when all tasks have ended.
+ * The place for network modes other than host: bridge, none and cni/<name>.
+ */
+export interface GroupNetwork {
+  /** @returns the path of the allocation's network namespace */
+  create(allocationId: string): Promise<string>;
+  destroy(allocationId: string): Promise<void>;
+}
+
+/** What an allocation's life needs of the client. */
+export interface AllocationContext {
+  readonly allocDir: string;
+  readonly driver: PodmanDriver;
+  readonly network: GroupNetwork | undefined;
+  /** Hands the client's part of the allocation to the servers. */
+  readonly report: (update: Pick<RecordedAllocation, 'ClientStatus' | 'ClientDescription' | 'TaskStates'>) => void;
+}
+
+/** The client sends what has changed this often. */
+const REPORT_INTERVAL_MS = 200;
+
+const DESCRIPTIONS: Record<ClientStatus, string> = {
+  pending: 'No tasks have started',
+  running: 'Tasks are running',
+  complete: 'All tasks have completed',
+  failed: 'Failed tasks',
+};
+
+/** One allocation's life on the client, in Nomad's order: alloc dir, network, then prestart, main, poststart and poststop tasks. */
+export class AllocationRunner extends EventEmitter<{ change: [] }> {
+  readonly id: string;
+  readonly allocDir: AllocDir;
+  /** What broke the stand-in itself while it ran this allocation. */
+  failure: unknown;
+  readonly #job: JobSpec;
+  readonly #context: AllocationContext;
+  readonly #tasks = new Map<string, TaskRunner>();
+  #report: NodeJS.Timeout | undefined;
+  #stopping = false;
+  #done: Promise<void> = Promise.resolve();
+
+  constructor(id: string, job: JobSpec, context: AllocationContext) {
+    super();
+    this.id = id;
+    if (hasNetns(job) && !context.network) {
+      throw new Error(`the stand-in was given nothing that makes a network of mode ${job.networkMode}`);
+    }
+    this.#job = job;
+    this.#context = context;
+    this.allocDir = new AllocDir(context.allocDir, id);
+  }
+
+  /** Starts its life, and returns at once. */
+  start(): void {
+    this.#done = this.#live().catch((error: unknown) => {
+      this.failure = error;
+    });
+  }
+
+  get status(): ClientStatus {
+    const states = [...this.#tasks.values()].map(({ state }) => state);
+    if (states.some(({ Failed }) => Failed)) return 'failed';
+    if (states.some(({ State }) => State === 'running')) return 'running';
+    return states.length === 0 || states.some(({ State }) => State === 'pending') ? 'pending' : 'complete';
+  }
+
+  /** Names of the tasks whose life has begun. */
+  get taskNames(): readonly string[] {
+    return [...this.#tasks.keys()];
+  }
+
+  /** @throws Error where the group has no such task, or its directory is not made yet */
+  task(name: string): TaskRunner {
+    const task = this.#tasks.get(name);
+    if (!task) throw new Error(`allocation ${this.id} has no task ${name}`);
+    return task;
+  }
+
+  /** Stops every task and waits until all have ended, poststop tasks included. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#stopTasks();
+    await this.#done;
+  }
+
+  /** The client's garbage collection: secrets/ and private/ are unmounted, the directory removed. */
+  async destroy(): Promise<void> {
+    await this.stop();
+    await this.allocDir.destroy();
+  }
+
+  async #live(): Promise<void> {
+    const { network } = this.#context;
+    this.allocDir.build();
+    const netns = hasNetns(this.#job) ? await network?.create(this.id) : undefined;
+    for (const task of this.#job.tasks) this.#tasks.set(task.name, this.#newTask(task, netns));
+
+    const prestart = this.#tasksOf('prestart');
+    const sidecars = prestart.filter(({ lifecycle }) => lifecycle?.sidecar).map((task) => this.#run(task));
+    await Promise.all(prestart.filter(({ lifecycle }) => !lifecycle?.sidecar).map((task) => this.#run(task)));
+    const main = this.#tasksOf(undefined).map((task) => this.#run(task));
+    const poststart = this.#mainIsRunning().then((running) =>
+      running ? Promise.all(this.#tasksOf('poststart').map((task) => this.#run(task))) : [],
+    );
+    await Promise.all(main);
+    await this.#stopTasks();
+    await Promise.all([...sidecars, poststart]);
+    await Promise.all(this.#tasksOf('poststop').map((task) => this.#run(task)));
+    // Tasks that never started are over too.
+    for (const task of this.#tasks.values()) task.state.State = 'dead';
+    if (netns !== undefined) await network?.destroy(this.id);
+    this.#changed();
+  }
+
+  #newTask(task: TaskSpec, netns: string | undefined): TaskRunner {
+    const config = {
+      allocationId: this.id,
+      job: this.#job,
+      task,
+      allocDir: this.allocDir,
+      stdout: new LogFifo(this.allocDir.logs, task.name, 'stdout'),
+      stderr: new LogFifo(this.allocDir.logs, task.name, 'stderr'),
+      netns,
+    };
+    return new TaskRunner(this.#context.driver, config, () => this.#changed());
+  }
+
+  async #run(task: TaskSpec): Promise<void> {
+    const runner = this.task(task.name);
+    const mayStart = task.lifecycle?.hook === 'poststop' || (!this.#stopping && !this.#failed());
+    if (!mayStart) return;
+    await runner.run();
+    if (!runner.state.Failed) return;
+    const event = newTaskEvent('Sibling Task Failed', `Task's sibling "${task.name}" failed`);
+    await this.#stopTasks(event);
+  }
+
+  async #stopTasks(event?: Parameters<TaskRunner['stop']>[0]): Promise<void> {
+    const running = this.#job.tasks.filter(({ lifecycle }) => lifecycle?.hook !== 'poststop');
+    await Promise.all(running.map((task) => this.#tasks.get(task.name)?.stop(event)));
+  }
+
+  #failed(): boolean {
+    return [...this.#tasks.values()].some(({ state }) => state.Failed);
+  }
+
+  #tasksOf(hook: string | undefined): TaskSpec[] {
+    return this.#job.tasks.filter(({ lifecycle }) => lifecycle?.hook === hook);
+  }
+
+  /** Whether all main tasks have come to run; false once one of them has ended before. */
+  async #mainIsRunning(): Promise<boolean> {
+    for (;;) {
+      const states = this.#tasksOf(undefined).map(({ name }) => this.task(name).state.State);
+      if (states.every((state) => state === 'running')) return true;
+      if (states.some((state) => state === 'dead')) return false;
+      await new Promise((resolve) => this.once('change', () => resolve(undefined)));
+    }
+  }
+
+  #changed(): void {
+    this.emit('change');
+    this.#report ??= setTimeout(() => {
+      this.#report = undefined;
+      const states: [string, TaskState][] = [...this.#tasks].map(([name, { state }]) => [name, state]);
+      this.#context.report({
+        ClientStatus: this.status,
+        ClientDescription: DESCRIPTIONS[this.status],
+        TaskStates: Object.fromEntries(states),
+      });
+    }, REPORT_INTERVAL_MS);
+  }
+}
+
+/** Whether the group gets a network namespace of its own. */
+function hasNetns({ networkMode }: JobSpec): boolean {
+  return networkMode !== undefined && networkMode !== 'host';
+}

@@ -1,0 +1,117 @@
+import { type RecordedAllocation, type RecordedTask, recorded, type TaskEvent } from './recorded.ts';
+
+/** A job of one group and one allocation, as tests write it. */
+export interface JobSpec {
+  readonly id: string;
+  readonly namespace?: string;
+  /** Name of the group; `g` unless told. */
+  readonly group?: string;
+  readonly meta?: Readonly<Record<string, string>>;
+  readonly groupMeta?: Readonly<Record<string, string>>;
+  readonly tasks: readonly TaskSpec[];
+  /** The mode of the group's network block; without it the group has none. */
+  readonly networkMode?: string;
+  /** How often a task that has ended with an error is started again; 0 unless told. */
+  readonly restartAttempts?: number;
+}
+
+/** A task as tests write it. */
+export interface TaskSpec {
+  readonly name: string;
+  /** `podman` unless told; another driver's task runs as a plain process in the task's directory. */
+  readonly driver?: string;
+  /** Name of the driver's socket block. */
+  readonly socket?: string;
+  readonly image?: string;
+  readonly command?: string;
+  readonly args?: readonly string[];
+  readonly meta?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+  /** The task's `user`: inside the container for podman, of this machine for other drivers. */
+  readonly user?: string;
+  readonly lifecycle?: { readonly hook: 'prestart' | 'poststart' | 'poststop'; readonly sidecar?: boolean };
+  /** Files that templates write to secrets/: name and content, mode 0644. */
+  readonly secrets?: Readonly<Record<string, string>>;
+  /** `volumes` of the task's driver config. */
+  readonly volumes?: readonly string[];
+  /** `network_mode` of the task's driver config. */
+  readonly networkMode?: string;
+}
+
+/** An allocation in the recorded shape, placed on a node and not yet seen by its client. Times are nanoseconds. */
+export function newAllocation(id: string, job: JobSpec, nodeId: string, now: number): RecordedAllocation {
+  const allocation = recorded.allocation();
+  const [group] = allocation.Job.TaskGroups;
+  const [task] = group?.Tasks ?? [];
+  if (!group || !task) throw new Error('the recorded allocation has no task');
+  const namespace = job.namespace ?? 'default';
+  const tasks = job.tasks.map((spec) => newTask(structuredClone(task), spec));
+  const taskGroup = {
+    ...group,
+    Name: job.group ?? 'g',
+    Meta: job.groupMeta ? { ...job.groupMeta } : null,
+    Networks: job.networkMode === undefined ? null : [{ Mode: job.networkMode }],
+    Tasks: tasks,
+  };
+  return {
+    ...allocation,
+    ID: id,
+    Name: `${job.id}.${taskGroup.Name}[0]`,
+    Namespace: namespace,
+    JobID: job.id,
+    NodeID: nodeId,
+    TaskGroup: taskGroup.Name,
+    DesiredStatus: 'run',
+    ClientStatus: 'pending',
+    ClientDescription: '',
+    CreateTime: now,
+    ModifyTime: now,
+    Job: {
+      ...allocation.Job,
+      ID: job.id,
+      Name: job.id,
+      Namespace: namespace,
+      Meta: job.meta ? { ...job.meta } : null,
+      TaskGroups: [taskGroup],
+    },
+    AllocatedResources: perTask(allocation['AllocatedResources'], ['Tasks', 'TaskLifecycles'], tasks),
+    TaskResources: Object.fromEntries(tasks.map(({ Name, Resources }) => [Name, Resources])),
+    TaskStates: null,
+  };
+}
+
+function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
+  const { image, socket, command, args, volumes, networkMode } = spec;
+  const config = { image, socket, command, args, volumes, network_mode: networkMode };
+  return {
+    ...task,
+    Name: spec.name,
+    Driver: spec.driver ?? 'podman',
+    User: spec.user ?? '',
+    Config: Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)),
+    Env: spec.env ? { ...spec.env } : null,
+    Meta: spec.meta ? { ...spec.meta } : null,
+    Lifecycle: spec.lifecycle ? { Hook: spec.lifecycle.hook, Sidecar: spec.lifecycle.sidecar ?? false } : null,
+    Templates: null,
+  };
+}
+
+/** The recorded allocation has one task; its entry in each per-task map is given to all tasks. */
+function perTask(resources: unknown, maps: readonly string[], tasks: readonly RecordedTask[]): object {
+  const copy: Record<string, unknown> = { ...(resources as Record<string, unknown>) };
+  for (const map of maps) {
+    const [sample] = Object.values(copy[map] as Record<string, unknown>);
+    copy[map] = Object.fromEntries(
+      tasks.map(({ Name, Lifecycle }) => [Name, map === 'TaskLifecycles' ? Lifecycle : sample]),
+    );
+  }
+  return copy;
+}
+
+/** A task event in the recorded shape, with what this one says. */
+export function newTaskEvent(type: string, message: string, fields: Partial<TaskEvent> = {}): TaskEvent {
+  const [state] = Object.values(recorded.allocation().TaskStates ?? {});
+  const [template] = state?.Events ?? [];
+  if (!template) throw new Error('the recorded allocation has no task event');
+  return { ...template, Type: type, Time: Date.now() * 1e6, DisplayMessage: message, ...fields };
+}

@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto';
+import { chmodSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { AllocationHandle } from './nomad/allocation-handle.ts';
+import { AllocationRunner, type GroupNetwork } from './nomad/allocation-runner.ts';
+import { ApiServer, type Rights } from './nomad/api-server.ts';
+import { type JobSpec, newAllocation } from './nomad/job.ts';
+import { PodmanDriver } from './nomad/podman-driver.ts';
+import { type RecordedAllocation, recorded } from './nomad/recorded.ts';
+import { ServerState } from './nomad/server-state.ts';
+import type { NomadUnderTest } from './nomad-under-test.ts';
+
+export type { AllocationHandle } from './nomad/allocation-handle.ts';
+export type { JobSpec, TaskSpec } from './nomad/job.ts';
+
+/** How the stand-in is set up. */
+export interface StandInOptions {
+  /** Nomad's data_dir; made 0700 root where it is missing, as Nomad does. */
+  readonly dataDir: string;
+  /** Name of each socket block of the podman driver to the path of its socket: a gate's, or Podman's own. */
+  readonly sockets: Readonly<Record<string, string>>;
+  /** Whether the driver gives log FIFOs to the owner of the socket file, as from version 0.6.5 on; true unless told. */
+  readonly driverGivesFifos?: boolean;
+  /** Milliseconds between the driver's stats calls for a container, by which it also sees that one has ended; 100 unless told (the driver's own: 1000). */
+  readonly statsIntervalMs?: number;
+  /** Milliseconds between heartbeats of the event stream; 10000 unless told. */
+  readonly heartbeatMs?: number;
+  /** Tokens that Nomad knows; without this ACLs are off. */
+  readonly tokens?: Readonly<Record<string, Rights>>;
+  /** What makes the networks of groups with a network mode other than host; without it such jobs are refused. */
+  readonly network?: GroupNetwork;
+}
+
+/**
+ * Stands in for Nomad's client and servers: serves the recorded API, and does to the data dir and the podman sockets
+ * what Nomad 2.0.5 and the podman driver do, in their order.
+ */
+export class StandInNomad implements NomadUnderTest {
+  readonly dataDir: string;
+  readonly allocDir: string;
+  readonly nodeId: string;
+  readonly api: ApiServer;
+  readonly #state = new ServerState();
+  readonly #driver: PodmanDriver;
+  readonly #network: GroupNetwork | undefined;
+  readonly #allocations = new Map<string, AllocationHandle>();
+
+  constructor(options: StandInOptions) {
+    this.dataDir = options.dataDir;
+    this.allocDir = join(options.dataDir, 'alloc');
+    this.#network = options.network;
+    const node = recorded.node();
+    this.nodeId = node.ID;
+    this.#driver = new PodmanDriver({
+      sockets: options.sockets,
+      givesFifos: options.driverGivesFifos ?? true,
+      statsIntervalMs: options.statsIntervalMs ?? 100,
+    });
+    this.api = new ApiServer({
+      state: this.#state,
+      agent: agentSelf(options),
+      node,
+      heartbeatMs: options.heartbeatMs ?? 10_000,
+      ...(options.tokens ? { tokens: options.tokens } : {}),
+    });
+  }
+
+  get address(): string {
+    return this.api.address;
+  }
+
+  /** Makes the data dir (0700) and the alloc dir (0711), and serves the API. */
+  async start(): Promise<void> {
+    mkdirSync(this.dataDir, { recursive: true });
+    chmodSync(this.dataDir, 0o700);
+    mkdirSync(this.allocDir, { recursive: true });
+    chmodSync(this.allocDir, 0o711);
+    await this.api.start();
+  }
+
+  /** Places one allocation of the job on this node, and starts its life on the client. */
+  runJob(job: JobSpec): AllocationHandle {
+    const id = randomUUID();
+    const runner = new AllocationRunner(id, job, {
+      allocDir: this.allocDir,
+      driver: this.#driver,
+      network: this.#network,
+      report: (update) => {
+        const known = this.#state.allocation(id);
+        if (known) this.#state.write({ ...known, ...update }, 'AllocationUpdated');
+      },
+    });
+    const allocation = newAllocation(id, job, this.nodeId, Date.now() * 1e6);
+    // A plan's result has nothing of the client's yet; these fields are missing from the recorded events too.
+    const { TaskStates: _, NetworkStatus: __, ClientDescription: ___, ...placed } = allocation;
+    this.#state.write(placed as RecordedAllocation, 'PlanResult');
+    const handle = new AllocationHandle(runner, this.#state);
+    this.#allocations.set(id, handle);
+    runner.start();
+    return handle;
+  }
+
+  /** Puts an allocation before the API that no client runs: of another node, or of an earlier life. */
+  announce(allocation: RecordedAllocation, type: Parameters<ServerState['write']>[1] = 'PlanResult'): void {
+    this.#state.write(allocation, type);
+  }
+
+  /** The allocation as the API would give it now; undefined where Nomad knows none of this id. */
+  allocation(id: string): RecordedAllocation | undefined {
+    return this.#state.allocation(id);
+  }
+
+  /** Every request that the driver has sent to a socket so far: method and path, in order. */
+  requestsTo(socket: string): readonly string[] {
+    return this.#driver.requestsTo(socket);
+  }
+
+  /** Stops and collects every allocation, then the API. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#allocations.values()].map((allocation) => allocation.gc()));
+    await this.api.stop();
+    this.#driver.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+/** Makes a stand-in and starts it. */
+export async function startStandInNomad(options: StandInOptions): Promise<StandInNomad> {
+  const nomad = new StandInNomad(options);
+  await nomad.start();
+  return nomad;
+}
+
+function agentSelf({ dataDir, sockets }: StandInOptions): ReturnType<typeof recorded.agent> {
+  const agent = recorded.agent();
+  agent.config.DataDir = dataDir;
+  const plugin = agent.config.Plugins.find(({ Name }) => Name === 'nomad-driver-podman');
+  if (!plugin) throw new Error('the recorded agent has no podman driver');
+  plugin.Config['socket'] = Object.entries(sockets).map(([name, path]) => ({ name, socket_path: `unix://${path}` }));
+  return agent;
+}
