@@ -58,7 +58,6 @@ export class Agent implements Readiness {
   readonly #attaching: Promise<Attached>;
   readonly #attach: PromiseWithResolvers<Attached>;
   readonly #running: Promise<unknown>[] = [];
-  #sweeping: Promise<void> = Promise.resolve();
   #gates: Gate[] = [];
   #attached: Attached | undefined;
   #nomadProblem = 'Nomad has not been asked yet';
@@ -96,7 +95,7 @@ export class Agent implements Readiness {
     await Promise.all(this.#gates.map((gate) => gate.close({ graceMs: GRACE_MS })));
     this.#stopping.abort(new NotYetError('agent_stopping', 'the agent is stopping'));
     this.#attach.reject(this.#stopping.signal.reason);
-    await Promise.all([...this.#running, this.#sweeping]);
+    await Promise.all(this.#running);
     await this.#attached?.reconciler.stop();
     this.#attached?.host.close();
     await this.#metricsServer?.close();
@@ -221,7 +220,7 @@ export class Agent implements Readiness {
           reconciler.noticeListed(allocations);
           // What is on the host and not in the listing may be left over from before: each is asked for by its id.
           for (const id of host.allocationIds()) reconciler.noticeFound(id);
-          this.#sweep(host);
+          void this.#sweep(host);
         },
       },
       signal,
@@ -235,19 +234,18 @@ export class Agent implements Readiness {
   }
 
   /** Takes away what belongs to no allocation; what fails is tried again after the next listing. */
-  #sweep(host: Host): void {
+  async #sweep(host: Host): Promise<void> {
     const { log, metrics } = this.#parts;
-    const sweep = async () => {
-      for (const step of await host.sweep()) {
+    try {
+      for (const step of host.sweep()) {
         await step.apply();
         metrics.cleanup.inc({ kind: step.kind });
         log.info({ kind: step.kind, removes: true }, step.what);
       }
-    };
-    this.#sweeping = this.#sweeping.then(sweep).catch((error: unknown) => {
+    } catch (error) {
       metrics.errors.inc({ code: codeOf(error) });
       log.warn({ code: codeOf(error) }, `sweeping: ${messageOf(error)}`);
-    });
+    }
   }
 
   #liveUids(): ReadonlySet<number> | undefined {

@@ -40,7 +40,7 @@ export async function cleanUp({ config, allocDir, accountOf, dryRun, onLeftover 
       const nothing: Desired = { kind: 'nothing', id, why: 'gone' };
       for (const resource of host.resources) await take(await resource.plan(nothing));
     }
-    await take(await host.sweep());
+    await take(host.sweep());
   } finally {
     host.close();
   }

@@ -18,7 +18,7 @@ export interface Host {
   /** The allocations that may have something of ours: those with a directory, and those with a place in a view. */
   allocationIds(): string[];
   /** Steps against what belongs to no allocation: empty skeletons, a way in that nobody needs. */
-  sweep(): Promise<Step[]>;
+  sweep(): Step[];
   close(): void;
 }
 
@@ -45,7 +45,7 @@ export function makeHost({ config, allocDir, accountOf, liveUids }: HostOptions)
     allocDir: dataDir.allocDir,
     resources: [acl, ...access, new LogFifoResource(dataDir)],
     allocationIds: () => [...new Set([...dataDir.ids(), ...view.allocationIds()])],
-    sweep: async () => [...(await view.planSweep()), ...traverse.plan(NO_ALLOCATION)],
+    sweep: () => [...view.planSweep(), ...traverse.plan(NO_ALLOCATION)],
     close: () => namespaces.close(),
   };
 }

@@ -99,10 +99,24 @@ export function listenersOf(socketPath: string, uid: number): number[] {
   const inode = listeningInode(socketPath);
   if (inode === undefined) return [];
   const link = `socket:[${inode}]`;
+  return pidsOf(uid).filter((pid) => descriptorLinks(pid).includes(link));
+}
+
+/** The processes whose effective uid is this. */
+export function pidsOf(uid: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => isOf(pid, uid) && descriptorLinks(pid).includes(link));
+    .filter((pid) => isOf(pid, uid));
+}
+
+/** What tells one namespace of living processes from another, such as `mnt:[4026531841]`; undefined where the process is gone. */
+export function namespaceName(pid: number, kind: 'mnt' | 'user'): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/${kind}`);
+  } catch {
+    return undefined; // it ended while we looked
+  }
 }
 
 const SO_ACCEPTCON = 0x10000;

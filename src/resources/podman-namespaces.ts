@@ -3,11 +3,13 @@ import { O, SyscallError } from '../linux/libc.ts';
 import {
   hasOurRoot,
   listenersOf,
+  namespaceName,
   openNamespace,
   ownerUid,
   owningUserNamespace,
   ProcessHandle,
   parentUserNamespace,
+  pidsOf,
   uidsOf,
 } from '../linux/process.ts';
 import { readSmallFile } from '../linux/read-small-file.ts';
@@ -73,6 +75,28 @@ export class PodmanNamespaces {
     for (const one of before) if (!found.includes(one)) close(one);
     this.#known.set(owner.uid, found);
     return found;
+  }
+
+  /**
+   * Visits every mount namespace in which any process of the user lives, as far as it could be a Podman of hers: also
+   * those that her Podman has left, and in which only the monitor of a container is still there. To take something
+   * away; what is to be granted goes to `of` alone.
+   * @param uid the user; need not have a gate any more
+   */
+  visitAll(uid: number, visit: (namespace: PodmanNamespace) => void): void {
+    const visited = new Set<string>();
+    for (const pid of pidsOf(uid)) {
+      const name = namespaceName(pid, 'mnt');
+      if (name === undefined || visited.has(name)) continue;
+      const found = identify(pid, uid);
+      if (!found) continue;
+      visited.add(name);
+      try {
+        visit(found);
+      } finally {
+        close(found);
+      }
+    }
   }
 
   close(): void {

@@ -68,12 +68,12 @@ export class ViewResource implements Resource {
    * Steps against what a kill between two steps leaves: skeletons without an allocation, and covers that were left on
    * the data dir in a user's mount namespace after the skeleton went.
    */
-  async planSweep(): Promise<Step[]> {
+  planSweep(): Step[] {
     const empty = this.#skeletons.uids().filter((uid) => this.#allocationIdsOf(uid).length === 0);
-    const covered = await Promise.all(
-      this.#owners().map(async (owner) => ((await this.#hasStrayCover(owner)) ? [owner.uid] : [])),
-    );
-    return [...new Set([...empty, ...covered.flat()])].map((uid) => {
+    const covered = this.#owners()
+      .map((owner) => owner.uid)
+      .filter((uid) => this.#hasStrayCover(uid));
+    return [...new Set([...empty, ...covered])].map((uid) => {
       const what = `the cover of the data dir, which no allocation needs, from the mount namespaces of uid ${uid}`;
       return { kind: this.kind, what, removes: true, apply: () => this.#removeSkeleton(uid) };
     });
@@ -170,9 +170,9 @@ export class ViewResource implements Resource {
     return [{ kind: this.kind, what, removes: true, apply: () => this.#remove(id, uid, again) }];
   }
 
-  async #remove(id: string, uid: number, again: boolean): Promise<void> {
+  #remove(id: string, uid: number, again: boolean): void {
     this.#removePlace(id, uid);
-    if (!again && this.#allocationIdsOf(uid).length === 0) await this.#removeSkeleton(uid);
+    if (!again && this.#allocationIdsOf(uid).length === 0) this.#removeSkeleton(uid);
   }
 
   #removePlace(id: string, uid: number): void {
@@ -181,25 +181,24 @@ export class ViewResource implements Resource {
     if (holder) removeDirectory(holder, id);
   }
 
-  async #removeSkeleton(uid: number): Promise<void> {
-    const owner = this.#ownerOf(uid);
-    const namespaces = owner ? await this.#namespaces.of(owner) : [];
-    // Looked at again after the wait: meanwhile the user may have got another allocation.
-    if (this.#allocationIdsOf(uid).length > 0) return;
+  #removeSkeleton(uid: number): void {
     using covered = openAbsolute(this.#coverFor(uid));
-    for (const { mount } of namespaces) inMountNamespace(mount, () => uncoverDownTo([covered], covered.path));
+    this.#namespaces.visitAll(uid, ({ mount }) =>
+      inMountNamespace(mount, () => uncoverDownTo([covered], covered.path)),
+    );
     this.#skeletons.remove(uid);
   }
 
-  async #hasStrayCover(owner: PodmanOwner): Promise<boolean> {
-    const namespaces = await this.#namespaces.of(owner);
-    if (this.#skeletons.uids().includes(owner.uid)) return false;
-    using covered = openAbsolute(this.#coverFor(owner.uid));
+  #hasStrayCover(uid: number): boolean {
+    if (this.#skeletons.uids().includes(uid)) return false;
+    using covered = openAbsolute(this.#coverFor(uid));
     const expected = stat(covered);
-    return namespaces.some(({ mount }) => {
+    let found = false;
+    this.#namespaces.visitAll(uid, ({ mount }) => {
       const seen = inMountNamespace(mount, () => statCached(covered.path));
-      return seen !== undefined && !isSameFile(seen, expected) && seen.uid === 0;
+      found ||= seen !== undefined && !isSameFile(seen, expected) && seen.uid === 0;
     });
+    return found;
   }
 
   #ownerOf(uid: number): PodmanOwner | undefined {

@@ -167,20 +167,20 @@ requires('root', 'sandbox')('the private view', () => {
   test('leaves no cover and no skeleton behind where a kill cut a removal short', async () => {
     await settle(view, access(ID));
     rmSync(join(base, 'state/views', String(ALICE), 'alloc', ID), { recursive: true });
-    for (const step of await view.planSweep()) await step.apply();
+    for (const step of view.planSweep()) await step.apply();
     expect((await alice.run(`grep -c '${base}/data\\|${base}/state' /proc/self/mountinfo`)).output.trim()).toBe('0');
 
     await settle(view, access(ID));
     execFileSync('umount', [join(base, 'state/views', String(ALICE))]);
     rmSync(join(base, 'state'), { recursive: true });
-    for (const step of await view.planSweep()) await step.apply();
+    for (const step of view.planSweep()) await step.apply();
     expect((await alice.run(`grep -c ${base}/data /proc/self/mountinfo`)).output.trim()).toBe('0');
-    expect(await view.planSweep()).toEqual([]);
+    expect(view.planSweep()).toEqual([]);
   });
 
   test('is not swept while an allocation needs it', async () => {
     await settle(view, access(ID));
-    expect(await view.planSweep()).toEqual([]);
+    expect(view.planSweep()).toEqual([]);
   });
 
   test('waits where the Podman of the user does not run', async () => {

@@ -45,16 +45,21 @@ export class AgentProcess {
     return pid;
   }
 
-  /** Writes the configuration; top-level keys given here replace the ones that put it into the sandbox. */
+  /** Writes the configuration; keys given here are added to the ones that put it into the sandbox, or replace them. */
   configure(config: AgentConfig): void {
-    const placed = {
+    const placed: Record<string, object | string> = {
       gate: { dir: this.gateDir },
       admin: { socket: this.adminSocket },
       state_dir: join(this.#directory, 'state'),
       metrics: { address: METRICS_ADDRESS },
       log: { level: 'debug' },
     };
-    writeFileSync(this.configFile, stringify({ ...placed, ...config }));
+    const merged = Object.entries(config).map(([key, value]) => {
+      const own = placed[key];
+      const isSection = typeof value === 'object' && typeof own === 'object';
+      return [key, isSection ? { ...own, ...value } : value];
+    });
+    writeFileSync(this.configFile, stringify({ ...placed, ...Object.fromEntries(merged) }));
   }
 
   /** Starts the configured agent and waits until /readyz says yes. @throws Error with its log when it ends before */

@@ -1,0 +1,155 @@
+import { existsSync, renameSync, symlinkSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Environment, startEnvironment } from '../support/environment.ts';
+import { requires } from '../support/requires.ts';
+import { type StandInNomad, startStandInNomad } from '../support/stand-in-nomad.ts';
+import { until } from '../support/until.ts';
+import { agentSockets, driverFailure, expectNothingLeft, jobOf, leftovers, runJob, shell } from './cases.ts';
+
+const STAYS = 'echo up >/alloc/data/x; echo up; exec sleep 1000';
+
+requires(
+  'root',
+  'sandbox',
+  'podman',
+)('what goes wrong on a real host', () => {
+  let environment: Environment<StandInNomad>;
+
+  beforeAll(async () => {
+    environment = await startEnvironment({
+      startNomad: (options) => startStandInNomad({ ...options, driverGivesFifos: false }),
+      config: { gate: { timeout: '2s' } },
+    });
+  });
+  afterAll(() => environment?.[Symbol.asyncDispose]());
+
+  test('a driver older than 0.6.5 gets its log lines all the same', async () => {
+    const { nomad } = environment;
+    const allocation = await runJob(nomad, jobOf('alice', 'old-driver', shell('t', 'alice', 'echo out; echo err >&2')));
+    await allocation.waitForLog('t', 'out');
+    await allocation.waitForLog('t', 'err');
+  });
+
+  test('a Podman that was pulled down is found again on the next create', async () => {
+    const { nomad, sandbox } = environment;
+    const alice = sandbox.user('alice');
+    const before = await runJob(nomad, jobOf('alice', 'before', shell('t', 'alice', STAYS)));
+    await before.waitForLog('t', 'up');
+    const pause = alice.pausePid();
+    await alice.stopService();
+    if (pause !== undefined) process.kill(pause, 'SIGKILL');
+    await until('the pause process is gone', () => alice.pausePid() === undefined);
+    await alice.startService();
+    expect(alice.pausePid()).not.toBe(pause);
+    const after = await runJob(nomad, jobOf('alice', 'after', shell('t', 'alice', STAYS)));
+    await after.waitForLog('t', 'up');
+  });
+
+  test('a Podman that does not run is told of, with how to start it', async () => {
+    const { nomad, sandbox, agent } = environment;
+    const bob = sandbox.user('bob');
+    await bob.stopService();
+    const pause = bob.pausePid();
+    if (pause !== undefined) process.kill(pause, 'SIGKILL');
+    const allocation = await runJob(nomad, jobOf('bob', 'no-podman', shell('t', 'bob', 'true')));
+    expect(await driverFailure(allocation, 't')).toMatch(/status code: 502/);
+    await agent.waitForLog(/systemctl --user enable --now podman.socket/);
+    await bob.startService();
+  });
+
+  test("a podman.sock that leads to another user's is not used", async () => {
+    const { nomad, sandbox } = environment;
+    const [alice, bob] = [sandbox.user('alice'), sandbox.user('bob')];
+    renameSync(bob.socket, `${bob.socket}.real`);
+    symlinkSync(alice.socket, bob.socket);
+    try {
+      const allocation = await runJob(nomad, jobOf('bob', 'redirected', shell('t', 'bob', 'true')));
+      expect(await driverFailure(allocation, 't')).toMatch(/status code: 502/);
+      expect(await alice.podman(['ps', '--all', '--format', '{{.Names}}'])).not.toContain(allocation.id);
+    } finally {
+      renameSync(`${bob.socket}.real`, bob.socket);
+    }
+  });
+
+  test('a user that the configuration does not know is refused with the remedy', async () => {
+    const { nomad, sandbox } = environment;
+    sandbox.addUser('carol');
+    const allocation = await runJob(nomad, jobOf('carol', 'of-carol', shell('t', 'alice', 'true')));
+    expect(await driverFailure(allocation, 't')).toMatch(/user carol has no gate on this node .*ask the operator/);
+  });
+
+  test('while Nomad is away what is known is served, what is not waits and is told so, and nothing is taken away', async () => {
+    const { nomad, agent, sandbox } = environment;
+    const known = await runJob(nomad, jobOf('alice', 'known', shell('t', 'alice', STAYS)));
+    await known.waitForLog('t', 'up');
+    for (const endpoint of ['allocation', 'node-allocations', 'event-stream'] as const) {
+      nomad.api.setFault(endpoint, { status: 500, text: 'No cluster leader' });
+    }
+    nomad.api.cutConnections();
+    const unknown = await runJob(nomad, jobOf('alice', 'unknown', shell('t', 'alice', 'true')));
+    expect(await driverFailure(unknown, 't')).toMatch(/status code: 504: .*was not ready .*No cluster leader/);
+    const seen = ['podman', '--cgroup-manager=cgroupfs', 'unshare', 'cat', `${known.directory}/alloc/data/x`];
+    expect((await sandbox.user('alice').run(seen)).stdout.trim()).toBe('up');
+    for (const endpoint of ['allocation', 'node-allocations', 'event-stream'] as const) nomad.api.setFault(endpoint);
+    await until('the agent is ready', async () => JSON.parse((await agent.command(['status', '--json'])).stdout).ready);
+  });
+
+  test('allocations that went while the agent was dead leave nothing once it is back', async () => {
+    const { nomad, agent } = environment;
+    const allocation = await nomad.runJob(jobOf('alice', 'orphan', shell('t', 'alice', STAYS)));
+    await allocation.waitForLog('t', 'up');
+    await allocation.waitFor('running');
+    await agent.stop('SIGKILL');
+    // The driver cannot reach Podman through a dead gate; the container goes with its allocation all the same.
+    await environment.sandbox.user('alice').podman(['rm', '--force', '--time', '0', `t-${allocation.id}`]);
+    await agent.start();
+    await allocation.gc();
+    await expectNothingLeft(environment);
+  });
+
+  test('stopped by SIGTERM the agent leaves running tasks as they are, and its sockets go', async () => {
+    const { nomad, agent } = environment;
+    const allocation = await runJob(nomad, jobOf('alice', 'stays', shell('t', 'alice', STAYS)));
+    await allocation.waitForLog('t', 'up');
+    await allocation.waitFor('running');
+    expect(await agent.stop()).toBe(0);
+    expect(agentSockets(environment)).toEqual([]);
+    expect(await environment.sandbox.user('alice').podman(['ps', '--format', '{{.Names}}'])).toContain(allocation.id);
+    await agent.start();
+    expect((await allocation.exec('t', ['cat', '/alloc/data/x'])).stdout.trim()).toBe('up');
+  });
+
+  test('cleanup says what there is, refuses beside a running agent, and takes everything away', async () => {
+    const { nomad, agent } = environment;
+    const allocation = await nomad.runJob(jobOf('alice', 'cleaned', shell('t', 'alice', STAYS)));
+    await allocation.waitForLog('t', 'up');
+    await allocation.waitFor('running');
+    const refused = await agent.command(['cleanup']);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('systemctl stop nomad-rootless') });
+    await agent.stop();
+    const dry = JSON.parse((await agent.command(['cleanup', '--dry-run', '--json'])).stdout);
+    expect(dry.leftovers.map(({ kind }: { kind: string }) => kind)).toEqual(expect.arrayContaining(['acl', 'view']));
+    expect((await leftovers(environment)).filter((one) => one.startsWith('acl'))).not.toEqual([]);
+    expect((await agent.command(['cleanup'])).code).toBe(0);
+    // The task still runs, with Nomad's own mounts for it.
+    const ours = (await leftovers(environment)).filter((one) => !/\/(secrets|private) /.test(one));
+    expect(ours).toEqual([]);
+    expect((await agent.command(['cleanup', '--dry-run'])).stdout).toBe('nothing of ours is on this host\n');
+    await agent.start();
+    await allocation.gc();
+    await expectNothingLeft(environment);
+  });
+
+  test('the agent starts before Nomad, and a create waits at the gate until Nomad answers', async () => {
+    const { nomad, agent } = environment;
+    await agent.stop();
+    await nomad.api.stop();
+    await agent.startUnready();
+    await until('the gate is open', () => existsSync(agent.gateSocket('alice')));
+    const status = JSON.parse((await agent.command(['status', '--json'])).stdout);
+    expect(status).toMatchObject({ ready: false, reasons: [expect.stringContaining('Nomad'), expect.anything()] });
+    await nomad.api.start();
+    const allocation = await runJob(nomad, jobOf('alice', 'early', shell('t', 'alice', STAYS)));
+    await allocation.waitForLog('t', 'up');
+  });
+});
