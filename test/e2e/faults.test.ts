@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, renameSync, symlinkSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Environment, startEnvironment } from '../support/environment.ts';
@@ -151,5 +152,86 @@ requires(
     await nomad.api.start();
     const allocation = await runJob(nomad, jobOf('alice', 'early', shell('t', 'alice', STAYS)));
     await allocation.waitForLog('t', 'up');
+  });
+});
+
+requires(
+  'root',
+  'sandbox',
+  'podman',
+)('without gates (ordering: watch)', () => {
+  let environment: Environment<StandInNomad>;
+
+  beforeAll(async () => {
+    environment = await startEnvironment({
+      startNomad: ({ sandbox, ...options }) => {
+        const sockets = Object.fromEntries(sandbox.users.map((user) => [user.name, user.socket]));
+        return startStandInNomad({ ...options, sockets });
+      },
+      config: { ordering: 'watch' },
+    });
+  });
+  afterAll(() => environment?.[Symbol.asyncDispose]());
+
+  test('no gate is open, and a task is prepared by the first sign of its allocation, or its loss is seen', async () => {
+    const { nomad, agent } = environment;
+    expect(existsSync(agent.gateSocket('alice'))).toBe(false);
+    const allocation = await runJob(nomad, jobOf('alice', 'watched', shell('t', 'alice', STAYS)));
+    const won = await allocation.waitFor('running').then(
+      () => true,
+      () => false,
+    );
+    if (won) await allocation.waitForLog('t', 'up');
+    else expect(await driverFailure(allocation, 't')).toMatch(/permission denied/);
+  });
+
+  test('a container that ran before its allocation was ready is counted as late', async () => {
+    const { nomad, agent, sandbox } = environment;
+    await agent.stop();
+    const alice = sandbox.user('alice');
+    const { stdout } = await alice.run(['id', '-u']);
+    execFileSync('setfacl', ['--modify', `u:${stdout.trim()}:--x`, nomad.dataDir]);
+    const allocation = await runJob(nomad, jobOf('alice', 'late', shell('t', 'alice', STAYS)));
+    await allocation.waitFor('running');
+    execFileSync('setfacl', ['--remove-all', nomad.dataDir]);
+    await agent.start();
+    await until('it is counted', async () => (await agent.metric('nomad_rootless_late_preparations_total')) === 1);
+    const status = JSON.parse((await agent.command(['status', '--json', allocation.id])).stdout);
+    expect(status.allocations).toMatchObject([{ id: allocation.id, late: true, state: 'ready' }]);
+  });
+});
+
+requires(
+  'root',
+  'sandbox',
+  'podman',
+)('two users in one allocation', () => {
+  let environment: Environment<StandInNomad>;
+
+  beforeAll(async () => {
+    environment = await startEnvironment({ startNomad: startStandInNomad });
+  });
+  afterAll(() => environment?.[Symbol.asyncDispose]());
+
+  test("share /alloc, and neither reads the other's task directory", async () => {
+    const { nomad, sandbox } = environment;
+    const task = (user: string) =>
+      shell(user, user, `echo ${user} >/local/own; echo ${user} >/alloc/data/${user}; echo up; exec sleep 1000`, {
+        meta: { podman_user: user },
+      });
+    const allocation = await runJob(nomad, { id: 'both', tasks: [task('alice'), task('bob')] });
+    await Promise.all(['alice', 'bob'].map((name) => allocation.waitForLog(name, 'up')));
+    const read = async (user: string, path: string) => {
+      const argv = ['podman', '--cgroup-manager=cgroupfs', 'unshare', 'cat', `${allocation.directory}/${path}`];
+      return (await sandbox.user(user).run(argv)).stdout.trim();
+    };
+    expect(await read('alice', 'alice/local/own')).toBe('alice');
+    expect(await read('bob', 'alice/local/own')).toBe('');
+    expect(await read('bob', 'bob/local/own')).toBe('bob');
+    expect(await read('alice', 'bob/local/own')).toBe('');
+    expect(await read('alice', 'alloc/data/bob')).toBe('bob');
+    expect(await read('bob', 'alloc/data/alice')).toBe('alice');
+    await allocation.gc();
+    await expectNothingLeft(environment);
   });
 });
