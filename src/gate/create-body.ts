@@ -13,6 +13,8 @@ export interface NomadDirectories {
 export interface CreateTarget {
   readonly allocationId: string;
   readonly task: string;
+  /** Whether it joins the allocation's netns: its group has a network of its own. */
+  readonly joinsNetns: boolean;
 }
 
 /**
@@ -50,8 +52,7 @@ export function targetOf(body: CreateBody, directories: NomadDirectories): Creat
       `the container is named ${JSON.stringify(body.name)}, but its mounts are of allocation ${allocationId}; its name must be <task>${suffix}, as the podman driver writes it`,
     );
   }
-  checkNetns(body, allocationId);
-  return { allocationId, task };
+  return { allocationId, task, joinsNetns: joinsNetns(body, allocationId) };
 }
 
 /** The allocation whose directory holds the path; undefined where it is not Nomad's at all. */
@@ -84,10 +85,10 @@ function foreign(where: string, path: string, allocationId: string | undefined):
   );
 }
 
-function checkNetns({ netns }: CreateBody, allocationId: string): void {
-  if (netns?.nsmode !== 'path') return;
+function joinsNetns({ netns }: CreateBody, allocationId: string): boolean {
+  if (netns?.nsmode !== 'path') return false;
   const allowed = [`/var/run/netns/${allocationId}`, `/run/netns/${allocationId}`];
-  if (allowed.includes(netns.value ?? '')) return;
+  if (allowed.includes(netns.value ?? '')) return true;
   throw refused(
     'foreign_netns',
     `netns ${JSON.stringify(netns.value)} is not that of allocation ${allocationId} (${allowed[0]}); use the group's network block instead of network_mode = "ns:…"`,

@@ -17,4 +17,6 @@ export interface ReadyRequest {
   readonly allocationId: string;
   readonly task: string;
   readonly uid: number;
+  /** Whether the container joins the netns of the allocation's group. */
+  readonly joinsNetns: boolean;
 }

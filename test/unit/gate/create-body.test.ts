@@ -38,11 +38,11 @@ function refusalOf(json: string): RefusedError {
 
 describe('a create body', () => {
   test('that the driver wrote names its allocation and task', () => {
-    expect(read(fixture)).toEqual({ allocationId: ID, task: 't' });
+    expect(read(fixture)).toEqual({ allocationId: ID, task: 't', joinsNetns: true });
   });
 
   test('names the task even when its name looks like an id', () => {
-    expect(read(changed({ name: `${OTHER}-${ID}` }))).toEqual({ allocationId: ID, task: OTHER });
+    expect(read(changed({ name: `${OTHER}-${ID}` }))).toMatchObject({ allocationId: ID, task: OTHER });
   });
 
   test('may mount what is not Nomad`s at all', () => {
@@ -56,7 +56,7 @@ describe('a create body', () => {
   test('is read the same where the paths have double slashes or the directories a slash at their end', () => {
     const body = parseCreateBody(Buffer.from(withMount(`//var/lib//nomad/./alloc/${ID}//t`)));
     const directories = { dataDir: '/var/lib/nomad/', allocDir: '/var/lib/nomad/alloc//' };
-    expect(targetOf(body, directories)).toEqual({ allocationId: ID, task: 't' });
+    expect(targetOf(body, directories)).toEqual({ allocationId: ID, task: 't', joinsNetns: true });
   });
 
   test('may use devices of the Container Device Interface', () => {

@@ -1,0 +1,100 @@
+import { describe, expect, test } from 'vitest';
+import { ReconcilerReadiness } from '../../../src/agent/readiness.ts';
+import { NotYetError, RefusedError } from '../../../src/errors.ts';
+import type { Desired } from '../../../src/model/desired.ts';
+import type { Outcome } from '../../../src/reconcile/record.ts';
+
+const ID = '11111111-2222-3333-4444-555555555555';
+const request = { allocationId: ID, task: 't', uid: 1001, joinsNetns: false };
+const alice = { name: 'alice', uid: 1001, tasks: ['t'] };
+
+/** A reconciler whose passes end as told, one after another; then no further one comes. */
+function readinessOf(...outcomes: Outcome[]) {
+  const asked: string[] = [];
+  const next = (how: string) => (_: string, signal: AbortSignal) => {
+    asked.push(how);
+    const outcome = outcomes.shift();
+    if (outcome) return Promise.resolve(outcome);
+    return new Promise<Outcome>((_resolve, reject) =>
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+    );
+  };
+  const notice = (id: string) => void asked.push(id);
+  const reconciler = { passNow: next('pass'), nextOutcome: next('next'), notice };
+  return { asked, readiness: new ReconcilerReadiness(reconciler, 'podman_user') };
+}
+
+const settled = (desired: Desired): Outcome => ({ kind: 'settled', desired, allocation: undefined });
+const access = (netns?: string): Desired => ({ kind: 'access', id: ID, podman: [alice], others: [], netns });
+const failed = (error: NotYetError | RefusedError): Outcome => ({ kind: 'failed', error, retryable: error.retryable });
+const never = new AbortController().signal;
+
+describe('a create', () => {
+  test('is ready after a pass of its own has settled the allocation', async () => {
+    const { readiness, asked } = readinessOf(settled(access()));
+    await readiness.ready(request, never);
+    expect(asked).toEqual(['pass']);
+  });
+
+  test('waits while passes end in what may be better in a moment', async () => {
+    const busy = failed(new NotYetError('podman_not_running', 'not yet'));
+    const { readiness, asked } = readinessOf(busy, busy, settled(access()));
+    await readiness.ready(request, never);
+    expect(asked).toEqual(['pass', 'next', 'next']);
+  });
+
+  test('that is given up says what it was waiting for', async () => {
+    const { readiness } = readinessOf(
+      failed(new NotYetError('podman_not_running', 'the Podman of alice does not run')),
+    );
+    const controller = new AbortController();
+    const ready = readiness.ready(request, controller.signal);
+    setImmediate(() => controller.abort(new Error('timeout')));
+    await expect(ready).rejects.toMatchObject({ code: 'podman_not_running', message: /Podman of alice does not run/ });
+  });
+
+  const nothing = (why: 'gone' | 'finished' | 'unmanaged'): Desired => ({ kind: 'nothing', id: ID, why });
+  const bob = { ...request, uid: 1002 };
+  test.each([
+    [
+      'of an allocation without podman_user',
+      request,
+      nothing('unmanaged'),
+      'no_podman_user',
+      /add meta \{ podman_user/,
+    ],
+    ['of an allocation that Nomad does not know', request, nothing('gone'), 'allocation_gone', /not on this node/],
+    ['of a finished allocation', request, nothing('finished'), 'allocation_finished', /has finished/],
+    ['of a task that names no user', { ...request, task: 'u' }, access(), 'no_podman_user', /task u .*podman_user/],
+    ["through another user's gate", bob, access(), 'wrong_socket', /set socket = "alice"/],
+    [
+      "that joins a netns of root's",
+      { ...request, joinsNetns: true },
+      access('bridge'),
+      'netns_of_root',
+      /mode bridge/,
+    ],
+    [
+      'that the reconciler refuses',
+      request,
+      { kind: 'refused', id: ID, code: 'root_user', reason: 'is root' } as const,
+      'root_user',
+      /is root/,
+    ],
+  ])('%s is refused', async (_, asked, desired, code, message) => {
+    const { readiness } = readinessOf(settled(desired));
+    await expect(readiness.ready(asked, never)).rejects.toMatchObject({ code, message, retryable: false });
+  });
+
+  test('is refused after a terminal error', async () => {
+    const { readiness } = readinessOf(failed(new RefusedError('unsafe_path', 'a symlink')));
+    await expect(readiness.ready(request, never)).rejects.toMatchObject({ code: 'unsafe_path', message: /a symlink/ });
+  });
+
+  test('is prepared for beforehand only by what is an allocation id', () => {
+    const { readiness, asked } = readinessOf();
+    readiness.prepare(ID);
+    readiness.prepare('../../etc');
+    expect(asked).toEqual([ID]);
+  });
+});
