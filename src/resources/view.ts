@@ -1,30 +1,20 @@
-import { basename, dirname, join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { NotYetError } from '../errors.ts';
 import { entriesOf } from '../linux/directory.ts';
 import { type Handle, openAbsolute, openCached, openMountedBeneath } from '../linux/handle.ts';
-import {
-  ATTRIBUTE,
-  attach,
-  cloneTree,
-  PROPAGATION,
-  removeDirectory,
-  setMountAttributes,
-  unmountIn,
-} from '../linux/mount.ts';
+import { ATTRIBUTE, attach, cloneTree, PROPAGATION, removeDirectory, setMountAttributes } from '../linux/mount.ts';
 import { inMountNamespace } from '../linux/mount-namespace.ts';
 import { isSameFile, type Stat, stat } from '../linux/stat.ts';
-import { permissionsOf } from '../model/acl.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { Access, Desired } from '../model/desired.ts';
+import { blocked, coverFor, statCached, uncoverDownTo } from './cover.ts';
 import type { DataDir } from './data-dir.ts';
-import { readAcl } from './marked-acl.ts';
 import type { PodmanNamespace, PodmanNamespaces, PodmanOwner } from './podman-namespaces.ts';
 import type { Resource, Step } from './resource.ts';
 import { isSameDirectory, makeDirectoryAt, openDirectory, type Skeletons } from './skeleton.ts';
 
 /** Submounts that Nomad makes in a task directory (client/allocdir); they must be seen through the view too. */
 const TASK_MOUNTS = ['secrets', 'private'];
-const EXECUTE = 1;
 
 type Observed = 'mounted' | 'missing' | 'stale';
 
@@ -92,7 +82,7 @@ export class ViewResource implements Resource {
 
   /** The directory of a skeleton that stands for the one that holds the allocations. */
   #openHolder(skeleton: Handle, uid: number): Handle | undefined {
-    return openDirectory(skeleton, relative(this.#coverFor(uid), this.#dataDir.allocDir));
+    return openDirectory(skeleton, relative(coverFor(this.#dataDir, uid), this.#dataDir.allocDir));
   }
 
   async #planMounts(id: string, user: Access): Promise<Step[]> {
@@ -121,7 +111,7 @@ export class ViewResource implements Resource {
     const submounts = user.tasks.flatMap((task) => submountsOf(directory, task, expected));
     using skeleton = this.#skeletons.open(user.uid);
     if (!skeleton) return 'missing';
-    const cover = this.#coverFor(user.uid);
+    const cover = coverFor(this.#dataDir, user.uid);
     const skeletonRoot = stat(skeleton);
     // Asked of the host first: what is not there is not in the dentry cache either.
     using place = openDirectory(skeleton, join(relative(cover, this.#dataDir.allocDir), basename(directory.path)));
@@ -143,7 +133,7 @@ export class ViewResource implements Resource {
   #mount({ mount }: PodmanNamespace, id: string, uid: number): void {
     using directory = this.#dataDir.open(id);
     if (!directory) throw new NotYetError('no_allocation_dir', `${this.#dataDir.allocDir}/${id} is gone`);
-    const cover = this.#coverFor(uid);
+    const cover = coverFor(this.#dataDir, uid);
     using skeleton = this.#skeletons.make(uid);
     using place = makeDirectoryAt(skeleton, join(relative(cover, this.#dataDir.allocDir), id));
     using covered = openAbsolute(cover);
@@ -163,7 +153,7 @@ export class ViewResource implements Resource {
   /** `again`: the view is about to be mounted anew, so the cover stays. */
   #planRemoval(id: string, uid: number, again = false): Step[] {
     using skeleton = this.#skeletons.open(uid);
-    const path = join(relative(this.#coverFor(uid), this.#dataDir.allocDir), id);
+    const path = join(relative(coverFor(this.#dataDir, uid), this.#dataDir.allocDir), id);
     using place = skeleton && openDirectory(skeleton, path);
     if (!place) return [];
     const what = `${this.#dataDir.allocDir}/${id} from the mount namespaces of uid ${uid}`;
@@ -182,7 +172,7 @@ export class ViewResource implements Resource {
   }
 
   #removeSkeleton(uid: number): void {
-    using covered = openAbsolute(this.#coverFor(uid));
+    using covered = openAbsolute(coverFor(this.#dataDir, uid));
     this.#namespaces.visitAll(uid, ({ mount }) =>
       inMountNamespace(mount, () => uncoverDownTo([covered], covered.path)),
     );
@@ -191,7 +181,7 @@ export class ViewResource implements Resource {
 
   #hasStrayCover(uid: number): boolean {
     if (this.#skeletons.uids().includes(uid)) return false;
-    using covered = openAbsolute(this.#coverFor(uid));
+    using covered = openAbsolute(coverFor(this.#dataDir, uid));
     const expected = stat(covered);
     let found = false;
     this.#namespaces.visitAll(uid, ({ mount }) => {
@@ -204,15 +194,6 @@ export class ViewResource implements Resource {
   #ownerOf(uid: number): PodmanOwner | undefined {
     return this.#owners().find((owner) => owner.uid === uid);
   }
-
-  /** The first directory on the way to the allocations that the user cannot enter; where there is none, the one that holds them. */
-  #coverFor(uid: number): string {
-    const shut = this.#dataDir.ancestors().find((path) => {
-      using directory = this.#dataDir.openAncestor(path);
-      return (permissionsOf(readAcl(directory), uid) & EXECUTE) === 0;
-    });
-    return shut ?? this.#dataDir.allocDir;
-  }
 }
 
 function submountsOf(directory: Handle, task: string, root: Stat): { path: string; status: Stat }[] {
@@ -221,40 +202,4 @@ function submountsOf(directory: Handle, task: string, root: Stat): { path: strin
     const status = submount && stat(submount);
     return status && status.dev !== root.dev ? [{ path: submount.path, status }] : [];
   });
-}
-
-function statCached(path: string): Stat | undefined {
-  using handle = openCached(path);
-  return handle && stat(handle);
-}
-
-function unmountAt(path: string): void {
-  using parent = openCached(dirname(path));
-  if (parent) unmountIn(parent, basename(path));
-}
-
-/** How many covers of ours can lie over one another: one is left behind each time a user's Podman was out of reach. */
-const MOST_COVERS = 4;
-
-/**
- * Makes one of these directories the one that is seen at a path, taking off what lies over it if that is root's: a
- * skeleton of an earlier time. What the user herself has mounted there stays; then the answer is false.
- */
-function uncoverDownTo(expected: readonly Handle[], path: string): boolean {
-  for (let covers = 0; covers <= MOST_COVERS; covers++) {
-    using point = openCached(path);
-    if (!point) return false;
-    if (expected.some((directory) => isSameDirectory(directory, point))) return true;
-    if (stat(point).uid !== 0) return false;
-    unmountAt(path);
-  }
-  return false;
-}
-
-function blocked(path: string): NotYetError {
-  const remedy = "unmount it, or restart the user's Podman with: podman system migrate";
-  return new NotYetError(
-    'view_blocked',
-    `something is mounted over ${path} in the mount namespace of the user's Podman; ${remedy}`,
-  );
 }
