@@ -20,19 +20,29 @@ export function mountsBelow(path: string): SeenMount[] {
     try {
       const namespace = readlinkSync(`/proc/${pid}/ns/mnt`);
       if (seen.has(namespace)) return [];
-      const lines = readFileSync(`/proc/${pid}/mountinfo`, 'utf8').trimEnd().split('\n');
+      const mounts = mountsSeenBy(pid, namespace, path);
       seen.add(namespace);
-      return lines.flatMap((line) => {
-        const [before = '', after = ''] = line.split(' - ');
-        const [, , , root = '', mountPoint = ''] = before.split(' ').map(unescapeOctal);
-        if (mountPoint !== path && !mountPoint.startsWith(`${path}/`)) return [];
-        return [{ namespace, pid, mountPoint, root, fsType: after.split(' ')[0] ?? '' }];
-      });
+      return mounts;
     } catch (error) {
       // A process that ends meanwhile, or a zombie.
       if (isGone(error)) return [];
       throw error;
     }
+  });
+}
+
+/** The mounts at or below a path in this process's own mount namespace, in the order in which they were made. */
+export function mountsOfThisNamespaceBelow(path: string): SeenMount[] {
+  return mountsSeenBy(process.pid, readlinkSync('/proc/self/ns/mnt'), path);
+}
+
+function mountsSeenBy(pid: number, namespace: string, path: string): SeenMount[] {
+  const lines = readFileSync(`/proc/${pid}/mountinfo`, 'utf8').trimEnd().split('\n');
+  return lines.flatMap((line) => {
+    const [before = '', after = ''] = line.split(' - ');
+    const [, , , root = '', mountPoint = ''] = before.split(' ').map(unescapeOctal);
+    if (mountPoint !== path && !mountPoint.startsWith(`${path}/`)) return [];
+    return [{ namespace, pid, mountPoint, root, fsType: after.split(' ')[0] ?? '' }];
   });
 }
 

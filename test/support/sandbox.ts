@@ -1,6 +1,8 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { busyboxTar } from './busybox-image.ts';
+import { mustRun } from './command.ts';
+import { mountsOfThisNamespaceBelow } from './leftovers.ts';
 import { isInNamespaces, SANDBOX_DIRECTORY } from './namespaces.ts';
 import { SandboxUser } from './sandbox-user.ts';
 import { until } from './until.ts';
@@ -84,6 +86,10 @@ export class Sandbox {
       for (const pid of pids) kill(pid);
       return pids.length === 0;
     });
+    // An agent that is stopped leaves its mounts to the tasks that run; here there is no task any more.
+    for (const { mountPoint } of mountsOfThisNamespaceBelow(this.directory).reverse()) {
+      await mustRun(['umount', '--lazy', mountPoint]);
+    }
     for (const { runtimeDir } of this.users) rmSync(runtimeDir, { recursive: true, force: true });
     rmSync(this.directory, { recursive: true, force: true });
     for (const [file, content] of this.#accounts) writeFileSync(file, content);
