@@ -25,8 +25,9 @@ await build({
   external: ['koffi'],
   legalComments: 'linked',
   banner: {
+    // A small young generation: the agent makes little garbage, and is one of many daemons on its host.
     // Bundled CommonJS packages call require() for what Node itself brings.
-    js: "#!/usr/bin/env node\nimport { createRequire as createBundleRequire } from 'node:module';\nconst require = createBundleRequire(import.meta.url);",
+    js: "#!/usr/bin/env -S node --max-semi-space-size=2\nimport { createRequire as createBundleRequire } from 'node:module';\nconst require = createBundleRequire(import.meta.url);",
   },
   logLevel: 'warning',
 });

@@ -188,6 +188,7 @@ export class Agent implements Readiness {
     const host: Host = makeHost({ config, allocDir: self.allocDir, accountOf, liveUids: () => this.#liveUids() });
     const reconciler = new Reconciler({
       readAllocation: (id) => this.#nomad.allocation(id, this.#stopping.signal),
+      isUpToDate: () => this.#connected,
       rules: {
         nodeId: self.nodeId,
         metaKey: config.metaKey,

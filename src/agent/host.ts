@@ -37,13 +37,14 @@ export function makeHost({ config, allocDir, accountOf, liveUids }: HostOptions)
   const dataDir = new DataDir(canonicalPath(allocDir));
   const namespaces = new PodmanNamespaces();
   const skeletons = new Skeletons(config.stateDir);
-  const traverse = new TraverseResource(dataDir, byAcl ? liveUids : () => new Set());
+  const traverse = new TraverseResource(dataDir, byAcl ? liveUids : () => NOBODY);
   const view = new ViewResource(dataDir, skeletons, namespaces, () => ownersIn(config.users, accountOf));
-  const acl = new AclResource(dataDir, () => traverse.passing());
-  const access = byAcl ? [unused(view), traverse] : [unused(traverse), view];
+  const acl = new AclResource(dataDir, byAcl ? () => traverse.passing() : () => NOBODY);
+  const logFifo = new LogFifoResource(dataDir);
   return {
     allocDir: dataDir.allocDir,
-    resources: [acl, ...access, new LogFifoResource(dataDir)],
+    // A way in is closed before the fences come down, and a directory is locked before anybody is let in.
+    resources: byAcl ? [acl, unused(view), traverse, logFifo] : [untilSettled(unused(traverse)), acl, view, logFifo],
     allocationIds: () => [...new Set([...dataDir.ids(), ...view.allocationIds()])],
     sweep: () => [...view.planSweep(), ...traverse.plan(NO_ALLOCATION)],
     close: () => namespaces.close(),
@@ -53,9 +54,25 @@ export function makeHost({ config, allocDir, accountOf, liveUids }: HostOptions)
 /** Desires nothing and is no allocation: what then is to be done is not an allocation's. */
 const NO_ALLOCATION: Desired = { kind: 'nothing', id: '', why: 'gone' };
 
+const NOBODY: ReadonlySet<number> = new Set();
+
+/** A resource of the other access mode: it takes away what is left of it. */
 function unused(resource: Resource): Resource {
   const nothing = ({ id }: Desired): Desired => ({ kind: 'nothing', id, why: 'unmanaged' });
   return { kind: resource.kind, plan: (desired) => resource.plan(nothing(desired)) };
+}
+
+/** A resource whose plan is the same for every allocation, and which nothing unsettles again: asked until it has nothing to do. */
+function untilSettled(resource: Resource): Resource {
+  let settled = false;
+  return {
+    kind: resource.kind,
+    plan: async (desired) => {
+      const steps = settled ? [] : await resource.plan(desired);
+      settled = steps.length === 0;
+      return steps;
+    },
+  };
 }
 
 function ownersIn(users: Config['users'], accountOf: HostOptions['accountOf']): PodmanOwner[] {

@@ -1,5 +1,5 @@
 import { NotYetError } from '../errors.ts';
-import { AT, closeFd, O, openat2, RESOLVE, SyscallError } from './libc.ts';
+import { AT, answer, closeFd, O, openat2, RESOLVE, SyscallError } from './libc.ts';
 
 /** An open file descriptor with the path it was opened by, for messages. Close it with `using` or `close()`. */
 export class Handle implements Disposable {
@@ -32,11 +32,6 @@ export class Handle implements Disposable {
 /** sizeof(struct open_how), include/uapi/linux/openat2.h: three __u64. */
 export const OPEN_HOW_SIZE = 24;
 
-/** Opens what the kernel itself provides, such as /proc/<pid>/ns/mnt: magic links are followed. @throws SyscallError */
-export function openKernelPath(path: string, flags: number): Handle {
-  return new Handle(openat2(path, AT.FDCWD, path, openHow(flags, 0), OPEN_HOW_SIZE), path);
-}
-
 function openHow(flags: number, resolve: number): Buffer {
   const how = Buffer.alloc(OPEN_HOW_SIZE);
   how.writeBigUInt64LE(BigInt(flags | O.CLOEXEC), 0);
@@ -44,57 +39,60 @@ function openHow(flags: number, resolve: number): Buffer {
   return how;
 }
 
+/** Undefined where nothing is there. */
+function open(parent: Handle | undefined, path: string, flags: number, resolve: number): Handle | undefined {
+  const shown = parent ? `${parent.path}/${path}` : path;
+  const fd = openat2(shown, parent?.fd ?? AT.FDCWD, path, openHow(flags, resolve), OPEN_HOW_SIZE);
+  return fd < 0 ? undefined : new Handle(fd, shown);
+}
+
+function required(handle: Handle | undefined, path: string): Handle {
+  if (!handle) throw new SyscallError('openat2', -answer('ENOENT'), path);
+  return handle;
+}
+
+/** Opens what the kernel itself provides, such as /proc/<pid>/ns/mnt: magic links are followed. @throws SyscallError */
+export function openKernelPath(path: string, flags: number): Handle {
+  return required(open(undefined, path, flags, 0), path);
+}
+
 /**
  * Opens an absolute path that only root can have shaped, such as the data dir: no symlink, no magic link on the way.
  * Callers canonicalise it once at start.
  * @throws SyscallError
  */
-export function openAbsolute(path: string, flags: number = O.PATH | O.DIRECTORY): Handle {
-  const fd = openat2(path, AT.FDCWD, path, openHow(flags, RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS), OPEN_HOW_SIZE);
-  return new Handle(fd, path);
-}
-
-/**
- * Opens what lies beneath a handle. Stops whoever can write in there (a container, a user) from leading us out by a
- * symlink, `..`, a magic link or a mount. It does not say that it is still the same file a moment later: act on the handle.
- * @throws SyscallError (ELOOP for a symlink, EXDEV for a way out or another mount)
- */
-export function openBeneath(parent: Handle, path: string, flags: number = O.PATH | O.NOFOLLOW): Handle {
-  const resolve = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS | RESOLVE.NO_XDEV;
-  const shown = `${parent.path}/${path}`;
-  return new Handle(openat2(shown, parent.fd, path, openHow(flags, resolve), OPEN_HOW_SIZE), shown);
-}
-
-/**
- * Like openBeneath, but into other mounts too, and undefined where the way does not lead there. Only to look: what root
- * has mounted in a directory that others can write to.
- */
-export function openMountedBeneath(parent: Handle, path: string): Handle | undefined {
-  const resolve = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS;
-  const shown = `${parent.path}/${path}`;
-  try {
-    return new Handle(openat2(shown, parent.fd, path, openHow(O.PATH | O.NOFOLLOW, resolve), OPEN_HOW_SIZE), shown);
-  } catch (error) {
-    if (error instanceof SyscallError && error.is('ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV')) return undefined;
-    throw error;
-  }
-}
-
-/** Like openBeneath, with undefined where nothing is there. */
-export function openBeneathIfThere(parent: Handle, path: string, flags?: number): Handle | undefined {
-  return ifThere(() => openBeneath(parent, path, flags));
+export function openAbsolute(path: string, flags?: number): Handle {
+  return required(openAbsoluteIfThere(path, flags), path);
 }
 
 /** Like openAbsolute, with undefined where nothing is there. */
-export function openAbsoluteIfThere(path: string, flags?: number): Handle | undefined {
-  return ifThere(() => openAbsolute(path, flags));
+export function openAbsoluteIfThere(path: string, flags: number = O.PATH | O.DIRECTORY): Handle | undefined {
+  return open(undefined, path, flags, RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS);
 }
 
-function ifThere(open: () => Handle): Handle | undefined {
+/**
+ * Opens what lies beneath a handle; undefined where nothing is there. Stops whoever can write in there (a container, a
+ * user) from leading us out by a symlink, `..`, a magic link or a mount. It does not say that it is still the same file
+ * a moment later: act on the handle.
+ * @throws SyscallError (ELOOP for a symlink, EXDEV for a way out or another mount)
+ */
+export function openBeneathIfThere(
+  parent: Handle,
+  path: string,
+  flags: number = O.PATH | O.NOFOLLOW,
+): Handle | undefined {
+  return open(parent, path, flags, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS | RESOLVE.NO_XDEV);
+}
+
+/**
+ * Like openBeneathIfThere, but into other mounts too, and undefined where the way does not lead there. Only to look:
+ * what root has mounted in a directory that others can write to.
+ */
+export function openMountedBeneath(parent: Handle, path: string): Handle | undefined {
   try {
-    return open();
+    return open(parent, path, O.PATH | O.NOFOLLOW, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS);
   } catch (error) {
-    if (error instanceof SyscallError && error.is('ENOENT')) return undefined;
+    if (error instanceof SyscallError && error.is('ENOTDIR', 'ELOOP', 'EXDEV')) return undefined;
     throw error;
   }
 }
@@ -113,10 +111,11 @@ export function openCached(path: string): Handle | undefined {
   const how = openHow(O.PATH | O.DIRECTORY, resolve);
   for (let tries = 1; ; tries++) {
     try {
-      return new Handle(openat2(path, AT.FDCWD, path, how, OPEN_HOW_SIZE), path);
+      const fd = openat2(path, AT.FDCWD, path, how, OPEN_HOW_SIZE);
+      return fd < 0 ? undefined : new Handle(fd, path);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
-      if (error.is('ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES')) return undefined;
+      if (error.is('ENOTDIR', 'ELOOP', 'EACCES')) return undefined;
       if (!error.is('EAGAIN')) throw error;
       if (tries === CACHED_TRIES)
         throw new NotYetError('view_unreadable', `${path} cannot be looked up without waiting`, error);

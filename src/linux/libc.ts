@@ -46,26 +46,40 @@ const NUMBER = {
 
 type Argument = string | number | bigint | Uint8Array | null;
 type CFunction = (...args: Argument[]) => number;
+type Call = (path: string, ...args: Argument[]) => number;
 
-/** A function of the C library, by its C prototype. A negative result is thrown as SyscallError about `path`. */
-function wrapped(name: string, parameters: string[]): (path: string, ...args: Argument[]) => number {
+type ErrorName = keyof typeof koffi.os.errno;
+
+/**
+ * A function of the C library, by its C prototype. What fails is thrown as SyscallError about `path`; but the errors
+ * that are an ordinary answer, asked for many times a pass, come back as the negative errno: an Error costs as much as
+ * ten system calls.
+ */
+function wrapped(name: string, parameters: string[], answers: ErrorName[] = []): Call {
   const call: CFunction = libc.func(name, 'int', parameters);
-  return (path, ...args) => checked(name, path, call(...args));
+  return (path, ...args) => checked(name, path, call(...args), answers);
 }
 
 /** A raw system call: syscall(2) takes all it needs in registers, so that a fixed prototype fits both architectures. */
-function raw(name: keyof typeof NUMBER, parameters: string[]): (path: string, ...args: Argument[]) => number {
+function raw(name: keyof typeof NUMBER, parameters: string[], answers: ErrorName[] = []): Call {
   const call: CFunction = libc.func('syscall', 'long', ['long', ...parameters]);
-  return (path, ...args) => checked(name, path, call(NUMBER[name], ...args));
+  return (path, ...args) => checked(name, path, call(NUMBER[name], ...args), answers);
 }
 
-function checked(name: string, path: string, result: number): number {
-  if (result < 0) throw new SyscallError(name, koffi.errno(), path);
-  return result;
+function checked(name: string, path: string, result: number, answers: readonly ErrorName[]): number {
+  if (result >= 0) return result;
+  const errno = koffi.errno();
+  if (answers.some((answer) => koffi.os.errno[answer] === errno)) return -errno;
+  throw new SyscallError(name, errno, path);
 }
 
-/** openat2(2): directory fd, path, struct open_how, its size. */
-export const openat2 = raw('openat2', ['int', 'str', 'void *', 'size_t']);
+/** The negative errno of a name, as the calls below return it. */
+export function answer(name: ErrorName): number {
+  return -(koffi.os.errno[name] ?? 0);
+}
+
+/** openat2(2): directory fd, path, struct open_how, its size. Returns -ENOENT where nothing is there. */
+export const openat2 = raw('openat2', ['int', 'str', 'void *', 'size_t'], ['ENOENT']);
 /** open_tree(2): directory fd, path, flags. */
 export const openTreeCall = raw('open_tree', ['int', 'str', 'unsigned int']);
 /** move_mount(2): from fd, from path, to fd, to path, flags. */
@@ -102,18 +116,18 @@ export const mkdirat = wrapped('mkdirat', ['int', 'str', 'unsigned int']);
 export const unlinkat = wrapped('unlinkat', ['int', 'str', 'int']);
 /** fchmod(2): fd, mode. */
 export const fchmod = wrapped('fchmod', ['int', 'unsigned int']);
-/** getxattr(2): path, name, buffer, size. */
-export const getxattr = wrapped('getxattr', ['str', 'str', 'void *', 'size_t']);
+/** getxattr(2): path, name, buffer, size. Returns -ENODATA where there is none of that name. */
+export const getxattr = wrapped('getxattr', ['str', 'str', 'void *', 'size_t'], ['ENODATA']);
 /** setxattr(2): path, name, value, size, flags. */
 export const setxattr = wrapped('setxattr', ['str', 'str', 'void *', 'size_t', 'int']);
-/** removexattr(2): path, name. */
-export const removexattr = wrapped('removexattr', ['str', 'str']);
-/** fgetxattr(2): fd, name, buffer, size. */
-export const fgetxattr = wrapped('fgetxattr', ['int', 'str', 'void *', 'size_t']);
-/** fsetxattr(2): fd, name, value, size, flags. */
-export const fsetxattr = wrapped('fsetxattr', ['int', 'str', 'void *', 'size_t', 'int']);
-/** fremovexattr(2): fd, name. */
-export const fremovexattr = wrapped('fremovexattr', ['int', 'str']);
+/** removexattr(2): path, name. Returns as getxattr. */
+export const removexattr = wrapped('removexattr', ['str', 'str'], ['ENODATA']);
+/** fgetxattr(2): fd, name, buffer, size. Returns -ENODATA where there is none of that name, -EBADF for an O_PATH fd. */
+export const fgetxattr = wrapped('fgetxattr', ['int', 'str', 'void *', 'size_t'], ['ENODATA', 'EBADF']);
+/** fsetxattr(2): fd, name, value, size, flags. Returns -EBADF for an O_PATH fd. */
+export const fsetxattr = wrapped('fsetxattr', ['int', 'str', 'void *', 'size_t', 'int'], ['EBADF']);
+/** fremovexattr(2): fd, name. Returns as fgetxattr. */
+export const fremovexattr = wrapped('fremovexattr', ['int', 'str'], ['ENODATA', 'EBADF']);
 
 /** getpwnam_r(3) and getpwuid_r(3) return an errno instead of setting it. */
 export const getpwnamR: CFunction = libc.func('getpwnam_r', 'int', ['str', 'void *', 'void *', 'size_t', 'void *']);

@@ -1,5 +1,5 @@
 import type { Handle } from './handle.ts';
-import { fgetxattr, fremovexattr, fsetxattr, getxattr, removexattr, SyscallError, setxattr } from './libc.ts';
+import { answer, fgetxattr, fremovexattr, fsetxattr, getxattr, removexattr, setxattr } from './libc.ts';
 
 /** XATTR_SIZE_MAX is 65536 (include/uapi/linux/limits.h); ours and ACLs stay far below one page. */
 const BUFFER_SIZE = 4096;
@@ -18,43 +18,24 @@ function magicLink(handle: Handle): string {
  */
 export function getAttribute(handle: Handle, name: string): Buffer | undefined {
   const buffer = Buffer.alloc(BUFFER_SIZE);
-  try {
-    const size = onEither(
-      () => fgetxattr(handle.path, handle.fd, name, buffer, BUFFER_SIZE),
-      () => getxattr(handle.path, magicLink(handle), name, buffer, BUFFER_SIZE),
-    );
-    return buffer.subarray(0, size);
-  } catch (error) {
-    if (error instanceof SyscallError && error.is('ENODATA')) return undefined;
-    throw error;
-  }
+  const size = onEither(fgetxattr(handle.path, handle.fd, name, buffer, BUFFER_SIZE), () =>
+    getxattr(handle.path, magicLink(handle), name, buffer, BUFFER_SIZE),
+  );
+  return size < 0 ? undefined : buffer.subarray(0, size);
 }
 
 /** Sets an extended attribute of an open file. @throws SyscallError */
 export function setAttribute(handle: Handle, name: string, value: Buffer): void {
-  onEither(
-    () => fsetxattr(handle.path, handle.fd, name, value, value.length, 0),
-    () => setxattr(handle.path, magicLink(handle), name, value, value.length, 0),
+  onEither(fsetxattr(handle.path, handle.fd, name, value, value.length, 0), () =>
+    setxattr(handle.path, magicLink(handle), name, value, value.length, 0),
   );
 }
 
 /** Removes an extended attribute of an open file; nothing where it has none of that name. @throws SyscallError */
 export function removeAttribute(handle: Handle, name: string): void {
-  try {
-    onEither(
-      () => fremovexattr(handle.path, handle.fd, name),
-      () => removexattr(handle.path, magicLink(handle), name),
-    );
-  } catch (error) {
-    if (!(error instanceof SyscallError && error.is('ENODATA'))) throw error;
-  }
+  onEither(fremovexattr(handle.path, handle.fd, name), () => removexattr(handle.path, magicLink(handle), name));
 }
 
-function onEither(byFd: () => number, byMagicLink: () => number): number {
-  try {
-    return byFd();
-  } catch (error) {
-    if (error instanceof SyscallError && error.is('EBADF')) return byMagicLink();
-    throw error;
-  }
+function onEither(byFd: number, byMagicLink: () => number): number {
+  return byFd === answer('EBADF') ? byMagicLink() : byFd;
 }

@@ -20,6 +20,8 @@ const MOST_ROUNDS = 3;
 /** What the reconciler works with. `readAllocation` asks Nomad: undefined means that Nomad says there is none. */
 export interface ReconcilerOptions {
   readonly readAllocation: (id: string) => Promise<Allocation | undefined>;
+  /** Whether Nomad would have told of a change of any allocation by now: its event stream stands. */
+  readonly isUpToDate: () => boolean;
   readonly rules: { nodeId: string; metaKey: string; minUid: number; configured: ReadonlySet<string> };
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
   readonly resources: readonly Resource[];
@@ -38,6 +40,8 @@ export class Reconciler {
   readonly #queue: WorkQueue;
   readonly #records = new Map<string, AllocationRecord>();
   readonly #listed = new Map<string, Allocation>();
+  /** Allocations of which there is news that no pass has read yet. */
+  readonly #unread = new Set<string>();
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -45,9 +49,10 @@ export class Reconciler {
     this.#queue = new WorkQueue({ run: (id) => this.#pass(id), concurrency: CONCURRENCY, clock, metrics });
   }
 
-  /** Something about this allocation may have changed: what was listed of it before is old. */
+  /** Something about this allocation may have changed: what is known of it is old. */
   notice(id: string): void {
     this.#listed.delete(id);
+    this.#unread.add(id);
     this.#queue.add(id);
   }
 
@@ -59,7 +64,7 @@ export class Reconciler {
       this.#queue.add(allocation.id);
     }
     // What we know and Nomad did not list proves nothing by its absence: each is asked for by its id.
-    for (const id of this.#records.keys()) if (!this.#listed.has(id)) this.#queue.add(id);
+    for (const id of this.#records.keys()) if (!this.#listed.has(id)) this.notice(id);
   }
 
   /** Something of this allocation is on the host: it gets a pass unless one is coming anyway. */
@@ -67,7 +72,10 @@ export class Reconciler {
     if (!this.#records.has(id)) this.#queue.add(id);
   }
 
-  /** Resolves with the outcome of a pass that starts after the call, before others in the queue. */
+  /**
+   * Resolves with the outcome of a pass that starts after the call, before others in the queue. The host is looked at
+   * afresh; Nomad is asked unless the allocation was settled and Nomad has told of no change since.
+   */
   passNow(id: string, signal: AbortSignal): Promise<Outcome> {
     return this.#nextOutcome(id, signal, () => this.#queue.add(id, { urgent: true }));
   }
@@ -133,13 +141,16 @@ export class Reconciler {
     return record;
   }
 
-  async #read({ id, allocation }: AllocationRecord): Promise<Allocation | undefined> {
+  async #read({ id, allocation, outcome }: AllocationRecord): Promise<Allocation | undefined> {
     const listed = this.#listed.get(id);
     this.#listed.delete(id);
+    const hasNews = this.#unread.delete(id);
     if (listed) return listed;
+    if (allocation && outcome?.kind === 'settled' && !hasNews && this.#options.isUpToDate()) return allocation;
     try {
       return await this.#options.readAllocation(id);
     } catch (error) {
+      this.#unread.add(id);
       // Nomad is away, or talks garbage: what it last said of this allocation holds, so that its tasks can be restarted.
       if (!allocation) throw error;
       this.#options.log.debug({ allocation: id, code: codeOf(error) }, `using what is known: ${messageOf(error)}`);

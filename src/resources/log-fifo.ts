@@ -41,7 +41,7 @@ export class LogFifoResource implements Resource {
   }
 
   #grant(logs: Handle, id: string, user: Access, name: string): Step[] {
-    using fifo = openRootsFifo(logs, name);
+    using fifo = openLogFifo(logs, name);
     if (!fifo || (permissionsOf(readAcl(fifo), user.uid) & READ_WRITE) === READ_WRITE) return [];
     const what = `${fifo.path}: u:${user.uid}:rw-`;
     const change = (acl: Acl) => withUser(acl, user.uid, READ_WRITE);
@@ -52,7 +52,7 @@ export class LogFifoResource implements Resource {
     return entriesOf(logs)
       .filter((name) => FIFO_NAME.test(name))
       .flatMap((name) => {
-        using fifo = openRootsFifo(logs, name);
+        using fifo = openLogFifo(logs, name);
         const uids = fifo ? [...readAcl(fifo).users.keys()] : [];
         if (!fifo || uids.length === 0) return [];
         const what = `${fifo.path}: without ${uids.map((uid) => `u:${uid}`).join(',')}`;
@@ -64,7 +64,7 @@ export class LogFifoResource implements Resource {
   #change(id: string, name: string, change: (acl: Acl) => Acl): void {
     using directory = this.#dataDir.open(id);
     using logs = directory && openLogs(directory, true);
-    using fifo = logs && openRootsFifo(logs, name);
+    using fifo = logs && openLogFifo(logs, name);
     if (fifo) writeAcl(fifo, change(readAcl(fifo)));
   }
 }
@@ -84,12 +84,15 @@ function openLogs(directory: Handle, required: boolean): Handle | undefined {
   }
 }
 
-/** A FIFO that is root's: what a container put in its place is the container's own, and none of our business. */
-function openRootsFifo(logs: Handle, name: string): Handle | undefined {
+/**
+ * A log FIFO as logmon made it: root's, or given by the driver (0.6.5) to a user who has an entry of ours. What a
+ * container put in its place is the container's own, and none of our business.
+ */
+function openLogFifo(logs: Handle, name: string): Handle | undefined {
   const handle = openBeneathIfThere(logs, name, O.PATH | O.NOFOLLOW);
   if (!handle) return undefined;
   const status = stat(handle);
-  if (isFifo(status) && status.uid === 0) return handle;
+  if (isFifo(status) && (status.uid === 0 || readAcl(handle).users.has(status.uid))) return handle;
   handle.close();
   return undefined;
 }

@@ -13,7 +13,7 @@ import {
   uidsOf,
 } from '../linux/process.ts';
 import { readSmallFile } from '../linux/read-small-file.ts';
-import { isRegularFile, isSameFile, stat } from '../linux/stat.ts';
+import { isRegularFile, isSameFile, type Stat, stat } from '../linux/stat.ts';
 import { listenerOf } from '../linux/unix-peer.ts';
 
 /** A user whose Podman we look for; `socket` is the path of the API socket. */
@@ -31,6 +31,8 @@ export interface PodmanNamespace {
 
 interface Known extends PodmanNamespace {
   readonly process: ProcessHandle;
+  /** Of the mount namespace. */
+  readonly status: Stat;
 }
 
 /**
@@ -63,18 +65,15 @@ export class PodmanNamespaces {
   }
 
   async #find(owner: PodmanOwner): Promise<readonly PodmanNamespace[]> {
-    const pids = [...(await this.#servicePids(owner)), ...pausePid(owner.uid)];
+    const pids = new Set([...(await this.#servicePids(owner)), ...pausePid(owner.uid)]);
     const before = this.#known.get(owner.uid) ?? [];
-    const found: Known[] = [];
-    for (const pid of new Set(pids)) {
-      const known = before.find((one) => one.pid === pid && one.process.isAlive()) ?? identify(pid, owner.uid);
-      if (!known) continue;
-      if (found.some((one) => isSameFile(stat(one.mount), stat(known.mount)))) release(known, before);
-      else found.push(known);
-    }
+    const found = [...pids].flatMap(
+      (pid) => before.find((one) => one.pid === pid && one.process.isAlive()) ?? identify(pid, owner.uid) ?? [],
+    );
     for (const one of before) if (!found.includes(one)) close(one);
     this.#known.set(owner.uid, found);
-    return found;
+    // Service and pause process mostly share one: each is remembered, the namespace is given once.
+    return found.filter((one, at) => found.findIndex((other) => isSameFile(other.status, one.status)) === at);
   }
 
   /**
@@ -119,10 +118,6 @@ function close({ mount, process }: Known): void {
   process.close();
 }
 
-function release(known: Known, stillUsed: readonly Known[]): void {
-  if (!stillUsed.includes(known)) close(known);
-}
-
 function livesInOurMountNamespace(pid: number): boolean {
   try {
     using theirs = openNamespace(pid, 'mnt');
@@ -157,7 +152,7 @@ function identify(pid: number, uid: number): Known | undefined {
   if (!process) return undefined;
   try {
     const mount = podmanMountNamespace(pid, uid);
-    if (mount && process.isAlive()) return { pid, process, mount };
+    if (mount && process.isAlive()) return { pid, process, mount, status: stat(mount) };
     mount?.close();
   } catch (error) {
     if (!isGone(error)) throw error;

@@ -66,6 +66,7 @@ function setUp() {
   const clock = new ManualClock();
   const metrics = createMetrics('test');
   const asked: string[] = [];
+  const stream = { stands: false };
   const reconciler = new Reconciler({
     readAllocation: async (id) => {
       asked.push(id);
@@ -73,6 +74,7 @@ function setUp() {
       if (answer instanceof Error) throw answer;
       return answer;
     },
+    isUpToDate: () => stream.stands,
     rules: { nodeId: NODE, metaKey: 'podman_user', minUid: 1000, configured: new Set(['alice']) },
     accountOf: (name) => (name === 'alice' ? { name, uid: 1001, hasSubordinateIds: true } : undefined),
     resources: [switches],
@@ -83,7 +85,7 @@ function setUp() {
   running.push(reconciler);
   const record = () => [...reconciler.records()].find(({ id }) => id === ID);
   const counted = async (name: string) => (await metrics.registry.getSingleMetric(name)?.get())?.values ?? [];
-  return { nomad, switches, clock, reconciler, asked, record, counted };
+  return { nomad, switches, clock, reconciler, asked, stream, record, counted };
 }
 
 const away = new NotYetError('nomad_unreachable', 'Nomad did not answer');
@@ -146,6 +148,41 @@ describe('the reconciler', () => {
     reconciler.notice(ID);
     await outcome;
     expect(asked).toEqual([ID]);
+  });
+
+  test('does not ask for what is settled while the event stream stands, until there is news of it', async () => {
+    const { reconciler, asked, stream, switches, nomad } = setUp();
+    await reconciler.passNow(ID, never);
+    stream.stands = true;
+    switches.on.clear();
+    await reconciler.passNow(ID, never);
+    expect([...switches.on]).toEqual([ID]);
+    expect(asked).toEqual([ID]);
+    nomad.delete(ID);
+    const outcome = reconciler.nextOutcome(ID, never);
+    reconciler.notice(ID);
+    await outcome;
+    expect(asked).toEqual([ID, ID]);
+    expect([...switches.on]).toEqual([]);
+  });
+
+  test('asks again for news that it could not read', async () => {
+    const { reconciler, asked, stream, nomad } = setUp();
+    await reconciler.passNow(ID, never);
+    stream.stands = true;
+    nomad.set(ID, away);
+    const outcome = reconciler.nextOutcome(ID, never);
+    reconciler.notice(ID);
+    await outcome;
+    await reconciler.passNow(ID, never);
+    expect(asked).toEqual([ID, ID, ID]);
+  });
+
+  test('asks each time while the event stream does not stand', async () => {
+    const { reconciler, asked } = setUp();
+    await reconciler.passNow(ID, never);
+    await reconciler.passNow(ID, never);
+    expect(asked).toEqual([ID, ID]);
   });
 
   test('tries again after a retryable error, later each time', async () => {
