@@ -1,0 +1,90 @@
+import { renderTable } from '../../src/cli/table.ts';
+import type { BenchResults } from './results.ts';
+import type { Comparison, Summary } from './samples.ts';
+
+const METHOD = `Each call is made on the socket of the user's Podman and through the gate in turn, on a kept connection each, and timed
+by the client from the call to the end of the response; what the gate adds is the difference. The two creates that are
+only decoded are the driver's with one field of a wrong type: the gate treats them alike and Podman makes nothing of
+them, so that the noise of a whole create does not hide what is looked for. Ready: prepared before. Cold: the agent
+hears of the allocation by the create, asks Nomad, sets the ACL and mounts the view. The agent is the built one. The
+first tenth of each row's calls warms up and is not counted.`;
+
+/** Something to reach, from the project's goals. */
+interface Goal {
+  readonly what: string;
+  readonly unit: 'ms' | 'MiB';
+  readonly measured: number;
+  readonly most: number;
+}
+
+/** The results as tables: what was measured, and the goals beside it. */
+export function toText(results: BenchResults): string {
+  const { podman, node, kernel, cpus } = results.machine;
+  const { create, ready, cold, stats, ping, memory } = results;
+  const measured = renderTable(
+    ['CALL', 'n', 'DIRECT p50', 'p99', 'GATE p50', 'p99', 'ADDED p50', 'p99', 'GATE/DIRECT p50', 'ADDED/CREATE p50'],
+    [
+      row('create', create, create.direct),
+      row('create, decoded only, ready', ready, create.direct),
+      row('create, decoded only, cold', cold, create.direct),
+      row('stats', stats, undefined),
+      row('ping', ping, undefined),
+    ],
+  );
+  const resident = renderTable(
+    ["AGENT'S MEMORY", 'MiB'],
+    [
+      [`RSS with ${results.allocations} allocations prepared`, mib(memory.prepared)],
+      ['RSS at the end', mib(memory.end)],
+      ['largest RSS', mib(memory.peak)],
+    ],
+  );
+  const goals = renderTable(
+    ['GOAL', 'AT MOST', 'MEASURED', ''],
+    goalsOf(results).map(({ what, unit, most, measured: got }) => {
+      const text = unit === 'ms' ? ms(got) : mib(got);
+      return [what, `${most} ${unit}`, `${text} ${unit}`, got <= most ? 'reached' : 'missed'];
+    }),
+  );
+  const about = `podman ${podman}, node ${node}, Linux ${kernel}, ${cpus} CPUs; times in ms`;
+  return `${about}\n\n${METHOD}\n\n${measured}\n${resident}\n${goals}`.trimEnd();
+}
+
+/** The results as JSON, the goals with them. */
+export function toJson(results: BenchResults): string {
+  const goals = goalsOf(results).map((goal) => ({ ...goal, reached: goal.measured <= goal.most }));
+  return JSON.stringify({ ...results, goals }, null, 2);
+}
+
+function goalsOf({ ready, cold, stats, memory, allocations }: BenchResults): Goal[] {
+  return [
+    { what: 'added to a create, allocation ready, median', unit: 'ms', measured: added(ready, 'p50'), most: 2 },
+    { what: 'added to a create, allocation cold, median', unit: 'ms', measured: added(cold, 'p50'), most: 10 },
+    { what: 'added to stats, p99', unit: 'ms', measured: added(stats, 'p99'), most: 1 },
+    { what: `agent's RSS with ${allocations} allocations`, unit: 'MiB', measured: memory.prepared, most: 120 },
+  ];
+}
+
+function row(what: string, comparison: Comparison, create: Summary | undefined): string[] {
+  const { direct, gate } = comparison;
+  const more = added(comparison, 'p50');
+  return [
+    what,
+    String(gate.count),
+    ...[direct.p50, direct.p99, gate.p50, gate.p99, more, added(comparison, 'p99')].map(ms),
+    (gate.p50 / direct.p50).toFixed(2),
+    create ? (more / create.p50).toFixed(2) : '',
+  ];
+}
+
+function added({ direct, gate }: Comparison, percentile: 'p50' | 'p99'): number {
+  return gate[percentile] - direct[percentile];
+}
+
+function ms(milliseconds: number): string {
+  return milliseconds.toFixed(2);
+}
+
+function mib(mebibytes: number): string {
+  return mebibytes.toFixed(1);
+}

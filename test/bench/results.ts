@@ -1,0 +1,16 @@
+import type { Comparison } from './samples.ts';
+
+/** What one run of the bench measured; times in milliseconds, memory in MiB. */
+export interface BenchResults {
+  readonly machine: { readonly podman: string; readonly node: string; readonly kernel: string; readonly cpus: number };
+  readonly allocations: number;
+  /** A whole create by real Podman. */
+  readonly create: Comparison;
+  /** A create that Podman does nothing for. */
+  readonly ready: Comparison;
+  readonly cold: Comparison;
+  readonly stats: Comparison;
+  readonly ping: Comparison;
+  /** Of the agent, resident: with all allocations prepared, after all measurements, and the most it ever was. */
+  readonly memory: { readonly prepared: number; readonly end: number; readonly peak: number };
+}
