@@ -83,7 +83,7 @@ export class Agent implements Readiness {
   async start(): Promise<void> {
     // The admin socket comes first: it is also the lock that keeps a second agent from the host.
     await this.#admin.listen();
-    await this.#metricsServer?.listen();
+    this.#running.push(this.#serveMetrics());
     if (this.#parts.config.ordering === 'gate') this.#gates = await this.#openGates();
     this.#running.push(this.#attachToNomad());
   }
@@ -130,6 +130,22 @@ export class Agent implements Readiness {
       reasons,
       allocations: [...(reconciler?.records() ?? [])].flatMap((record) => statusOf(record, config.access) ?? []),
     };
+  }
+
+  /** Any local user can take the port before us: that costs the metrics until it is free, not the tasks. */
+  async #serveMetrics(): Promise<void> {
+    const { clock, log, metrics } = this.#parts;
+    const { signal } = this.#stopping;
+    for (let failures = 1; this.#metricsServer && !signal.aborted; failures++) {
+      try {
+        await this.#metricsServer.listen();
+        return;
+      } catch (error) {
+        metrics.errors.inc({ code: codeOf(error) });
+        log.error({ code: codeOf(error), failures }, messageOf(error));
+        await clock.sleep(backoffMs(failures, NOMAD_BACKOFF, Math.random()), signal).catch(() => undefined);
+      }
+    }
   }
 
   async #openGates(): Promise<Gate[]> {

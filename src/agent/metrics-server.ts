@@ -32,7 +32,7 @@ export class MetricsServer {
   listen(): Promise<number> {
     const { host, port } = this.#parts.address;
     return new Promise((resolve, reject) => {
-      this.#server.once('error', (cause) => {
+      this.#server.removeAllListeners('error').once('error', (cause) => {
         const message = `cannot serve metrics on ${host}:${port}; set metrics.address to another one or to "off"`;
         reject(new RootlessError(message, { code: 'metrics_address', retryable: false, cause }));
       });

@@ -113,7 +113,9 @@ function parseHeaders(lines: readonly string[]): Map<string, string[]> {
       throw new ParseError('header', '<name>: <value> on one line', `a line that begins with ${shown}`);
     }
     const key = name.toLowerCase();
-    headers.set(key, [...(headers.get(key) ?? []), trimmed(value)]);
+    const values = headers.get(key);
+    if (values) values.push(trimmed(value));
+    else headers.set(key, [trimmed(value)]);
   }
   return headers;
 }

@@ -1,6 +1,6 @@
-import { connect } from 'node:net';
 import { messageOf, NotYetError, RootlessError } from '../errors.ts';
 import { peerCredentials } from '../linux/peer-credentials.ts';
+import { connectToUser } from '../linux/unix-peer.ts';
 import { SocketReader } from './socket-reader.ts';
 
 /** The user behind a gate, and the socket of that user's own Podman. */
@@ -18,8 +18,9 @@ export interface GateUser {
  * @throws RootlessError (code podman_not_the_users) where somebody else does
  */
 export async function connectToPodman(user: GateUser): Promise<SocketReader> {
-  const socket = connect({ path: user.socket, allowHalfOpen: true });
+  const socket = connectToUser(user.socket, { allowHalfOpen: true });
   try {
+    if (!socket) throw new NotYetError('no_socket', 'there is no socket, or it is behind a symlink');
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve);
       socket.once('error', reject);

@@ -97,6 +97,19 @@ export function openMountedBeneath(parent: Handle, path: string): Handle | undef
   }
 }
 
+/**
+ * Opens the file of a unix socket at a path that a user shapes; undefined where there is none, or a symlink on the way.
+ * @throws SyscallError
+ */
+export function openSocketFile(path: string): Handle | undefined {
+  try {
+    return open(undefined, path, O.PATH | O.NOFOLLOW, RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS);
+  } catch (error) {
+    if (error instanceof SyscallError && error.is('ENOTDIR', 'ELOOP', 'EACCES')) return undefined;
+    throw error;
+  }
+}
+
 /** A look-up from the dentry cache can fail without a reason of its own while mounts change elsewhere: then it is tried again. */
 const CACHED_TRIES = 20;
 

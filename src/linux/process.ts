@@ -138,10 +138,15 @@ function isOf(pid: number, uid: number): boolean {
   }
 }
 
+/** systemd hands sockets over from descriptor 3 on, sd_listen_fds(3); a user with a million open files is not worth a look at each. */
+const INHERITED = Array.from({ length: 16 }, (_, at) => at + 3);
+
 function descriptorLinks(pid: number): string[] {
-  try {
-    return readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
-  } catch {
-    return []; // it ended, or closed that descriptor, while we looked
-  }
+  return INHERITED.flatMap((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`);
+    } catch {
+      return []; // not open, or the process ended while we looked
+    }
+  });
 }

@@ -1,8 +1,7 @@
-import { chmodSync, closeSync, fstatSync, lstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, constants, lstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import koffi from 'koffi';
 import { RefusedError, RootlessError } from '../errors.ts';
-import { O } from './libc.ts';
 
 const WRITABLE_BY_OTHERS = 0o022;
 
@@ -15,8 +14,8 @@ const flock = koffi.load('libc.so.6').func('int flock(int fd, int operation)');
 export type SocketClaim = Disposable;
 
 /**
- * Makes a path free for a unix socket of ours to listen on, and keeps it ours: makes its directory (0755), locks it
- * (flock(2): of two agents that start in the same instant one gets it), and removes a socket that a killed agent left.
+ * Makes a path free for a unix socket of ours to listen on, and keeps it ours: makes its directory (0755), locks a
+ * file beside it that only root can open (flock(2): of two agents that start in the same instant one gets it), and removes a socket that a killed agent left.
  *
  * Stops other local users from putting a socket of theirs in our place: the directory has to be ours or root's, with no
  * write permission for anybody else. Does not stop root.
@@ -25,10 +24,10 @@ export type SocketClaim = Disposable;
 export function claimSocketPath(path: string): SocketClaim {
   const directory = dirname(path);
   mkdirSync(directory, { recursive: true, mode: 0o755 });
-  const fd = openSync(directory, O.RDONLY | O.DIRECTORY);
+  checkOwner(directory);
+  const fd = openSync(`${path}.lock`, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   try {
-    checkOwner(directory, fd);
-    lock(directory, fd);
+    lock(path, fd);
     removeSocket(path);
     return { [Symbol.dispose]: () => closeSync(fd) };
   } catch (error) {
@@ -42,8 +41,8 @@ export function setSocketMode(path: string, mode: number): void {
   chmodSync(path, mode);
 }
 
-function checkOwner(directory: string, fd: number): void {
-  const { uid, mode } = fstatSync(fd);
+function checkOwner(directory: string): void {
+  const { uid, mode } = lstatSync(directory);
   if ((uid === 0 || uid === process.geteuid?.()) && (mode & WRITABLE_BY_OTHERS) === 0) return;
   const got = `uid ${uid}, mode ${(mode & 0o7777).toString(8)}`;
   throw new RefusedError(
@@ -52,12 +51,12 @@ function checkOwner(directory: string, fd: number): void {
   );
 }
 
-function lock(directory: string, fd: number): void {
+function lock(path: string, fd: number): void {
   if (flock(fd, LOCK_EX | LOCK_NB) === 0) return;
   const errno = koffi.errno();
   if (errno === koffi.os.errno.EAGAIN)
-    throw new RefusedError('socket_in_use', `another process has locked ${directory}`);
-  throw new RootlessError(`flock ${directory} failed with errno ${errno}`, { code: 'syscall_flock', retryable: false });
+    throw new RefusedError('socket_in_use', `another process has locked ${path}.lock`);
+  throw new RootlessError(`flock ${path}.lock failed with errno ${errno}`, { code: 'syscall_flock', retryable: false });
 }
 
 function removeSocket(path: string): void {

@@ -1,9 +1,21 @@
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { NotYetError } from '../errors.ts';
+import { openSocketFile } from './handle.ts';
 import { type PeerCredentials, peerCredentials } from './peer-credentials.ts';
 
-/** connect(2) to a path where nobody listens, or that leads nowhere. */
-const NOBODY = ['ENOENT', 'ECONNREFUSED', 'ENOTDIR', 'ELOOP', 'EACCES'];
+/** connect(2) to a socket that nobody listens on any more. */
+const NOBODY = ['ENOENT', 'ECONNREFUSED'];
+
+/**
+ * Connects to a unix socket whose path a user shapes. The socket file is opened without following a symlink or magic
+ * link: one to /proc/<pid>/root would lead into a mount namespace of hers, where a filesystem that hangs would stop the
+ * whole agent in connect(2). Whose socket it is must be asked afterwards (SO_PEERCRED).
+ * @returns undefined where there is no such file, or no way to it
+ */
+export function connectToUser(path: string, options: { readonly allowHalfOpen: boolean }): Socket | undefined {
+  using file = openSocketFile(path);
+  return file && connect({ path: `/proc/self/fd/${file.fd}`, ...options });
+}
 
 /**
  * Connects to a unix socket, asks the kernel who made it listen (SO_PEERCRED, unix(7)), and hangs up. Not a byte is
@@ -13,7 +25,8 @@ const NOBODY = ['ENOENT', 'ECONNREFUSED', 'ENOTDIR', 'ELOOP', 'EACCES'];
  */
 export function listenerOf(socketPath: string): Promise<PeerCredentials | undefined> {
   return new Promise((resolve, reject) => {
-    const socket = connect(socketPath);
+    const socket = connectToUser(socketPath, { allowHalfOpen: false });
+    if (!socket) return resolve(undefined);
     socket.once('connect', () => {
       try {
         resolve(peerCredentials(socket));

@@ -1,4 +1,4 @@
-import { type Acl, decode, encode, equals, onlyFor, withoutUser, withUser } from './acl.ts';
+import { type Acl, decode, encode, equals, onlyFor, type Permissions, withoutUser, withUser } from './acl.ts';
 
 /**
  * What we noted on a directory when we first changed its ACL, so that it can be put back whatever happens to us:
@@ -16,16 +16,19 @@ export interface MarkedAcl {
 
 /**
  * What a directory should carry: `only` these users and nobody else (an allocation of theirs), or what it had before
- * with `permissions` for each of `uids` added (0 to fence users out of other allocations, 1 to let them pass through).
+ * with an entry `added` for each of these users (0 to fence one out, 1 to let one pass through).
  */
-export type WantedAcl =
-  | { readonly only: ReadonlySet<number> }
-  | { readonly added: ReadonlySet<number>; readonly permissions: number };
+export type WantedAcl = { readonly only: ReadonlySet<number> } | { readonly added: ReadonlyMap<number, Permissions> };
+
+/** The same permissions for several users. */
+export function entriesFor(uids: Iterable<number>, permissions: Permissions): ReadonlyMap<number, Permissions> {
+  return new Map([...uids].map((uid) => [uid, permissions]));
+}
 
 /** The ACL and mark that a directory should get; undefined where it has them already. */
 export function changeOf(current: MarkedAcl, wanted: WantedAcl): MarkedAcl | undefined {
   const base = withoutOurs(current);
-  const next = 'only' in wanted ? replaced(base, wanted.only) : added(base, wanted.added, wanted.permissions);
+  const next = 'only' in wanted ? replaced(base, wanted.only) : added(base, wanted.added);
   return equals(next.acl, current.acl) && formatMark(next.mark) === formatMark(current.mark) ? undefined : next;
 }
 
@@ -38,13 +41,13 @@ function replaced(before: Acl, uids: ReadonlySet<number>): MarkedAcl {
   return { acl: onlyFor(uids), mark: { kind: 'replaced', before } };
 }
 
-function added(base: Acl, uids: ReadonlySet<number>, permissions: number): MarkedAcl {
+function added(base: Acl, entries: ReadonlyMap<number, Permissions>): MarkedAcl {
   // An entry that the operator made for the same user stays as the operator wants it.
-  const ours = [...uids].filter((uid) => !base.users.has(uid));
+  const ours = [...entries].filter(([uid]) => !base.users.has(uid));
   if (ours.length === 0) return { acl: base, mark: undefined };
   return {
-    acl: ours.reduce((acl, uid) => withUser(acl, uid, permissions), base),
-    mark: { kind: 'added', uids: new Set(ours) },
+    acl: ours.reduce((acl, [uid, permissions]) => withUser(acl, uid, permissions), base),
+    mark: { kind: 'added', uids: new Set(ours.map(([uid]) => uid)) },
   };
 }
 

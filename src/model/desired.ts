@@ -42,6 +42,8 @@ export type Desired =
       readonly id: string;
       readonly podman: readonly Access[];
       readonly others: readonly Access[];
+      /** The names of all tasks of the group, whoever runs them. */
+      readonly tasks: readonly string[];
       /** The mode of the group's network where it has a netns of its own: bridge, none, cni/<name>. */
       readonly netns: string | undefined;
     };
@@ -69,7 +71,8 @@ export function desire(id: string, allocation: Allocation | undefined, rules: Ru
     const reason = `tasks of the group run as several users (${names}), but its ${netns} network has one owner; use one podman_user for the group or network mode "host"`;
     return { kind: 'refused', id, code: 'several_users_one_netns', reason };
   }
-  return { kind: 'access', id, podman: [...podman.values()], others: othersOf(allocation, rules), netns };
+  const tasks = allocation.tasks.map((task) => task.name);
+  return { kind: 'access', id, podman: [...podman.values()], others: othersOf(allocation, rules), tasks, netns };
 }
 
 function judge(

@@ -1,6 +1,7 @@
 import { basename, dirname } from 'node:path';
 import { NotYetError } from '../errors.ts';
 import { type Handle, openCached } from '../linux/handle.ts';
+import { SyscallError } from '../linux/libc.ts';
 import { unmountIn } from '../linux/mount.ts';
 import { isSameFile, type Stat, stat } from '../linux/stat.ts';
 import { permissionsOf } from '../model/acl.ts';
@@ -24,12 +25,19 @@ export function coverFor(dataDir: DataDir, uid: number): string {
 /** What a path leads to in the current mount namespace; undefined where it leads nowhere. */
 export function statCached(path: string): Stat | undefined {
   using handle = openCached(path);
-  return handle && stat(handle);
+  try {
+    return handle && stat(handle);
+  } catch (error) {
+    // A filesystem of the user's own, which does not let even root look: nothing of ours.
+    if (error instanceof SyscallError && error.is('EACCES')) return undefined;
+    throw error;
+  }
 }
 
-function unmountAt(path: string): void {
+/** Only from the directory that the host knows: going into one of a filesystem that the user made could hang. */
+function unmountAt(path: string, parentOnHost: Stat): boolean {
   using parent = openCached(dirname(path));
-  if (parent) unmountIn(parent, basename(path));
+  return parent !== undefined && isSameFile(stat(parent), parentOnHost) && unmountIn(parent, basename(path));
 }
 
 /** How many covers of ours can lie over one another: one is left behind each time a user's Podman was out of reach. */
@@ -38,14 +46,14 @@ const MOST_COVERS = 4;
 /**
  * Makes one of these directories the one that is seen at a path, taking off what lies over it if that is root's: a
  * skeleton of an earlier time. What the user herself has mounted there stays; then the answer is false.
+ * @param parentOnHost of the directory above the path, as the host sees it
  */
-export function uncoverDownTo(expected: readonly Handle[], path: string): boolean {
+export function uncoverDownTo(expected: readonly Handle[], path: string, parentOnHost: Stat): boolean {
   for (let covers = 0; covers <= MOST_COVERS; covers++) {
     using point = openCached(path);
     if (!point) return false;
     if (expected.some((directory) => isSameFile(stat(directory), stat(point)))) return true;
-    if (stat(point).uid !== 0) return false;
-    unmountAt(path);
+    if (stat(point).uid !== 0 || !unmountAt(path, parentOnHost)) return false;
   }
   return false;
 }

@@ -150,13 +150,17 @@ function pausePid(uid: number): number[] {
 function identify(pid: number, uid: number): Known | undefined {
   const process = ProcessHandle.open(pid);
   if (!process) return undefined;
+  let mount: Handle | undefined;
   try {
-    const mount = podmanMountNamespace(pid, uid);
+    mount = podmanMountNamespace(pid, uid);
     if (mount && process.isAlive()) return { pid, process, mount, status: stat(mount) };
-    mount?.close();
   } catch (error) {
-    if (!isGone(error)) throw error;
+    if (!isNotHers(error)) {
+      process.close();
+      throw error;
+    }
   }
+  mount?.close();
   process.close();
   return undefined;
 }
@@ -169,10 +173,20 @@ function podmanMountNamespace(pid: number, uid: number): Handle | undefined {
   using parent = parentUserNamespace(user);
   if (!isSameFile(stat(parent), stat(ourUser))) return undefined;
   const mount = openNamespace(pid, 'mnt');
-  using owner = owningUserNamespace(mount);
-  if (isSameFile(stat(owner), stat(user))) return mount;
+  try {
+    using owner = owningUserNamespace(mount);
+    if (isSameFile(stat(owner), stat(user))) return mount;
+  } catch (error) {
+    mount.close();
+    throw error;
+  }
   mount.close();
   return undefined;
+}
+
+/** EACCES: its root directory is on a filesystem that does not let even root look. That is no Podman. */
+function isNotHers(error: unknown): boolean {
+  return isGone(error) || (error instanceof SyscallError && error.is('EACCES'));
 }
 
 /** Whether an error only says that the process, or the namespace, ended while we looked. */

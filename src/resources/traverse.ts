@@ -1,6 +1,6 @@
 import type { Handle } from '../linux/handle.ts';
 import { permissionsOf } from '../model/acl.ts';
-import { changeOf, type WantedAcl } from '../model/acl-change.ts';
+import { changeOf, entriesFor, type WantedAcl } from '../model/acl-change.ts';
 import type { Desired } from '../model/desired.ts';
 import type { DataDir } from './data-dir.ts';
 import { readMarkedAcl, writeMarkedAcl } from './marked-acl.ts';
@@ -59,7 +59,7 @@ export class TraverseResource implements Resource {
     for (const id of this.#dataDir.ids()) {
       using directory = this.#dataDir.open(id);
       if (!directory || readMarkedAcl(directory).mark?.kind === 'replaced') continue;
-      change(directory, { added: uids, permissions: 0 }, true);
+      change(directory, { added: entriesFor(uids, 0) }, true);
     }
   }
 
@@ -70,7 +70,7 @@ export class TraverseResource implements Resource {
     const needs = [...wanted].filter(
       (uid) => path === this.#dataDir.allocDir || ours.has(uid) || (permissionsOf(acl, uid) & EXECUTE) === 0,
     );
-    return change(directory, { added: new Set(needs), permissions: EXECUTE }, write);
+    return change(directory, { added: entriesFor(needs, EXECUTE) }, write);
   }
 }
 

@@ -1,4 +1,4 @@
-import { basename, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { NotYetError } from '../errors.ts';
 import { entriesOf } from '../linux/directory.ts';
 import { type Handle, openAbsolute, openCached, openMountedBeneath } from '../linux/handle.ts';
@@ -137,11 +137,12 @@ export class ViewResource implements Resource {
     using skeleton = this.#skeletons.make(uid);
     using place = makeDirectoryAt(skeleton, join(relative(cover, this.#dataDir.allocDir), id));
     using covered = openAbsolute(cover);
+    const above = statOnHost(dirname(cover));
     using skeletonTree = this.#skeletons.clone(skeleton);
     using tree = cloneTree(directory);
     setMountAttributes(tree, ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV, PROPAGATION.SLAVE);
     inMountNamespace(mount, () => {
-      if (!uncoverDownTo([covered, skeleton], cover)) throw blocked(cover);
+      if (!uncoverDownTo([covered, skeleton], cover, above)) throw blocked(cover);
       using point = openCached(cover);
       if (point && isSameDirectory(point, covered)) attach(skeletonTree, point);
       using target = openCached(directory.path);
@@ -173,8 +174,9 @@ export class ViewResource implements Resource {
 
   #removeSkeleton(uid: number): void {
     using covered = openAbsolute(coverFor(this.#dataDir, uid));
+    const above = statOnHost(dirname(covered.path));
     this.#namespaces.visitAll(uid, ({ mount }) =>
-      inMountNamespace(mount, () => uncoverDownTo([covered], covered.path)),
+      inMountNamespace(mount, () => uncoverDownTo([covered], covered.path, above)),
     );
     this.#skeletons.remove(uid);
   }
@@ -202,4 +204,9 @@ function submountsOf(directory: Handle, task: string, root: Stat): { path: strin
     const status = submount && stat(submount);
     return status && status.dev !== root.dev ? [{ path: submount.path, status }] : [];
   });
+}
+
+function statOnHost(path: string): Stat {
+  using handle = openAbsolute(path);
+  return stat(handle);
 }

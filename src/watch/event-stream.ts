@@ -21,8 +21,10 @@ export interface EventStreamOptions {
   readonly onGap: () => void;
 }
 
-/** Nomad sends a heartbeat every 10 s; three of them missing is no delay. */
-const SILENCE_MS = 30_000;
+/** Nomad sends a heartbeat at once, to whom it sends anything at all. */
+const FIRST_LINE_MS = 30_000;
+/** And then one every 30 s (NewJsonStream in its nomad/event_endpoint.go); three of them missing is no delay. */
+const SILENCE_MS = 90_000;
 /** A stream that stood this long was a good one: the next failure is a first one. */
 const STEADY_MS = 60_000;
 /** Garbage is counted always and logged this seldom. */
@@ -73,12 +75,10 @@ class EventStreamWatch {
     this.#index ??= await nomad.eventIndex(nodeId, signal);
     const silence = new AbortController();
     let standing = false;
-    const listen = () => clock.after(SILENCE_MS, () => silence.abort(silent(standing)));
+    const listen = () => clock.after(standing ? SILENCE_MS : FIRST_LINE_MS, () => silence.abort(silent(standing)));
     let unlisten = listen();
     try {
       for await (const line of nomad.eventLines({ index: this.#index }, AbortSignal.any([signal, silence.signal]))) {
-        unlisten();
-        unlisten = listen();
         metrics.streamLastEvent.set(clock.now() / 1000);
         if (!standing) {
           // Only a line proves that we may read: Nomad answers 200 to who may not, and stays silent.
@@ -87,6 +87,8 @@ class EventStreamWatch {
           onStanding(true);
           onGap();
         }
+        unlisten();
+        unlisten = listen();
         this.#take(line);
       }
       throw new NotYetError('stream_closed', 'Nomad closed it');
@@ -129,10 +131,9 @@ class EventStreamWatch {
 }
 
 function silent(spoke: boolean): NotYetError {
-  const seconds = SILENCE_MS / 1000;
   const message = spoke
-    ? `no heartbeat for ${seconds} s`
-    : `not one line in ${seconds} s: Nomad is out of reach, or the token's policy lacks: namespace "*" { capabilities = ["read-job"] }`;
+    ? `no heartbeat for ${SILENCE_MS / 1000} s`
+    : `not one line in ${FIRST_LINE_MS / 1000} s: Nomad is out of reach, or the token's policy lacks: namespace "*" { capabilities = ["read-job"] }`;
   return new NotYetError('stream_silent', message);
 }
 

@@ -81,7 +81,45 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
   test('keeps the modes of what lies inside', async () => {
     await settle(locked(), access(ID, alice('t')));
     expect(statSync(join(allocDir, ID, 't/local')).mode & 0o7777).toBe(0o777);
-    expect(acl(join(allocDir, ID, 't'))).toBe('user::rwx,group::rwx,other::rwx');
+    expect(acl(join(allocDir, ID, 't/local'))).toBe('user::rwx,group::rwx,other::rwx');
+  });
+
+  test('lets its user look into her task directory, not write there: Nomad works in it as root', async () => {
+    chmodSync(join(base, 'data'), 0o711);
+    await settle(locked(), access(ID, alice('t')));
+    const asAlice = [
+      '--reuid',
+      `${ALICE}`,
+      '--clear-groups',
+      'mv',
+      join(allocDir, ID, 't/local'),
+      join(allocDir, ID, 't/x'),
+    ];
+    expect(() => execFileSync('setpriv', asAlice, { stdio: 'pipe' })).toThrow(/Permission denied/);
+    expect(canRead(ALICE, file(ID))).toBe(true);
+  });
+
+  test('has the directories of tasks to come made and locked before Nomad opens them up', async () => {
+    chmodSync(join(base, 'data'), 0o711);
+    await settle(locked(), access(ID, alice('t', 'later')));
+    chmodSync(join(allocDir, ID, 'later'), 0o777);
+    const asAlice = ['--reuid', `${ALICE}`, '--clear-groups', 'touch', join(allocDir, ID, 'later/x')];
+    expect(() => execFileSync('setpriv', asAlice, { stdio: 'pipe' })).toThrow(/Permission denied/);
+    await settle(locked(), access(ID, alice('t', 'later')));
+  });
+
+  test('refuses a task whose name is no name of a directory', async () => {
+    await expect(settle(locked(), access(ID, alice('../../../etc')))).rejects.toThrow(/cannot be the name/);
+  });
+
+  test('with `access: acl` fences users who can pass out of an allocation that is refused', async () => {
+    const both = traversal([ALICE]);
+    await settle(both.acl, access(ID, alice('t')));
+    await settle(both.traverse, access(ID, alice('t')));
+    makeAllocation('33333333-2222-3333-4444-555555555555');
+    const id = '33333333-2222-3333-4444-555555555555';
+    await settle(both.acl, { kind: 'refused', id, code: 'unknown_user', reason: 'no such user' });
+    expect(canRead(ALICE, file(id))).toBe(false);
   });
 
   test('is put back exactly as it was', async () => {
@@ -244,7 +282,8 @@ const alice = (...tasks: string[]): Access => ({ name: 'alice', uid: ALICE, task
 const bob = (...tasks: string[]): Access => ({ name: 'bob', uid: BOB, tasks });
 
 function access(id: string, ...podman: Access[]): Desired {
-  return { kind: 'access', id, podman, others: [], netns: undefined };
+  const tasks = podman.flatMap((user) => user.tasks);
+  return { kind: 'access', id, podman, others: [], tasks, netns: undefined };
 }
 
 function nothing(id: string): Desired {

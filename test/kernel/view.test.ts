@@ -207,7 +207,14 @@ requires('root', 'sandbox')('the private view', () => {
 });
 
 function access(id: string): Desired {
-  return { kind: 'access', id, podman: [{ name: 'alice', uid: ALICE, tasks: ['t'] }], others: [], netns: undefined };
+  return {
+    kind: 'access',
+    id,
+    podman: [{ name: 'alice', uid: ALICE, tasks: ['t'] }],
+    others: [],
+    tasks: ['t'],
+    netns: undefined,
+  };
 }
 
 function nothing(id: string): Desired {

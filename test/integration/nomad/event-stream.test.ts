@@ -95,7 +95,7 @@ describe('the watches over HTTP', () => {
     await vi.waitFor(() => expect(ids).toEqual(['b519e830-0484-96a5-d371-a196fadb11f3']));
     // At the start and when the stream came.
     await vi.waitFor(() => expect(listings).toHaveLength(2));
-    clock.advance(30_000);
+    clock.advance(90_000);
     await vi.waitFor(() => expect(first.closed).toBe(true));
     await vi.waitFor(() => expect(log.lines).toHaveLength(1));
     clock.advance(1000);

@@ -25,7 +25,14 @@ function readinessOf(...outcomes: Outcome[]) {
 }
 
 const settled = (desired: Desired): Outcome => ({ kind: 'settled', desired, allocation: undefined });
-const access = (netns?: string): Desired => ({ kind: 'access', id: ID, podman: [alice], others: [], netns });
+const access = (netns?: string): Desired => ({
+  kind: 'access',
+  id: ID,
+  podman: [alice],
+  others: [],
+  tasks: ['t'],
+  netns,
+});
 const failed = (error: NotYetError | RefusedError): Outcome => ({ kind: 'failed', error, retryable: error.retryable });
 const never = new AbortController().signal;
 

@@ -58,6 +58,7 @@ describe('an allocation', () => {
       id: ID,
       podman: [{ name: 'alice', uid: 1001, tasks: ['t', 'u'] }],
       others: [],
+      tasks: ['t', 'u', 'logger'],
       netns: undefined,
     });
   });

@@ -1,0 +1,163 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CommandResult, runCommand } from './command.ts';
+import type { JobSpec } from './nomad/job.ts';
+import type { RecordedAllocation } from './nomad/recorded.ts';
+import type { NomadUnderTest } from './nomad-under-test.ts';
+import { CLIENT_ADDRESS, clientConfig, SERVER_ADDRESS, serverConfig } from './real-nomad/agent-config.ts';
+import { RealAllocation } from './real-nomad/allocation.ts';
+import { Api } from './real-nomad/api.ts';
+import { hideControllers } from './real-nomad/cgroups.ts';
+import { NomadProcess } from './real-nomad/nomad-process.ts';
+import { registration } from './real-nomad/register-job.ts';
+import type { Sandbox } from './sandbox.ts';
+import { until } from './until.ts';
+
+/** Where a real Nomad's client answers, in the sandbox's network namespace: known before it starts. */
+export const REAL_NOMAD_ADDRESS = CLIENT_ADDRESS;
+
+/** The driver looks at its sockets again 30 s after it has found one dead. */
+const DRIVER_TIMEOUT_MS = 45_000;
+
+/** How a real Nomad is set up. */
+export interface RealNomadOptions {
+  readonly sandbox: Sandbox;
+  /** The client's data_dir; made 0700 root. */
+  readonly dataDir: string;
+  /** Name of each socket block of the podman driver to the path of its socket. */
+  readonly sockets: Readonly<Record<string, string>>;
+  /** Whether ACLs are on; off unless told. With them, what this class does it does with the management token. */
+  readonly acl?: boolean;
+}
+
+interface Node {
+  readonly Status: string;
+  readonly Drivers: Readonly<Record<string, { readonly Healthy: boolean; readonly HealthDescription: string }>>;
+}
+
+/**
+ * The `nomad` on PATH, with the podman driver of NOMAD_PLUGIN_DIR. Server and client are processes of their own: in one
+ * process the client may ask to be registered before the server can, and asks again only after half a minute.
+ */
+export class RealNomad implements NomadUnderTest {
+  readonly address = REAL_NOMAD_ADDRESS;
+  readonly dataDir: string;
+  readonly allocDir: string;
+  readonly api = new Api(REAL_NOMAD_ADDRESS);
+  readonly #server: NomadProcess;
+  readonly #client: NomadProcess;
+  readonly #acl: boolean;
+  #restoreCgroups: () => Promise<void> = async () => undefined;
+
+  constructor({ sandbox, dataDir, sockets, acl = false }: RealNomadOptions) {
+    this.dataDir = dataDir;
+    this.allocDir = join(dataDir, 'alloc');
+    this.#acl = acl;
+    mkdirSync(dataDir, { mode: 0o700 });
+    const pluginDir = process.env.NOMAD_PLUGIN_DIR ?? '';
+    const serverData = join(sandbox.directory, 'nomad-server');
+    this.#server = new NomadProcess(`${serverData}-agent`, serverConfig({ dataDir: serverData, acl }));
+    this.#client = new NomadProcess(`${dataDir}-agent`, clientConfig({ dataDir, pluginDir, sockets, acl }));
+  }
+
+  /** Starts server and client, and waits until the node is ready. @throws Error with the end of a log when one ends before */
+  async start(): Promise<void> {
+    this.#restoreCgroups = await hideControllers();
+    const server = new Api(SERVER_ADDRESS);
+    await this.#server.start(async () => {
+      const { keys } = await server.json<{ keys: unknown[] }>('GET', '/.well-known/jwks.json');
+      return keys.length > 0;
+    });
+    if (this.#acl) {
+      this.api.token = (await server.json<{ SecretID: string }>('PUT', '/v1/acl/bootstrap')).SecretID;
+    }
+    await this.startClient();
+  }
+
+  /** Starts the client, again too, and waits until its node is ready. */
+  async startClient(): Promise<void> {
+    await this.#client.start(async () => (await this.#node()).Status === 'ready');
+  }
+
+  /** Kills the client by SIGKILL; tasks, their log collectors and the driver's process live on. */
+  async killClient(): Promise<void> {
+    await this.#client.end('SIGKILL');
+  }
+
+  /** Waits until the podman driver has found all its sockets alive. @throws Error with what it says otherwise */
+  async waitForDriver(): Promise<void> {
+    await until(
+      'the podman driver is healthy',
+      async () => {
+        const driver = (await this.#node()).Drivers['podman'];
+        if (!driver?.Healthy) throw new Error(driver?.HealthDescription ?? 'Nomad has no podman driver');
+        return true;
+      },
+      DRIVER_TIMEOUT_MS,
+    );
+  }
+
+  async runJob(job: JobSpec): Promise<RealAllocation> {
+    await this.api.json('PUT', '/v1/jobs', registration(job));
+    return this.allocationOf(job.id, job.namespace);
+  }
+
+  /** The newest allocation of a job. @throws Error when none is placed in time, with what the scheduler says */
+  async allocationOf(jobId: string, namespace = 'default'): Promise<RealAllocation> {
+    const job = `/v1/job/${jobId}`;
+    const query = `?namespace=${namespace}`;
+    const placed = await until(
+      `job ${jobId} is placed`,
+      async () => {
+        const all = await this.api.json<RecordedAllocation[]>('GET', `${job}/allocations${query}`);
+        const [newest] = all.sort((a, b) => b.CreateIndex - a.CreateIndex);
+        if (newest) return newest;
+        throw new Error(await this.api.text('GET', `${job}/evaluations${query}`));
+      },
+      DRIVER_TIMEOUT_MS,
+    );
+    return new RealAllocation(this.api, placed, this.allocDir);
+  }
+
+  /** Runs Nomad's command line against this Nomad, with a plain argument list. */
+  command(args: readonly string[], input = ''): Promise<CommandResult> {
+    return runCommand(['nomad', ...args], { env: this.api.environment, input });
+  }
+
+  /** Stops and collects every allocation, so that nothing is left mounted, then Nomad itself. */
+  async stop(): Promise<void> {
+    try {
+      const known = await this.api.json<RecordedAllocation[]>('GET', '/v1/allocations?namespace=*');
+      await Promise.all(known.map((placed) => new RealAllocation(this.api, placed, this.allocDir).gc()));
+    } finally {
+      await this.end('SIGTERM');
+    }
+  }
+
+  /** Ends Nomad's processes and leaves everything else as it is. */
+  async end(signal: NodeJS.Signals): Promise<void> {
+    await this.#client.end(signal);
+    await this.#server.end(signal);
+    await this.#restoreCgroups();
+    this.#restoreCgroups = async () => undefined;
+  }
+
+  async #node(): Promise<Node> {
+    const [listed] = await this.api.json<{ ID: string }[]>('GET', '/v1/nodes');
+    if (!listed) throw new Error('Nomad has no node yet');
+    return this.api.json<Node>('GET', `/v1/node/${listed.ID}`);
+  }
+}
+
+/** Makes a real Nomad, starts it and waits until its podman driver is healthy: what listens at the sockets must be there. */
+export async function startRealNomad(options: RealNomadOptions): Promise<RealNomad> {
+  const nomad = new RealNomad(options);
+  try {
+    await nomad.start();
+    await nomad.waitForDriver();
+    return nomad;
+  } catch (error) {
+    await nomad.end('SIGKILL');
+    throw error;
+  }
+}

@@ -1,0 +1,53 @@
+import type { JobSpec, TaskSpec } from '../nomad/job.ts';
+
+/**
+ * The body of `PUT /v1/jobs` for a job as tests write it: one allocation that is placed once, so that a test sees how
+ * it ends. Type batch, since a service that has ended is placed again.
+ */
+export function registration(job: JobSpec): object {
+  return {
+    Job: {
+      ID: job.id,
+      Name: job.id,
+      Type: 'batch',
+      Namespace: job.namespace ?? 'default',
+      Datacenters: ['*'],
+      Meta: job.meta ?? null,
+      TaskGroups: [
+        {
+          Name: job.group ?? 'g',
+          Count: 1,
+          Meta: job.groupMeta ?? null,
+          Networks: job.networkMode === undefined ? null : [{ Mode: job.networkMode }],
+          RestartPolicy: { Attempts: job.restartAttempts ?? 0, Mode: 'fail', Delay: 1e6, Interval: 60e9 },
+          ReschedulePolicy: { Attempts: 0, Unlimited: false },
+          EphemeralDisk: { SizeMB: 10 },
+          Tasks: job.tasks.map(taskOf),
+        },
+      ],
+    },
+  };
+}
+
+function taskOf(task: TaskSpec): object {
+  const { image, socket, command, args, volumes, networkMode, lifecycle } = task;
+  const config = { image, socket, command, args, volumes, network_mode: networkMode };
+  return {
+    Name: task.name,
+    Driver: task.driver ?? 'podman',
+    User: task.user ?? '',
+    Config: Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)),
+    Env: task.env ?? null,
+    Meta: task.meta ?? null,
+    Lifecycle: lifecycle ? { Hook: lifecycle.hook, Sidecar: lifecycle.sidecar ?? false } : null,
+    Templates: Object.entries(task.secrets ?? {}).map(([name, content]) => ({
+      EmbeddedTmpl: content,
+      DestPath: `secrets/${name}`,
+      ChangeMode: 'noop',
+      Perms: '0644',
+    })),
+    KillTimeout: 1e9,
+    LogConfig: { MaxFiles: 1, MaxFileSizeMB: 1 },
+    Resources: { CPU: 20, MemoryMB: 32 },
+  };
+}
