@@ -1,7 +1,8 @@
 import type { NomadClientOptions } from '@hashicorp/nomad-client-ts';
 import type { NomadConfig } from '../config/config.ts';
-import { RefusedError } from '../errors.ts';
+import { NotYetError, RefusedError } from '../errors.ts';
 import { readTextIfThere } from '../linux/read-file.ts';
+import { listenerUids } from '../linux/tcp-listener.ts';
 
 /** Tokens are UUIDs or JWTs, certificates PEM: none comes near this size. In bytes. */
 const MAX_FILE = 1024 * 1024;
@@ -11,12 +12,17 @@ const MAX_FILE = 1024 * 1024;
  * identity there.
  * @throws RefusedError where a certificate file cannot be read
  */
-export function nomadConnection(config: NomadConfig): NomadClientOptions {
+export function nomadConnection(config: NomadConfig, listenersOn = listenerUids): NomadClientOptions {
   const { address, token, tokenFile, caCert, clientCert, clientKey, tlsServerName, skipVerify } = config;
+  const port = unprotectedPort(address);
   const read = (path: string | undefined) => (path === undefined ? undefined : readRequired(path));
   return {
     address,
-    token: () => (tokenFile === undefined ? token : readRequired(tokenFile)),
+    // Asked before each request: what is not admitted is sent nothing, the token least of all.
+    token: () => {
+      if (port !== undefined) admit(port, listenersOn(port));
+      return tokenFile === undefined ? token : readRequired(tokenFile);
+    },
     tls: { ca: read(caCert), cert: read(clientCert), key: read(clientKey), serverName: tlsServerName, skipVerify },
   };
 }
@@ -26,4 +32,23 @@ function readRequired(path: string): string {
   if (text === undefined)
     throw new RefusedError('file_missing', `${path}: expected a file, got nothing; see nomad.* in the configuration`);
   return text;
+}
+
+/** The port of an address on this host over plain http: nothing but who holds the port says that it is Nomad. */
+function unprotectedPort(address: string): number | undefined {
+  const url = URL.parse(address);
+  if (url?.protocol !== 'http:' || !['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname)) return undefined;
+  return Number(url.port || '80');
+}
+
+/**
+ * While Nomad does not run any local user can take its port, and would say whose allocations are whose. A Nomad client
+ * runs as root: nobody else is believed.
+ */
+function admit(port: number, uids: readonly number[]): void {
+  if (uids.length === 0) throw new NotYetError('nomad_unreachable', `nobody listens on port ${port}, where Nomad should`);
+  const other = uids.find((uid) => uid !== 0);
+  if (other === undefined) return;
+  const message = `uid ${other} listens on port ${port}, where Nomad should, as root; use a unix:// or https:// address if that is meant to be`;
+  throw new NotYetError('nomad_impostor', message);
 }
