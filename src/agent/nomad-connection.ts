@@ -46,7 +46,8 @@ function unprotectedPort(address: string): number | undefined {
  * runs as root: nobody else is believed.
  */
 function admit(port: number, uids: readonly number[]): void {
-  if (uids.length === 0) throw new NotYetError('nomad_unreachable', `nobody listens on port ${port}, where Nomad should`);
+  if (uids.length === 0)
+    throw new NotYetError('nomad_unreachable', `nobody listens on port ${port}, where Nomad should`);
   const other = uids.find((uid) => uid !== 0);
   if (other === undefined) return;
   const message = `uid ${other} listens on port ${port}, where Nomad should, as root; use a unix:// or https:// address if that is meant to be`;
