@@ -43,10 +43,10 @@ export class AllocDir {
       secrets: join(directory, 'secrets'),
       private: join(directory, 'private'),
     };
-    if (existsSync(directory)) return dirs;
+    if (existsSync(dirs.local)) return dirs;
     for (const path of [directory, dirs.local, join(directory, 'tmp')]) openToAll(path);
     for (const path of [dirs.secrets, dirs.private]) {
-      mkdirSync(path);
+      mkdirSync(path, { recursive: true });
       await mustRun(['mount', '-t', 'tmpfs', '-o', 'size=1m,noexec', 'tmpfs', path]);
       this.#mounts.push(path);
     }
@@ -65,7 +65,7 @@ export class AllocDir {
 }
 
 function openToAll(directory: string): void {
-  mkdirSync(directory);
+  mkdirSync(directory, { recursive: true });
   chmodSync(directory, 0o777);
   chownSync(directory, NOBODY, NOBODY);
 }
