@@ -11,11 +11,12 @@ export type Schemas = components['schemas'];
 
 /** How to reach an agent, and who we are to it. */
 export interface NomadClientOptions {
-  /** `http://host:port`, `https://host:port` or `unix:///path`. */
+  /** `http://host:port`, `https://host:port`, `unix:///path` or `https+unix:///path`. */
   readonly address: string;
   /** Called for each request, so that a token file that was renewed is read again. White space around it is cut off. */
   readonly token?: (() => string | undefined | Promise<string | undefined>) | undefined;
-  readonly tls?: TlsOptions | undefined;
+  /** Called for each request: new connections are made with what it gives. */
+  readonly tls?: (() => TlsOptions) | undefined;
   /** For a whole request, in milliseconds; blocking queries get their wait on top, streams have none. */
   readonly timeoutMs?: number | undefined;
 }
@@ -68,20 +69,22 @@ type Data<F extends Fetched> = NonNullable<F['data']>;
 
 /**
  * A client of one Nomad agent. Every method throws NomadError for an answer that is no success, NomadUnreachableError
- * where there is no whole answer, the signal's reason when it is aborted, and whatever the token function throws.
+ * where there is no whole answer, the signal's reason when it is aborted, and whatever the token and TLS functions throw.
  * Nothing is asked with `stale`: what a follower does not know yet would look as if it were not there.
  */
 export class NomadClient {
   readonly #transport: Transport;
   readonly #api: Client<paths>;
   readonly #token: NomadClientOptions['token'];
+  readonly #tls: NomadClientOptions['tls'];
   readonly #timeoutMs: number;
 
   /** @throws TypeError when the address is not of a known form */
   constructor(options: NomadClientOptions) {
-    this.#transport = new Transport(options.address, options.tls);
+    this.#transport = new Transport(options.address);
     this.#api = createClient<paths>({ baseUrl: this.#transport.baseUrl });
     this.#token = options.token;
+    this.#tls = options.tls;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   }
 
@@ -148,6 +151,7 @@ export class NomadClient {
     call: (fetch: (request: Request) => Promise<Response>) => Promise<F>,
   ): Promise<Answer<Data<F>>> {
     const token = (await this.#token?.())?.trim();
+    const tls = this.#tls?.() ?? {};
     const timeout = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
     const signals = [signal, timeout].filter((one) => one !== undefined);
     let path = '';
@@ -156,7 +160,7 @@ export class NomadClient {
       fetched = await call((request) => {
         path = new URL(request.url).pathname;
         if (token) authorize(request, token);
-        return this.#transport.get(request, kind, signals.length === 0 ? undefined : AbortSignal.any(signals));
+        return this.#transport.get(request, kind, tls, signals.length === 0 ? undefined : AbortSignal.any(signals));
       });
     } catch (error) {
       if (signal?.aborted) throw signal.reason;

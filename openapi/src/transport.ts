@@ -18,47 +18,50 @@ const MAX_ANSWER = 256 * 2 ** 20;
 /** A `Response` with one of these must have no body. */
 const BODILESS = [204, 205, 304];
 
-/** Carries requests to one Nomad agent over http, https or a unix socket. */
+/** Connections that were made with the same TLS options. */
+interface Connections {
+  readonly tls: TlsOptions;
+  readonly answers: Agent;
+  readonly streams: Agent;
+}
+
+/** Carries requests to one Nomad agent over http or https, by TCP or a unix socket. */
 export class Transport {
   /** What request paths are appended to. */
   readonly baseUrl: string;
-  readonly #answers: Agent;
-  readonly #streams: Agent;
+  readonly #socketPath: string | undefined;
+  readonly #open = new Set<Agent>();
+  #connections: Connections | undefined;
 
   /**
-   * @param address `http://host:port`, `https://host:port` or `unix:///path`
+   * @param address `http://host:port`, `https://host:port`, `unix:///path`, or `https+unix:///path` for TLS over a socket
    * @throws TypeError when the address is none of these
    */
-  constructor(address: string, tls: TlsOptions = {}) {
-    const socketPath = address.startsWith('unix:///') ? address.slice('unix://'.length) : undefined;
-    const url = URL.parse(socketPath === undefined ? address : 'http://localhost');
+  constructor(address: string) {
+    const [, scheme, path] = /^(unix|https\+unix):\/\/(\/.*)$/s.exec(address) ?? [];
+    const url = URL.parse(scheme === undefined ? address : `${scheme === 'unix' ? 'http' : 'https'}://localhost`);
     if (!url || !['http:', 'https:'].includes(url.protocol)) {
-      throw new TypeError(`Nomad's address: expected http://…, https://… or unix:///path, got ${address}`);
+      const expected = 'http://…, https://…, unix:///path or https+unix:///path';
+      throw new TypeError(`Nomad's address: expected ${expected}, got ${address}`);
     }
     this.baseUrl = url.href.replace(/\/$/, '');
-
-    const { ca, cert, key, serverName, skipVerify = false } = tls;
-    const connect = {
-      ...(socketPath === undefined ? {} : { socketPath }),
-      ...(ca === undefined ? {} : { ca }),
-      ...(cert === undefined ? {} : { cert }),
-      ...(key === undefined ? {} : { key }),
-      ...(serverName === undefined ? {} : { servername: serverName }),
-      rejectUnauthorized: !skipVerify,
-    };
-    // undici's own time-outs would cut blocking queries and quiet streams short: time is up to each call's signal.
-    const untimed = { connect, headersTimeout: 0, bodyTimeout: 0 };
-    this.#answers = new Agent({ ...untimed, maxResponseSize: MAX_ANSWER });
-    this.#streams = new Agent(untimed);
+    this.#socketPath = path;
   }
 
   /**
    * Sends a GET and resolves when the headers are there. Redirects are not followed, so the token goes nowhere else.
    * @param kind `stream` for what goes on without end
+   * @param tls where it is another than the last time, new connections are made; requests in flight end on the old ones
    * @throws the signal's reason when it is aborted, here or while the body is read; or undici's error
    */
-  async get(request: Request, kind: 'answer' | 'stream', signal: AbortSignal | undefined): Promise<Response> {
-    const dispatcher = kind === 'stream' ? this.#streams : this.#answers;
+  async get(
+    request: Request,
+    kind: 'answer' | 'stream',
+    tls: TlsOptions,
+    signal: AbortSignal | undefined,
+  ): Promise<Response> {
+    const { answers, streams } = this.#connectionsWith(tls);
+    const dispatcher = kind === 'stream' ? streams : answers;
     const headers = Object.fromEntries(request.headers);
     const answer = await send(request.url, { dispatcher, headers, ...(signal ? { signal } : {}) });
     try {
@@ -79,8 +82,38 @@ export class Transport {
 
   /** Breaks every connection off; requests in flight fail. */
   async close(): Promise<void> {
-    await Promise.all([this.#answers.destroy(), this.#streams.destroy()]);
+    await Promise.all([...this.#open].map((agent) => agent.destroy()));
   }
+
+  #connectionsWith(tls: TlsOptions): Connections {
+    if (this.#connections && isSame(this.#connections.tls, tls)) return this.#connections;
+    if (this.#connections) this.#retire(this.#connections);
+    const { ca, cert, key, serverName, skipVerify = false } = tls;
+    const connect = {
+      ...(this.#socketPath === undefined ? {} : { socketPath: this.#socketPath }),
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+      ...(serverName === undefined ? {} : { servername: serverName }),
+      rejectUnauthorized: !skipVerify,
+    };
+    // undici's own time-outs would cut blocking queries and quiet streams short: time is up to each call's signal.
+    const untimed = { connect, headersTimeout: 0, bodyTimeout: 0 };
+    const answers = new Agent({ ...untimed, maxResponseSize: MAX_ANSWER });
+    const streams = new Agent(untimed);
+    this.#open.add(answers).add(streams);
+    this.#connections = { tls, answers, streams };
+    return this.#connections;
+  }
+
+  #retire({ answers, streams }: Connections): void {
+    for (const agent of [answers, streams]) void agent.close().finally(() => this.#open.delete(agent));
+  }
+}
+
+function isSame(a: TlsOptions, b: TlsOptions): boolean {
+  const keys = ['ca', 'cert', 'key', 'serverName', 'skipVerify'] as const;
+  return keys.every((key) => a[key] === b[key]);
 }
 
 function hangUp(body: Readable): void {

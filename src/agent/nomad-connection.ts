@@ -1,30 +1,43 @@
-import type { NomadClientOptions } from '@hashicorp/nomad-client-ts';
+import type { NomadClientOptions, TlsOptions } from '@hashicorp/nomad-client-ts';
 import type { NomadConfig } from '../config/config.ts';
 import { NotYetError, RefusedError } from '../errors.ts';
 import { readTextIfThere } from '../linux/read-file.ts';
 import { listenerUids } from '../linux/tcp-listener.ts';
 
-/** Tokens are UUIDs or JWTs, certificates PEM: none comes near this size. In bytes. */
+/** Tokens are UUIDs or JWTs, certificates PEM, a CA bundle the longest of them: none comes near this size. In bytes. */
 const MAX_FILE = 1024 * 1024;
 
 /**
- * How to reach Nomad, from the configuration. The token file is read anew for each request: Nomad renews a workload
- * identity there.
- * @throws RefusedError where a certificate file cannot be read
+ * How to reach Nomad, from the configuration. Files are read anew for each request: Nomad renews a workload identity in
+ * the token's file, and certificates are replaced before they expire. One that cannot be read then is a NotYetError: it
+ * may be about to be replaced.
+ * @throws RefusedError where a certificate file cannot be read now
  */
 export function nomadConnection(config: NomadConfig, listenersOn = listenerUids): NomadClientOptions {
-  const { address, token, tokenFile, caCert, clientCert, clientKey, tlsServerName, skipVerify } = config;
+  const { address, token, tokenFile } = config;
   const port = unprotectedPort(address);
-  const read = (path: string | undefined) => (path === undefined ? undefined : readRequired(path));
+  readTls(config);
   return {
     address,
     // Asked before each request: what is not admitted is sent nothing, the token least of all.
     token: () => {
       if (port !== undefined) admit(port, listenersOn(port));
-      return tokenFile === undefined ? token : readRequired(tokenFile);
+      return tokenFile === undefined ? token : notYet(() => readToken(tokenFile));
     },
-    tls: { ca: read(caCert), cert: read(clientCert), key: read(clientKey), serverName: tlsServerName, skipVerify },
+    tls: () => notYet(() => readTls(config)),
   };
+}
+
+function readTls({ caCert, clientCert, clientKey, tlsServerName: serverName, skipVerify }: NomadConfig): TlsOptions {
+  const read = (path: string | undefined) => (path === undefined ? undefined : readRequired(path));
+  return { ca: read(caCert), cert: read(clientCert), key: read(clientKey), serverName, skipVerify };
+}
+
+function readToken(path: string): string {
+  const token = readRequired(path).trim();
+  // Nomad would take a request without a token for an anonymous one, and answer as if there was nothing here.
+  if (token === '') throw new RefusedError('file_empty', `${path}: expected a token, got an empty file`);
+  return token;
 }
 
 function readRequired(path: string): string {
@@ -34,6 +47,13 @@ function readRequired(path: string): string {
   return text;
 }
 
+function notYet<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof RefusedError ? new NotYetError(error.code, error.message, error.cause) : error;
+  }
+}
 /** The port of an address on this host over plain http: nothing but who holds the port says that it is Nomad. */
 function unprotectedPort(address: string): number | undefined {
   const url = URL.parse(address);

@@ -19,7 +19,7 @@ export interface Config {
 
 /** How to reach Nomad, and what Nomad's agent/self says unless it is set here. */
 export interface NomadConfig {
-  /** `http://`, `https://` or `unix:///path`. */
+  /** `http://`, `https://`, `unix:///path` or `https+unix:///path`. */
   readonly address: string;
   /** At most one of `token` and `tokenFile` is set. */
   readonly token: string | undefined;

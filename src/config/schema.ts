@@ -32,7 +32,8 @@ function isSocketPath(value: string): boolean {
 }
 
 function isNomadAddress(value: string): boolean {
-  if (value.startsWith('unix://')) return isSocketPath(value.slice('unix://'.length));
+  const [, socketPath] = /^(?:https\+)?unix:\/\/(.*)$/s.exec(value) ?? [];
+  if (socketPath !== undefined) return isSocketPath(socketPath);
   return URL.canParse(value) && ['http:', 'https:'].includes(new URL(value).protocol);
 }
 
@@ -63,7 +64,9 @@ const port = 'host:port (an IPv6 host in brackets), or "off"';
 const always = { when: () => true };
 
 const nomad = section({
-  address: text('http://host:port, https://host:port or unix:///path', isNomadAddress).default('http://127.0.0.1:4646'),
+  address: text('http://host:port, https://host:port, unix:///path or https+unix:///path', isNomadAddress).default(
+    'http://127.0.0.1:4646',
+  ),
   token: someText.optional(),
   token_file: absolutePath.optional(),
   ca_cert: absolutePath.optional(),

@@ -1,21 +1,25 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
+import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import type { TLSSocket } from 'node:tls';
 import { NomadClient, type TlsOptions } from '@hashicorp/nomad-client-ts';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { fixture, NODE_ID } from '../../unit/nomad/fixture.ts';
-import { sendJson, standIn } from './stand-in.ts';
-
-const run = promisify(execFile);
-/** The name that Nomad's own certificates carry for the servers of a region. */
-const SERVER_NAME = 'server.global.nomad';
+import { type Certificate, CertificateAuthority, SERVER_NAME } from './certificates.ts';
+import { beginStream, sendJson, standIn } from './stand-in.ts';
 
 let dir: string;
+let ca: string;
+let server: Certificate;
+let agent: Certificate;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'nomad-tls-'));
+  const authority = await CertificateAuthority.make(dir, 'test CA');
+  ca = await authority.pem;
+  server = await authority.server();
+  agent = await authority.client('agent');
 });
 
 afterAll(async () => {
@@ -23,7 +27,7 @@ afterAll(async () => {
 });
 
 async function nodeIdBy(address: string, tls?: TlsOptions): Promise<string | undefined> {
-  const client = new NomadClient({ address, tls });
+  const client = new NomadClient({ address, tls: () => tls ?? {} });
   try {
     return (await client.agentSelf()).data.stats.client?.node_id;
   } finally {
@@ -41,6 +45,22 @@ describe('a unix socket', () => {
     await client.close();
   });
 
+  test('carries TLS as well, with the name that the server has', async () => {
+    const socketPath = join(dir, 'tls.sock');
+    const tls = { ...server, ca, requestCert: true, rejectUnauthorized: true };
+    await using nomad = await standIn((_, response) => sendJson(response, fixture('agent-self.json')), {
+      socketPath,
+      tls,
+    });
+    const trusting = { ca, ...agent, serverName: SERVER_NAME };
+    expect(await nodeIdBy(`https+unix://${socketPath}`, trusting)).toBe(NODE_ID);
+    await expect(nodeIdBy(`https+unix://${socketPath}`, { ...trusting, serverName: 'other' })).rejects.toMatchObject({
+      cause: { code: 'ERR_TLS_CERT_ALTNAME_INVALID' },
+    });
+    await expect(nodeIdBy(`unix://${socketPath}`, trusting)).rejects.toMatchObject({ name: 'NomadUnreachableError' });
+    expect(nomad.requests).toHaveLength(1);
+  });
+
   test('that is not there is an error that names it', async () => {
     const missing = join(dir, 'missing.sock');
     await expect(nodeIdBy(`unix://${missing}`)).rejects.toMatchObject({
@@ -51,42 +71,6 @@ describe('a unix socket', () => {
 });
 
 describe('TLS with a CA of its own', () => {
-  let ca: string;
-  let server: { cert: string; key: string };
-  let agent: { cert: string; key: string };
-
-  async function issue(name: string, extension: string): Promise<{ cert: string; key: string }> {
-    const [key, request, cert, extensions] = ['key', 'csr', 'pem', 'ext'].map((end) => join(dir, `${name}.${end}`));
-    if (!key || !request || !cert || !extensions) throw new Error('no paths');
-    await writeFile(extensions, extension);
-    const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key];
-    await run('openssl', ['req', ...newKey, '-subj', `/CN=${name}`, '-out', request]);
-    const signer = ['-CA', join(dir, 'ca.pem'), '-CAkey', join(dir, 'ca.key'), '-CAcreateserial'];
-    await run('openssl', [
-      'x509',
-      '-req',
-      '-in',
-      request,
-      ...signer,
-      '-days',
-      '2',
-      '-extfile',
-      extensions,
-      '-out',
-      cert,
-    ]);
-    return { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') };
-  }
-
-  beforeAll(async () => {
-    const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    const files = ['-keyout', join(dir, 'ca.key'), '-out', join(dir, 'ca.pem')];
-    await run('openssl', ['req', '-x509', ...newKey, ...files, '-subj', '/CN=test CA', '-days', '2']);
-    ca = await readFile(join(dir, 'ca.pem'), 'utf8');
-    server = await issue('server', `subjectAltName=DNS:${SERVER_NAME}\n`);
-    agent = await issue('agent', 'extendedKeyUsage=clientAuth\n');
-  });
-
   function tlsNomad() {
     const tls = { ...server, ca, requestCert: true, rejectUnauthorized: true };
     return standIn((_, response) => sendJson(response, fixture('agent-self.json')), { tls });
@@ -125,5 +109,47 @@ describe('TLS with a CA of its own', () => {
   test('is accepted whatever the certificate when that is asked for', async () => {
     await using nomad = await tlsNomad();
     expect(await nodeIdBy(nomad.address, { ...agent, skipVerify: true })).toBe(NODE_ID);
+  });
+
+  test('takes new certificates for new connections, while what is under way ends on the old ones', async () => {
+    const other = await CertificateAuthority.make(dir, 'other CA');
+    const trusted = { ca, serverName: SERVER_NAME };
+    const tls = { ...server, ca: [ca, await other.pem], requestCert: true, rejectUnauthorized: true };
+    const peers: string[] = [];
+    await using nomad = await standIn(
+      (request, response) => {
+        peers.push(String((request.socket as TLSSocket).getPeerCertificate().issuer.CN));
+        if (request.url?.startsWith('/v1/event/stream')) beginStream(response);
+        else sendJson(response, fixture('agent-self.json'));
+        streams.push(response);
+      },
+      { tls },
+    );
+    const streams: ServerResponse[] = [];
+    let inUse: Certificate = agent;
+    const client = new NomadClient({ address: nomad.address, tls: () => ({ ...trusted, ...inUse }) });
+    onTestFinished(() => client.close());
+    const reader = (await client.eventStream({ topics: ['Allocation'], namespace: '*' })).getReader();
+    await client.agentSelf();
+    inUse = await other.client('agent');
+    await client.agentSelf();
+    expect(peers).toEqual(['test CA', 'test CA', 'other CA']);
+    streams[0]?.write('{}\n');
+    expect(Buffer.from((await reader.read()).value ?? []).toString()).toBe('{}\n');
+  });
+
+  test.each([
+    ['half written', (pem: string) => pem.slice(0, 100)],
+    ['empty', () => ''],
+    ['of another key', async () => (await (await CertificateAuthority.make(dir, 'third CA')).client('x')).key],
+  ])('fails a request while the key is %s, and goes on when it is whole again', async (_, broken) => {
+    await using nomad = await tlsNomad();
+    let key = await broken(agent.key);
+    const tls = () => ({ ca, cert: agent.cert, key, serverName: SERVER_NAME });
+    const client = new NomadClient({ address: nomad.address, tls });
+    onTestFinished(() => client.close());
+    await expect(client.agentSelf()).rejects.toMatchObject({ name: 'NomadUnreachableError' });
+    key = agent.key;
+    expect((await client.agentSelf()).data.stats.client?.node_id).toBe(NODE_ID);
   });
 });

@@ -1,8 +1,12 @@
-import { expect, test } from 'vitest';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { nomadConnection } from '../../../src/agent/nomad-connection.ts';
 import type { NomadConfig } from '../../../src/config/config.ts';
+import { NotYetError, RefusedError } from '../../../src/errors.ts';
 
-const config = (address: string): NomadConfig => ({
+const config = (address: string, changes: Partial<NomadConfig> = {}): NomadConfig => ({
   address,
   token: 's3cret',
   tokenFile: undefined,
@@ -14,6 +18,7 @@ const config = (address: string): NomadConfig => ({
   dataDir: undefined,
   allocDir: undefined,
   nodeId: undefined,
+  ...changes,
 });
 
 const tokenFor = (address: string, uids: number[]) => nomadConnection(config(address), () => uids).token?.();
@@ -34,4 +39,42 @@ test.each(['http://127.0.0.1:4646', 'http://localhost:4646', 'http://[::1]:4646'
 test('where TLS or the path of a socket says who it is, the port does not matter', () => {
   expect(tokenFor('https://127.0.0.1:4646', [2002])).toBe('s3cret');
   expect(tokenFor('unix:///run/nomad.sock', [2002])).toBe('s3cret');
+});
+
+describe('files', () => {
+  let dir: string;
+
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'nomad-connection-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+  });
+
+  test('with a token are read for each request, and replaced, emptied or missing they hold it up', () => {
+    const tokenFile = join(dir, 'token');
+    const { token } = nomadConnection(config('unix:///run/nomad.sock', { token: undefined, tokenFile }));
+    expect(token).toThrow(NotYetError);
+    expect(token).toThrow(`${tokenFile}: expected a file, got nothing`);
+    writeFileSync(tokenFile, 'first\n');
+    expect(token?.()).toBe('first');
+    writeFileSync(join(dir, 'next'), 'second');
+    renameSync(join(dir, 'next'), tokenFile);
+    expect(token?.()).toBe('second');
+    writeFileSync(tokenFile, '\n');
+    expect(token).toThrow(NotYetError);
+    expect(token).toThrow(`${tokenFile}: expected a token, got an empty file`);
+  });
+
+  test('with certificates are read for each request, and have to be there at the start', () => {
+    const [caCert, clientCert, clientKey] = ['ca', 'cert', 'key'].map((name) => join(dir, name));
+    const files = config('https://nomad:4646', { caCert, clientCert, clientKey, tlsServerName: 'client.global.nomad' });
+    expect(() => nomadConnection(files)).toThrow(RefusedError);
+    for (const name of ['ca', 'cert', 'key']) writeFileSync(join(dir, name), `old ${name}`);
+    const { tls } = nomadConnection(files);
+    const rest = { serverName: 'client.global.nomad', skipVerify: false };
+    expect(tls?.()).toEqual({ ca: 'old ca', cert: 'old cert', key: 'old key', ...rest });
+    for (const name of ['cert', 'key']) writeFileSync(join(dir, name), `new ${name}`);
+    expect(tls?.()).toEqual({ ca: 'old ca', cert: 'new cert', key: 'new key', ...rest });
+    rmSync(join(dir, 'key'));
+    expect(tls).toThrow(NotYetError);
+  });
 });
