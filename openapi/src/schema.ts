@@ -76,7 +76,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Changes as they happen, one JSON document a line, until the client hangs up. Topic Allocation needs `read-job` in the namespace asked for. Without it the answer is 200 and then nothing, not even a heartbeat. */
+        /** Changes as they happen, one JSON document a line, until the client hangs up. Topic Allocation needs `read-job` in the namespace asked for. Without it the answer is 200 and then nothing, not even a heartbeat; the same for a token that is not valid. */
         get: operations["eventStream"];
         put?: never;
         post?: never;
@@ -414,7 +414,7 @@ export interface operations {
             query?: {
                 /** @description `Topic` or `Topic:key`, repeated. A key is an allocation, job or deployment id; it cannot be a node id. */
                 topic?: string[];
-                /** @description A namespace, or `*` for all that the token may read. */
+                /** @description A namespace, or `*` for all that there are when the stream opens: it takes the right to read in each of them, and what happens in one that is made later is not in the stream. */
                 namespace?: string;
                 /** @description Where to start. 0, the default, replays the server's whole buffer. An index that has left the buffer starts at the oldest event there, one that lies ahead at the newest, both without an error. */
                 index?: number;
@@ -425,7 +425,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Newline-delimited EventBatch documents, although the content type says application/json. `{}` is the heartbeat: at once, and every 10 s in which nothing else was sent. */
+            /** @description Newline-delimited EventBatch documents, although the content type says application/json. `{}` is the heartbeat: at once, and every 30 s. */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -17,6 +17,8 @@ export interface Host {
   readonly resources: readonly Resource[];
   /** The allocations that may have something of ours: those with a directory, and those with a place in a view. */
   allocationIds(): string[];
+  /** Whether Nomad's directory of an allocation is there. */
+  hasDirectory(id: string): boolean;
   /** Steps against what belongs to no allocation: empty skeletons, a way in that nobody needs. */
   sweep(): Step[];
   close(): void;
@@ -46,6 +48,10 @@ export function makeHost({ config, allocDir, accountOf, liveUids }: HostOptions)
     // A way in is closed before the fences come down, and a directory is locked before anybody is let in.
     resources: byAcl ? [acl, unused(view), traverse, logFifo] : [untilSettled(unused(traverse)), acl, view, logFifo],
     allocationIds: () => [...new Set([...dataDir.ids(), ...view.allocationIds()])],
+    hasDirectory: (id) => {
+      using directory = dataDir.open(id);
+      return directory !== undefined;
+    },
     sweep: () => [...view.planSweep(), ...traverse.plan(NO_ALLOCATION)],
     close: () => namespaces.close(),
   };

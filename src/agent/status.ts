@@ -27,6 +27,11 @@ export function statusOf(record: Readonly<AllocationRecord>, access: 'mount' | '
   };
 }
 
+/** How many allocations of this node Nomad has refused to show. */
+export function hiddenAmong(records: readonly Readonly<AllocationRecord>[]): number {
+  return records.filter(({ readError }) => codeOf(readError) === 'nomad_denied').length;
+}
+
 function lastErrorOf({ outcome, desired }: Readonly<AllocationRecord>): AllocationStatus['lastError'] {
   if (outcome?.kind === 'failed') return { code: codeOf(outcome.error), message: messageOf(outcome.error) };
   if (desired?.kind === 'refused') return { code: desired.code, message: desired.reason };

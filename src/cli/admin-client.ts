@@ -14,6 +14,7 @@ const AgentStatusSchema = z.object({
   nomad: z.object({ connected: z.boolean(), lastListing: z.number().optional() }),
   ready: z.boolean(),
   reasons: z.array(z.string()),
+  warnings: z.array(z.string()),
   allocations: z.array(
     z.object({
       id: z.string(),

@@ -49,7 +49,7 @@ function pick(allocations: readonly AllocationStatus[], prefix: string): Allocat
 
 /** The status as text. @param now milliseconds since the epoch, for ages */
 export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, now: number): string {
-  const { nomad, reasons, allocations } = status;
+  const { nomad, reasons, warnings, allocations } = status;
   const readiness = status.ready ? terminal.paint('green', 'ready') : terminal.paint('red', 'not ready');
   const listing =
     nomad.lastListing === undefined ? 'never listed' : `last listed ${formatAge(now - nomad.lastListing)} ago`;
@@ -57,6 +57,7 @@ export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, n
     `nomad-rootless ${status.version}, up ${formatAge(now - status.startedAt)}: ${readiness}`,
     `Nomad: ${nomad.connected ? 'connected' : 'not connected'}, ${listing}, node ${status.nodeId || 'unknown'}`,
     ...reasons.map((reason) => `Not ready: ${printable(reason)}`),
+    ...warnings.map((warning) => `Warning: ${printable(warning)}`),
   ].map((line) => `${line}\n`);
   const rows = allocations.map((allocation) => row(allocation, terminal, now));
   return `${lines.join('')}\n${rows.length === 0 ? 'No allocation here has a podman user.\n' : renderTable(HEADER, rows)}`;

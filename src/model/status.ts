@@ -13,6 +13,8 @@ export interface AgentStatus {
   readonly ready: boolean;
   /** Why it is not ready, in words; empty where it is. */
   readonly reasons: readonly string[];
+  /** What people should know and what keeps nothing from working, in words. */
+  readonly warnings: readonly string[];
   readonly allocations: readonly AllocationStatus[];
 }
 

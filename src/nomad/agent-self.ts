@@ -11,11 +11,15 @@ export interface AgentSelf {
   readonly dataDir: string;
   /** Absolute; where the allocations' directories are. */
   readonly allocDir: string;
+  /** Absolute; where the client keeps what it remembers, its node's id among it. */
+  readonly stateDir: string;
   readonly region: string;
   /** Such as `2.0.5`. */
   readonly version: string;
   /** The sockets that the podman driver is configured with, by the names that tasks use. */
   readonly podmanSockets: readonly PodmanSocket[];
+  /** Where the operator's configuration says something else than Nomad, in words. */
+  readonly disagreements: readonly string[];
 }
 
 /** One socket of the podman driver's configuration. */
@@ -45,7 +49,7 @@ const agentSelf = z.object({
     DataDir: z.string(),
     Region: z.string(),
     Version: z.object({ Version: z.string(), VersionPrerelease: z.string().default('') }),
-    Client: z.object({ AllocDir: z.string() }).nullish(),
+    Client: z.object({ AllocDir: z.string(), StateDir: z.string().default('') }).nullish(),
     Plugins: z.array(z.object({ Name: z.string(), Config: z.unknown() })).nullish(),
   }),
   stats: z.object({ client: z.object({ node_id: z.string() }).optional() }),
@@ -59,13 +63,18 @@ const agentSelf = z.object({
  */
 export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSelf {
   const { config, stats } = parse(agentSelf, json, 'agent/self');
-  const nodeId = known.nodeId ?? stats.client?.node_id;
+  const said = {
+    nodeId: stats.client?.node_id,
+    dataDir: config.DataDir,
+    allocDir: config.Client?.AllocDir || (config.DataDir && `${config.DataDir}/alloc`),
+  };
+  const nodeId = known.nodeId ?? said.nodeId;
   if (nodeId === undefined || !isAllocationId(nodeId)) {
     const message =
       'the Nomad agent that answers runs no client: set nomad.address to the agent on this machine, or nomad.node_id, nomad.data_dir and nomad.alloc_dir';
     throw new RefusedError('nomad_not_a_client', message);
   }
-  const dataDir = known.dataDir ?? config.DataDir;
+  const dataDir = known.dataDir ?? said.dataDir;
   const allocDir = known.allocDir || config.Client?.AllocDir || `${dataDir}/alloc`;
   if (!dataDir.startsWith('/') || !allocDir.startsWith('/')) {
     const message = `Nomad names no absolute data_dir (it says "${dataDir}", as with -dev): set nomad.data_dir and nomad.alloc_dir`;
@@ -76,10 +85,21 @@ export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSel
     nodeId,
     dataDir,
     allocDir,
+    stateDir: config.Client?.StateDir || `${dataDir}/client`,
     region: config.Region,
     version: prerelease === '' ? release : `${release}-${prerelease}`,
     podmanSockets: podmanSockets(config.Plugins ?? []),
+    disagreements: disagreements(known, said),
   };
+}
+
+/** What Nomad does not say at all disagrees with nothing. */
+function disagreements(known: KnownOfSelf, said: KnownOfSelf): string[] {
+  const keys = { nodeId: 'nomad.node_id', dataDir: 'nomad.data_dir', allocDir: 'nomad.alloc_dir' } as const;
+  return (['nodeId', 'dataDir', 'allocDir'] as const).flatMap((key) => {
+    if (!known[key] || !said[key] || known[key] === said[key]) return [];
+    return [`${keys[key]} is ${known[key]} in the configuration, which counts; Nomad says ${said[key]}`];
+  });
 }
 
 function podmanSockets(plugins: readonly { Name: string; Config?: unknown }[]): PodmanSocket[] {

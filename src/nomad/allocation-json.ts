@@ -68,3 +68,9 @@ export function allocationIdIn(json: unknown): string | undefined {
   if (typeof json !== 'object' || json === null || !('ID' in json)) return undefined;
   return typeof json.ID === 'string' && isAllocationId(json.ID) ? json.ID : undefined;
 }
+
+/** The namespace of a piece of JSON that is anything like an allocation. */
+export function namespaceIn(json: unknown): string | undefined {
+  if (typeof json !== 'object' || json === null || !('Namespace' in json)) return undefined;
+  return typeof json.Namespace === 'string' ? json.Namespace : undefined;
+}

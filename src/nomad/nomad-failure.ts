@@ -1,11 +1,13 @@
 import { NomadError, NomadUnreachableError } from '@hashicorp/nomad-client-ts';
 import { NotYetError } from '../errors.ts';
 
-/** The right that a request needs, in the words of an ACL policy. */
-export type Right =
-  | 'agent { policy = "read" }'
-  | 'node { policy = "read" }'
-  | 'namespace "*" { capabilities = ["read-job"] }';
+/** The rights that requests need, in the words of an ACL policy. */
+export const AGENT_READ = 'agent { policy = "read" }';
+export const NODE_READ = 'node { policy = "read" }';
+export const READ_JOB = 'namespace "*" { capabilities = ["read-job"] }';
+
+/** One of them. */
+export type Right = typeof AGENT_READ | typeof NODE_READ | typeof READ_JOB;
 
 /**
  * What a failed request means to us. All of it is retryable: a policy can be mended, a token file renewed, a server
@@ -28,7 +30,10 @@ export function isNoSuchAllocation(error: unknown): boolean {
   return error instanceof NomadError && error.status === 404 && error.body === 'alloc not found';
 }
 
-/** Nomad hides an allocation in a namespace that the token may not read behind a 500 (test/fixtures: acl-refusals.txt). */
+/**
+ * Nomad hides an allocation in a namespace that the token may not read behind a 500, and an expired token behind another
+ * (test/fixtures: acl-refusals.txt, acl-mid-stream.txt).
+ */
 function isDenied({ status, body }: NomadError): boolean {
-  return status === 403 || (status === 500 && body.startsWith('Unknown allocation'));
+  return status === 403 || (status === 500 && /^(Unknown allocation|ACL token)/.test(body));
 }

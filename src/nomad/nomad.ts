@@ -2,9 +2,9 @@ import { NomadClient, type NomadClientOptions } from '@hashicorp/nomad-client-ts
 import { NotYetError, ParseError, RefusedError, RootlessError } from '../errors.ts';
 import { type Allocation, isAllocationId } from '../model/allocation.ts';
 import { type AgentSelf, type KnownOfSelf, parseAgentSelf } from './agent-self.ts';
-import { allocationIdIn, parseAllocation } from './allocation-json.ts';
-import { explain, isNoSuchAllocation, type Right } from './nomad-failure.ts';
-import { splitLines } from './split-lines.ts';
+import { allocationIdIn, namespaceIn, parseAllocation } from './allocation-json.ts';
+import { AGENT_READ, explain, isNoSuchAllocation, NODE_READ, READ_JOB, type Right } from './nomad-failure.ts';
+import { type Line, splitLines } from './split-lines.ts';
 
 /** The allocations of a node that the token may read. One that is missing may still exist: ask for it by its id. */
 export interface AllocationListing {
@@ -15,9 +15,11 @@ export interface AllocationListing {
   readonly index: number;
 }
 
-const AGENT_READ: Right = 'agent { policy = "read" }';
-const NODE_READ: Right = 'node { policy = "read" }';
-const READ_JOB: Right = 'namespace "*" { capabilities = ["read-job"] }';
+/** Where the event stream starts. */
+export interface EventStart {
+  readonly index: number;
+  readonly namespaces: ReadonlySet<string>;
+}
 
 /** Far above the largest batch seen; a plan of ten thousand allocations stays below. In bytes. */
 const MAX_EVENT_LINE = 32 * 2 ** 20;
@@ -95,19 +97,21 @@ export class Nomad {
   }
 
   /**
-   * A place from which the event stream can start where no event was seen yet: the index of the node's allocations now.
+   * A place from which the event stream can start where no event was seen yet: the index of the node's allocations now,
+   * and the namespaces that they are in.
    * @throws RefusedError `bad_id` for what is no node id
    */
-  async eventIndex(nodeId: string, signal: AbortSignal): Promise<number> {
-    return (await this.#list(nodeId, {}, signal)).index;
+  async eventStart(nodeId: string, signal: AbortSignal): Promise<EventStart> {
+    const { data, index } = await this.#list(nodeId, {}, signal);
+    return { index, namespaces: new Set(data.flatMap((json) => namespaceIn(json) ?? [])) };
   }
 
   /**
    * The lines of the event stream, topic Allocation, all namespaces, from that index on; see readEventLine. Ends when
-   * Nomad hangs up. There is no time-out: without the right to read, the stream stands and says nothing at all.
-   * @throws NotYetError `stream_line_too_long` too, for a line of more than 32 MiB
+   * Nomad hangs up. There is no time-out: without the right to read, the stream stands and says nothing at all. A line of
+   * more than 32 MiB is cut.
    */
-  async *eventLines({ index }: { readonly index: number }, signal: AbortSignal): AsyncGenerator<string, void> {
+  async *eventLines({ index }: { readonly index: number }, signal: AbortSignal): AsyncGenerator<Line, void> {
     const query = { topics: ['Allocation'], namespace: '*', index, signal };
     const stream = await ask(READ_JOB, () => this.#client.eventStream(query));
     try {

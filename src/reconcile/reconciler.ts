@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Metrics, PassResult } from '../metrics.ts';
-import type { Allocation } from '../model/allocation.ts';
+import { type Allocation, isFinished } from '../model/allocation.ts';
 import { type Desired, desire, type KnownUser } from '../model/desired.ts';
 import { usersNamedIn } from '../model/podman-user.ts';
 import type { Resource, Step } from '../resources/resource.ts';
@@ -20,8 +20,10 @@ const MOST_ROUNDS = 3;
 /** What the reconciler works with. `readAllocation` asks Nomad: undefined means that Nomad says there is none. */
 export interface ReconcilerOptions {
   readonly readAllocation: (id: string) => Promise<Allocation | undefined>;
-  /** Whether Nomad would have told of a change of any allocation by now: its event stream stands. */
+  /** Whether Nomad would have told of a change of any allocation by now: its event stream stands, and all was listed since. */
   readonly isUpToDate: () => boolean;
+  /** Whether the allocation has its directory on this host: Nomad's client removes it with the last of its tasks. */
+  readonly hasDirectory: (id: string) => boolean;
   readonly rules: { nodeId: string; metaKey: string; minUid: number; configured: ReadonlySet<string> };
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
   readonly resources: readonly Resource[];
@@ -40,8 +42,10 @@ export class Reconciler {
   readonly #queue: WorkQueue;
   readonly #records = new Map<string, AllocationRecord>();
   readonly #listed = new Map<string, Allocation>();
-  /** Allocations of which there is news that no pass has read yet. */
+  /** Allocations of which there is or may be news that no pass has read yet. */
   readonly #unread = new Set<string>();
+  /** Allocations that Nomad has said are gone since the last listing came. */
+  readonly #gone = new Set<string>();
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -51,7 +55,6 @@ export class Reconciler {
 
   /** Something about this allocation may have changed: what is known of it is old. */
   notice(id: string): void {
-    this.#listed.delete(id);
     this.#unread.add(id);
     this.#queue.add(id);
   }
@@ -59,17 +62,23 @@ export class Reconciler {
   /** Nomad listed these allocations: their next pass need not ask for them again. */
   noticeListed(allocations: readonly Allocation[]): void {
     for (const allocation of allocations) {
-      this.#listed.set(allocation.id, allocation);
       this.#recordOf(allocation.id);
+      this.#listed.set(allocation.id, allocation);
+      // The listing may have been on its way when Nomad said so.
+      if (this.#gone.has(allocation.id)) this.#unread.add(allocation.id);
       this.#queue.add(allocation.id);
     }
+    this.#gone.clear();
     // What we know and Nomad did not list proves nothing by its absence: each is asked for by its id.
-    for (const id of this.#records.keys()) if (!this.#listed.has(id)) this.notice(id);
+    const listed = new Set(allocations.map(({ id }) => id));
+    for (const id of this.#records.keys()) if (!listed.has(id)) this.notice(id);
   }
 
   /** Something of this allocation is on the host: it gets a pass unless one is coming anyway. */
   noticeFound(id: string): void {
-    if (!this.#records.has(id)) this.#queue.add(id);
+    if (this.#records.has(id)) return;
+    this.#recordOf(id);
+    this.#queue.add(id);
   }
 
   /**
@@ -77,6 +86,7 @@ export class Reconciler {
    * afresh; Nomad is asked unless the allocation was settled and Nomad has told of no change since.
    */
   passNow(id: string, signal: AbortSignal): Promise<Outcome> {
+    if (!this.#options.isUpToDate()) this.#unread.add(id);
     return this.#nextOutcome(id, signal, () => this.#queue.add(id, { urgent: true }));
   }
 
@@ -141,21 +151,46 @@ export class Reconciler {
     return record;
   }
 
-  async #read({ id, allocation, outcome }: AllocationRecord): Promise<Allocation | undefined> {
-    const listed = this.#listed.get(id);
-    this.#listed.delete(id);
-    const hasNews = this.#unread.delete(id);
-    if (listed) return listed;
-    if (allocation && outcome?.kind === 'settled' && !hasNews && this.#options.isUpToDate()) return allocation;
+  async #read(record: AllocationRecord): Promise<Allocation | undefined> {
+    const { id, outcome } = record;
+    const { isUpToDate, hasDirectory, log } = this.#options;
+    const listing = this.#takeListed(record);
+    const hasNews = this.#unread.delete(id) || listing === 'older';
+    const known = record.allocation;
+    const isFresh = listing === 'taken' || (outcome?.kind === 'settled' && isUpToDate());
+    if (known && isFresh && !hasNews) return known;
+    let allocation: Allocation | undefined;
     try {
-      return await this.#options.readAllocation(id);
+      allocation = await this.#options.readAllocation(id);
+      record.readError = undefined;
     } catch (error) {
+      record.readError = error;
       this.#unread.add(id);
       // Nomad is away, or talks garbage: what it last said of this allocation holds, so that its tasks can be restarted.
-      if (!allocation) throw error;
-      this.#options.log.debug({ allocation: id, code: codeOf(error) }, `using what is known: ${messageOf(error)}`);
-      return allocation;
+      if (!known) throw isRetryable(error) ? error : new NotYetError('nomad_garbage', 'Nomad answers wrongly', error);
+      log.debug({ allocation: id, code: codeOf(error) }, `using what is known: ${messageOf(error)}`);
+      return known;
     }
+    if (allocation) return allocation;
+    // Servers that were restored from a snapshot forget what was placed since, while its tasks go on for minutes.
+    if (known && !isFinished(known) && hasDirectory(id)) throw forgotten(id);
+    this.#gone.add(id);
+    return undefined;
+  }
+
+  /**
+   * Takes over what the last listing says of an allocation, unless more is known: then the listing was on its way
+   * meanwhile, or Nomad has gone back to an older state, and only asking tells which.
+   */
+  #takeListed(record: AllocationRecord): 'taken' | 'older' | 'none' {
+    const { id, allocation: known } = record;
+    const listed = this.#listed.get(id);
+    if (!listed) return 'none';
+    this.#listed.delete(id);
+    if (known ? known.modifyIndex > listed.modifyIndex : this.#gone.has(id)) return 'older';
+    record.allocation = listed;
+    record.readError = undefined;
+    return 'taken';
   }
 
   #desire(id: string, allocation: Allocation | undefined): Desired {
@@ -232,6 +267,11 @@ export class Reconciler {
       wake();
     });
   }
+}
+
+function forgotten(id: string): NotYetError {
+  const message = `Nomad does not know allocation ${id} any more, and has not stopped it: what it has stays until its directory is removed`;
+  return new NotYetError('allocation_forgotten', message);
 }
 
 function isRetryable(error: unknown): boolean {

@@ -14,6 +14,8 @@ export interface AllocationRecord {
   allocation: Allocation | undefined;
   desired: Desired | undefined;
   outcome: Outcome | undefined;
+  /** Why Nomad did not say what it knows of it when it was last asked. */
+  readError: unknown;
   /** Failed passes in a row. */
   failures: number;
   /** When the outcome last changed in kind, ms since the epoch. */
@@ -33,6 +35,7 @@ export function newRecord(id: string, now: number): AllocationRecord {
     allocation: undefined,
     desired: undefined,
     outcome: undefined,
+    readError: undefined,
     failures: 0,
     since: now,
     late: false,

@@ -1,67 +1,99 @@
 import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
-import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
+import { codeOf, messageOf, NotYetError, ParseError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { type EventLine, readEventLine } from '../nomad/event-line.ts';
 import type { Nomad } from '../nomad/nomad.ts';
+import { READ_JOB } from '../nomad/nomad-failure.ts';
+import type { Line } from '../nomad/split-lines.ts';
+import { watchSilence } from './silence.ts';
 
 /** What the watch of the event stream needs, and what it tells. */
 export interface EventStreamOptions {
-  readonly nomad: Pick<Nomad, 'eventIndex' | 'eventLines'>;
+  readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines'>;
   readonly nodeId: string;
+  /** How long a stream is followed before it is opened afresh, in milliseconds. */
+  readonly lifeMs: number;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
   /** An allocation of this node changed. Called again for what a reconnect replays. */
   readonly onAllocation: (allocationId: string) => void;
-  /** Whether the stream stands: told when it begins to and when it ends. */
-  readonly onStanding: (standing: boolean) => void;
-  /** The stream was (re)opened, so that changes may have been missed: list everything. */
+  /** From now on the stream tells of changes; `onGap` follows. */
+  readonly onStanding: () => void;
+  /** The stream tells of nothing now. `problem` is why, in words; undefined where it is only opened afresh. */
+  readonly onFallen: (problem: string | undefined) => void;
+  /** Changes may have been missed: list everything. */
   readonly onGap: () => void;
 }
 
-/** Nomad sends a heartbeat at once, to whom it sends anything at all. */
-const FIRST_LINE_MS = 30_000;
-/** And then one every 30 s (NewJsonStream in its nomad/event_endpoint.go); three of them missing is no delay. */
-const SILENCE_MS = 90_000;
+/** A running watch of the event stream. */
+export interface EventStreamWatch {
+  /**
+   * An allocation was seen in this namespace. Nomad tells of the namespaces that there were when the stream was opened
+   * (validateACL in its nomad/event_endpoint.go): for one that may be newer it is opened afresh.
+   */
+  cover(namespace: string): void;
+  /** Resolves when the signal is aborted. */
+  readonly finished: Promise<void>;
+}
+
+const PATIENCE = {
+  /** Nomad sends a heartbeat at once, to whom it sends anything at all. */
+  firstMs: 30_000,
+  /** And then one every 30 s (NewJsonStream in its nomad/event_endpoint.go); three of them missing is no delay. */
+  thenMs: 90_000,
+};
 /** A stream that stood this long was a good one: the next failure is a first one. */
 const STEADY_MS = 60_000;
 /** Garbage is counted always and logged this seldom. */
 const GARBAGE_LOG_MS = 60_000;
+const NO_LINE = `Nomad is out of reach, the token is not valid, or its policy lacks: ${READ_JOB}`;
 
 /**
- * Watches Nomad's event stream and tells which allocations of this node changed, until the signal is aborted; then it
- * resolves. Never rejects: whatever fails is logged, counted, and tried again.
+ * Watches Nomad's event stream and tells which allocations of this node changed, until the signal is aborted. Whatever
+ * fails is logged, counted, and tried again.
  *
  * The first time, the stream starts at the index of the node's allocations, asked for just before: an index of 0 would
  * replay the server's whole buffer. After that it goes on from the last line seen; that line comes again, which costs a
  * pass over its allocations, where one index further could lose what a batch still had. Nomad skips events that have
- * left its buffer without a word, hence `onGap` each time.
+ * left its buffer without a word, hence `onGap` each time. From servers that were restored from a snapshot come lower
+ * indexes: they are followed, and are a gap too.
+ *
+ * A stream can be deaf and go on with its heartbeats: to namespaces made after it was opened, or at a server that has
+ * lost the others. So none is followed for longer than `lifeMs`.
  */
-export async function watchEventStream(options: EventStreamOptions, signal: AbortSignal): Promise<void> {
-  const { clock, log, metrics } = options;
-  const watch = new EventStreamWatch(options);
+export function watchEventStream(options: EventStreamOptions, signal: AbortSignal): EventStreamWatch {
+  const stream = new EventStream(options);
+  return { cover: (namespace) => stream.cover(namespace), finished: keepOpen(stream, options, signal) };
+}
+
+async function keepOpen(stream: EventStream, options: EventStreamOptions, signal: AbortSignal): Promise<void> {
+  const { clock, log, metrics, onFallen } = options;
   let failures = 0;
   while (!signal.aborted) {
     const openedAt = clock.monotonic();
     try {
-      await watch.follow(signal);
+      await stream.follow(signal);
     } catch (error) {
       if (signal.aborted) break;
+      onFallen(messageOf(error));
       failures = clock.monotonic() - openedAt >= STEADY_MS ? 1 : failures + 1;
       const inMs = Math.round(backoffMs(failures, NOMAD_BACKOFF, Math.random()));
       metrics.errors.inc({ code: codeOf(error) });
       log.warn({ code: codeOf(error), failures, inMs }, `event stream: ${messageOf(error)}; trying again`);
       if (!(await slept(clock, inMs, signal))) break;
-      metrics.streamReconnects.inc();
     }
+    metrics.streamReconnects.inc();
   }
 }
 
-class EventStreamWatch {
+class EventStream {
   readonly #options: EventStreamOptions;
+  readonly #namespaces = new Set<string>();
   #index: number | undefined;
+  #renewal = new AbortController();
   #garbageLoggedAt = Number.NEGATIVE_INFINITY;
   #garbageUnlogged = 0;
 
@@ -69,57 +101,83 @@ class EventStreamWatch {
     this.#options = options;
   }
 
-  /** Opens the stream and follows it until it fails, which it always does: that Nomad hangs up is a failure too. */
-  async follow(signal: AbortSignal): Promise<never> {
-    const { nomad, nodeId, clock, metrics, onGap, onStanding } = this.#options;
-    this.#index ??= await nomad.eventIndex(nodeId, signal);
+  cover(namespace: string): void {
+    if (this.#namespaces.has(namespace)) return;
+    this.#namespaces.add(namespace);
+    this.#renewal.abort();
+  }
+
+  /** Opens the stream and follows it until it is to be opened afresh. Throws when it fails: that Nomad hangs up is a failure too. */
+  async follow(signal: AbortSignal): Promise<void> {
+    const { clock, metrics, onFallen } = this.#options;
+    const index = this.#index ?? (await this.#start(signal));
+    const renewal = new AbortController();
+    this.#renewal = renewal;
     const silence = new AbortController();
-    let standing = false;
-    const listen = () => clock.after(standing ? SILENCE_MS : FIRST_LINE_MS, () => silence.abort(silent(standing)));
-    let unlisten = listen();
+    let stopAging: (() => void) | undefined;
+    const hearing = watchSilence(clock, PATIENCE, () => silence.abort(silent(stopAging !== undefined)));
     try {
-      for await (const line of nomad.eventLines({ index: this.#index }, AbortSignal.any([signal, silence.signal]))) {
+      const ends = AbortSignal.any([signal, silence.signal, renewal.signal]);
+      for await (const line of this.#options.nomad.eventLines({ index }, ends)) {
+        hearing.heard();
         metrics.streamLastEvent.set(clock.now() / 1000);
-        if (!standing) {
+        if (!stopAging) {
           // Only a line proves that we may read: Nomad answers 200 to who may not, and stays silent.
-          standing = true;
-          metrics.streamConnected.set(1);
-          onStanding(true);
-          onGap();
+          stopAging = clock.after(this.#options.lifeMs, () => renewal.abort());
+          this.#stand();
         }
-        unlisten();
-        unlisten = listen();
         this.#take(line);
       }
-      throw new NotYetError('stream_closed', 'Nomad closed it');
+      if (stopAging) throw new NotYetError('stream_closed', 'Nomad closed it');
+      throw new NotYetError('stream_silent', `Nomad closed it without one line: ${NO_LINE}`);
     } catch (error) {
-      // The same line would come again from the same index: start behind it. The listing after the gap has what it said.
-      if (codeOf(error) === 'stream_line_too_long') this.#index = undefined;
-      throw error;
+      if (!renewal.signal.aborted || signal.aborted) throw error;
+      onFallen(undefined);
     } finally {
-      unlisten();
+      hearing.stop();
+      stopAging?.();
       metrics.streamConnected.set(0);
-      if (standing) onStanding(false);
     }
   }
 
-  #take(line: string): void {
-    const event = this.#read(line);
-    this.#index = event?.index ?? this.#index;
-    for (const id of event?.allocationIds ?? []) this.#options.onAllocation(id);
+  async #start(signal: AbortSignal): Promise<number> {
+    const { nomad, nodeId } = this.#options;
+    const { index, namespaces } = await nomad.eventStart(nodeId, signal);
+    for (const namespace of namespaces) this.#namespaces.add(namespace);
+    this.#index = index;
+    return index;
   }
 
-  #read(line: string): EventLine | undefined {
+  #stand(): void {
+    const { metrics, onStanding, onGap } = this.#options;
+    metrics.streamConnected.set(1);
+    onStanding();
+    onGap();
+  }
+
+  #take(line: Line): void {
+    const { onAllocation, onGap } = this.#options;
+    const event = this.#read(line);
+    if (!event) return;
+    const { index = this.#index, allocationIds, problems } = event;
+    const wentBack = index !== undefined && this.#index !== undefined && index < this.#index;
+    this.#index = index;
+    for (const id of allocationIds) onAllocation(id);
+    for (const problem of problems) this.#reportGarbage(problem);
+    if (wentBack || problems.length > 0) onGap();
+  }
+
+  #read(line: Line): EventLine | undefined {
     try {
       return readEventLine(line, this.#options.nodeId);
     } catch (error) {
-      if (!(error instanceof RootlessError)) throw error;
+      if (!(error instanceof ParseError)) throw error;
       this.#reportGarbage(error);
       return undefined;
     }
   }
 
-  #reportGarbage(error: RootlessError): void {
+  #reportGarbage(error: ParseError): void {
     const { clock, log, metrics } = this.#options;
     metrics.errors.inc({ code: 'event_garbage' });
     this.#garbageUnlogged += 1;
@@ -132,8 +190,8 @@ class EventStreamWatch {
 
 function silent(spoke: boolean): NotYetError {
   const message = spoke
-    ? `no heartbeat for ${SILENCE_MS / 1000} s`
-    : `not one line in ${FIRST_LINE_MS / 1000} s: Nomad is out of reach, or the token's policy lacks: namespace "*" { capabilities = ["read-job"] }`;
+    ? `no heartbeat for ${PATIENCE.thenMs / 1000} s`
+    : `not one line in ${PATIENCE.firstMs / 1000} s: ${NO_LINE}`;
   return new NotYetError('stream_silent', message);
 }
 

@@ -16,19 +16,24 @@ export interface ListingOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   /**
-   * What is there. What is missing proves nothing: Nomad leaves out what the token may not read, and a failed listing
-   * is not told at all. Whether an allocation is gone, only asking for that one says.
+   * What is there, and when Nomad was asked for it (monotonic, in milliseconds). What is missing proves nothing: Nomad
+   * leaves out what the token may not read. Whether an allocation is gone, only asking for that one says.
    */
-  readonly onListing: (allocations: readonly Allocation[]) => void;
+  readonly onListing: (allocations: readonly Allocation[], askedAt: number) => void;
+  /** A listing failed, and why, in words. What is there is not known now. */
+  readonly onFailure: (problem: string) => void;
 }
 
 /** A running watch of the node's allocations. */
 export interface ListingWatch {
-  /** Lists again at once, or right after the listing that is under way or the back-off that is being waited for. */
+  /** Lists again at once, or right after what is waited for: the listing under way, the back-off, a second of quiet. */
   refresh(): void;
   /** Resolves when the signal is aborted. Rejects only with what `onListing` throws. */
   readonly finished: Promise<void>;
 }
+
+/** Between a listing and the next one that is asked for: a stream that keeps breaking off must not keep Nomad busy. */
+const QUIET_MS = 1000;
 
 /** Lists the node's allocations now, after every interval and when asked, until the signal is aborted. */
 export function watchListing(options: ListingOptions, signal: AbortSignal): ListingWatch {
@@ -41,21 +46,24 @@ export function watchListing(options: ListingOptions, signal: AbortSignal): List
 }
 
 async function run(options: ListingOptions, signal: AbortSignal, newWake: () => AbortSignal): Promise<void> {
-  const { clock, log, metrics, intervalMs, onListing } = options;
+  const { clock, log, metrics, intervalMs, onListing, onFailure } = options;
   let failures = 0;
   while (!signal.aborted) {
     const woken = newWake();
+    const askedAt = clock.monotonic();
     const listing = await list(options, signal);
     if (signal.aborted) return;
     if ('allocations' in listing) {
       failures = 0;
       metrics.resyncTimestamp.set(clock.now() / 1000);
-      onListing(listing.allocations);
-      await pause(clock, intervalMs, AbortSignal.any([signal, woken]));
+      onListing(listing.allocations, askedAt);
+      await pause(clock, QUIET_MS, signal);
+      await pause(clock, intervalMs - QUIET_MS, AbortSignal.any([signal, woken]));
     } else {
       failures += 1;
       const inMs = Math.round(backoffMs(failures, NOMAD_BACKOFF, Math.random()));
       const { error } = listing;
+      onFailure(messageOf(error));
       metrics.errors.inc({ code: codeOf(error) });
       log.warn({ code: codeOf(error), failures, inMs }, `listing allocations: ${messageOf(error)}; trying again`);
       await pause(clock, inMs, signal);

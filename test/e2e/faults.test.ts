@@ -148,7 +148,7 @@ requires(
     await agent.startUnready();
     await until('the gate is open', () => existsSync(agent.gateSocket('alice')));
     const status = JSON.parse((await agent.command(['status', '--json'])).stdout);
-    expect(status).toMatchObject({ ready: false, reasons: [expect.stringContaining('Nomad'), expect.anything()] });
+    expect(status).toMatchObject({ ready: false, reasons: [expect.stringContaining('Nomad')] });
     await nomad.api.start();
     const allocation = await runJob(nomad, jobOf('alice', 'early', shell('t', 'alice', STAYS)));
     await allocation.waitForLog('t', 'up');

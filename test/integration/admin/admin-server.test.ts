@@ -19,6 +19,7 @@ const status: AgentStatus = {
   nomad: { connected: true, lastListing: 2 },
   ready: true,
   reasons: [],
+  warnings: [],
   allocations: [],
 };
 

@@ -30,6 +30,7 @@ const status: AgentStatus = {
   nomad: { connected: true },
   ready: true,
   reasons: [],
+  warnings: [],
   allocations: [allocation, { ...allocation, id: '1a2b9999-0000-0000-0000-000000000000', jobId: 'db' }],
 };
 

@@ -9,6 +9,8 @@ import { eventLines, fixture, NODE_ID } from '../../unit/nomad/fixture.ts';
 import { recordingLog } from '../../unit/watch/recording-log.ts';
 import { beginStream, sendJson, standIn } from './stand-in.ts';
 
+const INTERVAL_MS = 600_000;
+
 /** A connection on which Nomad streams events. */
 interface Connection {
   readonly index: string | null;
@@ -38,16 +40,20 @@ async function watchedNomad() {
   const listings: number[] = [];
   const common = { nomad, nodeId: NODE_ID, clock, log, metrics };
   const onListing = (found: readonly unknown[]) => void listings.push(found.length);
-  const listing = watchListing({ ...common, intervalMs: 600_000, onListing }, controller.signal);
+  const listing = watchListing(
+    { ...common, intervalMs: INTERVAL_MS, onListing, onFailure: () => undefined },
+    controller.signal,
+  );
   const callbacks = {
     onAllocation: (id: string) => void ids.push(id),
     onGap: () => listing.refresh(),
     onStanding: () => undefined,
+    onFallen: () => undefined,
   };
-  const stream = watchEventStream({ ...common, ...callbacks }, controller.signal);
+  const stream = watchEventStream({ ...common, lifeMs: INTERVAL_MS, ...callbacks }, controller.signal);
   onTestFinished(async () => {
     controller.abort();
-    await Promise.all([stream, listing.finished]);
+    await Promise.all([stream.finished, listing.finished]);
     await nomad.close();
     await server[Symbol.asyncDispose]();
   });
@@ -93,9 +99,11 @@ describe('the watches over HTTP', () => {
     const line = eventLines().find((one) => one.endsWith('"Index":118}'));
     first.response.write(`{}\n${line}\n`);
     await vi.waitFor(() => expect(ids).toEqual(['b519e830-0484-96a5-d371-a196fadb11f3']));
-    // At the start and when the stream came.
+    // At the start, and a second later because the stream came.
+    await vi.waitFor(() => expect(listings).toHaveLength(1));
+    clock.advance(1000);
     await vi.waitFor(() => expect(listings).toHaveLength(2));
-    clock.advance(90_000);
+    clock.advance(89_000);
     await vi.waitFor(() => expect(first.closed).toBe(true));
     await vi.waitFor(() => expect(log.lines).toHaveLength(1));
     clock.advance(1000);

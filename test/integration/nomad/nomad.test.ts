@@ -20,11 +20,11 @@ async function failureOf(call: Promise<unknown>): Promise<Error> {
   );
 }
 
-/** The refusal that was recorded for a request; `title` begins its section in acl-refusals.txt. */
+/** The refusal that was recorded for a request; `title` begins its section in acl-refusals.txt or acl-mid-stream.txt. */
 function refusal(title: string, request = ''): { status: number; body: string } {
   const section =
-    fixture('acl-refusals.txt')
-      .split(/^# /m)
+    ['acl-refusals.txt', 'acl-mid-stream.txt']
+      .flatMap((file) => fixture(file).split(/^# /m))
       .find((text) => text.startsWith(title)) ?? '';
   const exchange = section.slice(section.indexOf(request)).split(/\n\$ /)[0] ?? '';
   const status = Number(/HTTP\/1\.1 (\d+)/.exec(exchange)?.[1]);
@@ -94,6 +94,13 @@ describe('the door to Nomad', () => {
     expect((await listing).index).toBe(126);
   });
 
+  test('says where the event stream starts, and which namespaces there are then, whatever their names', async () => {
+    const namespaces = ['default', 'Ünï/"c*d"\n', ' ', 'default'];
+    const listing = namespaces.map((Namespace) => ({ ...jsonFixture('allocation-web.json'), Namespace }));
+    await using server = await standIn((_, response) => sendJson(response, JSON.stringify([...listing, 7]), 125));
+    expect(await nomadAt(server).eventStart(NODE_ID, signal)).toEqual({ index: 125, namespaces: new Set(namespaces) });
+  });
+
   test('does not take a listing without an index, or one that is no list', async () => {
     const answers = [
       (response: ServerResponse) => response.writeHead(200).end('[]'),
@@ -101,8 +108,8 @@ describe('the door to Nomad', () => {
     ];
     await using server = await standIn((_, response) => void answers.shift()?.(response));
     const nomad = nomadAt(server);
-    expect((await failureOf(nomad.eventIndex(NODE_ID, signal))).message).toContain('expected the header X-Nomad-Index');
-    expect((await failureOf(nomad.eventIndex(NODE_ID, signal))).message).toContain('expected a list, got object');
+    expect((await failureOf(nomad.eventStart(NODE_ID, signal))).message).toContain('expected the header X-Nomad-Index');
+    expect((await failureOf(nomad.eventStart(NODE_ID, signal))).message).toContain('expected a list, got object');
   });
 
   test('refuses an address that is none', () => {
@@ -152,6 +159,9 @@ describe('what a token may not', () => {
     ['No token', 'GET /v1/node', NODE_READ, (nomad: Nomad) => nomad.nodeAllocations(NODE_ID, {}, signal)],
     ['A token that does not exist', '', READ_JOB, (nomad: Nomad) => nomad.allocation(WEB_ID, signal)],
     ['A token that does not exist', '', READ_JOB, (nomad: Nomad) => nomad.eventLines({ index: 1 }, signal).next()],
+    ['A token that was deleted', 'GET /v1/allocation', READ_JOB, (nomad: Nomad) => nomad.allocation(WEB_ID, signal)],
+    ['A token that expired', 'GET /v1/agent', 'agent { policy = "read" }', (nomad: Nomad) => nomad.self(signal)],
+    ['A token that expired', 'GET /v1/node', NODE_READ, (nomad: Nomad) => nomad.nodeAllocations(NODE_ID, {}, signal)],
   ])('is named, and may be mended: %s, %s', async (title, request, right, call) => {
     const { status, body } = refusal(title, request);
     await using server = await standIn((_, response) => sendText(response, status, body));
@@ -174,8 +184,8 @@ describe('what a token may not', () => {
 describe('the lines of the event stream', () => {
   async function linesOf(server: StandIn, count: number): Promise<string[]> {
     const lines: string[] = [];
-    for await (const line of nomadAt(server).eventLines({ index: 9 }, signal)) {
-      if (lines.push(line) === count) break;
+    for await (const { bytes } of nomadAt(server).eventLines({ index: 9 }, signal)) {
+      if (lines.push(bytes.toString()) === count) break;
     }
     return lines;
   }

@@ -26,6 +26,7 @@ const status: AgentStatus = {
   nomad: { connected: true, lastListing: now - 12_000 },
   ready: true,
   reasons: [],
+  warnings: [],
   allocations: [allocation],
 };
 
@@ -49,6 +50,11 @@ test('says why the agent is not ready', () => {
   expect(shown).toContain(
     'not ready\nNomad: not connected, never listed, node unknown\nNot ready: Nomad is out of reach\n',
   );
+});
+
+test('says what people should know although it keeps nothing from working', () => {
+  const shown = render({ ...status, warnings: ['nomad.node_id is a, Nomad says b'] }, plain, now);
+  expect(shown).toContain('ready\nNomad: connected, last listed 12s ago, node node-1\nWarning: nomad.node_id is a');
 });
 
 test('says so where there is no allocation', () => {

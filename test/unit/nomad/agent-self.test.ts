@@ -8,6 +8,7 @@ interface Change {
   readonly Client?: unknown;
   readonly Version?: unknown;
   readonly Plugins?: unknown;
+  readonly Region?: string;
 }
 
 function agentWith(change: Change): Record<string, unknown> {
@@ -25,24 +26,41 @@ describe("the agent's own description", () => {
       nodeId: NODE_ID,
       dataDir: '/var/lib/nomad',
       allocDir: '/var/lib/nomad/alloc',
+      stateDir: '/var/lib/nomad/client',
       region: 'global',
       version: '2.0.5',
       podmanSockets: [
         { name: 'alice', path: '/run/nomad-rootless/alice.sock' },
         { name: 'bob', path: '/run/user/2002/podman/podman.sock' },
       ],
+      disagreements: [],
     });
   });
 
   test('names an alloc dir of its own where there is one', () => {
-    const self = parseAgentSelf(agentWith({ Client: { AllocDir: '/srv/alloc' } }));
-    expect([self.dataDir, self.allocDir]).toEqual(['/var/lib/nomad', '/srv/alloc']);
+    const self = parseAgentSelf(agentWith({ Client: { AllocDir: '/srv/alloc', StateDir: '/srv/state' } }));
+    expect([self.dataDir, self.allocDir, self.stateDir]).toEqual(['/var/lib/nomad', '/srv/alloc', '/srv/state']);
   });
 
   test('gives way to what the operator sets', () => {
     const nodeId = '35ef367e-8026-c171-16fa-c405e00b640b';
     const self = parseAgentSelf(jsonFixture('agent-self.json'), { nodeId, dataDir: '/data', allocDir: '/allocs' });
     expect([self.nodeId, self.dataDir, self.allocDir]).toEqual([nodeId, '/data', '/allocs']);
+    expect(self.disagreements).toEqual([
+      `nomad.node_id is ${nodeId} in the configuration, which counts; Nomad says ${NODE_ID}`,
+      'nomad.data_dir is /data in the configuration, which counts; Nomad says /var/lib/nomad',
+      'nomad.alloc_dir is /allocs in the configuration, which counts; Nomad says /var/lib/nomad/alloc',
+    ]);
+  });
+
+  test('agrees with a configuration that says the same, or what Nomad does not say', () => {
+    const same = { nodeId: NODE_ID, dataDir: '/var/lib/nomad', allocDir: '/var/lib/nomad/alloc' };
+    expect(parseAgentSelf(jsonFixture('agent-self.json'), same).disagreements).toEqual([]);
+    expect(parseAgentSelf(agentWith({ DataDir: '' }), { allocDir: '/a', dataDir: '/d' }).disagreements).toEqual([]);
+  });
+
+  test.each(['Ünï "cødé"/../\n', ' ', '*', '\u0000'])('takes the region %j as it is', (Region) => {
+    expect(parseAgentSelf(agentWith({ Region })).region).toBe(Region);
   });
 
   test('of a server alone is refused with the remedy', () => {

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { NotYetError } from '../../../src/errors.ts';
 import { splitLines } from '../../../src/nomad/split-lines.ts';
 
 async function* inChunks(bytes: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
@@ -14,7 +13,9 @@ async function* inChunks(bytes: Uint8Array, sizes: readonly number[]): AsyncGene
 
 async function linesOf(text: string, sizes: readonly number[], maxBytes = 1000): Promise<string[]> {
   const lines: string[] = [];
-  for await (const line of splitLines(inChunks(Buffer.from(text), sizes), maxBytes)) lines.push(line);
+  for await (const { bytes, cut } of splitLines(inChunks(Buffer.from(text), sizes), maxBytes)) {
+    lines.push(cut ? `…${bytes}` : bytes.toString());
+  }
   return lines;
 }
 
@@ -43,16 +44,35 @@ describe('splitting a stream into lines', () => {
       }
     }
     const lines = splitLines(source(), 100);
-    expect([(await lines.next()).value, handedOut]).toEqual(['one', 1]);
-    expect([(await lines.next()).value, handedOut]).toEqual(['two', 2]);
+    expect([String((await lines.next()).value?.bytes), handedOut]).toEqual(['one', 1]);
+    expect([String((await lines.next()).value?.bytes), handedOut]).toEqual(['two', 2]);
   });
 
   test.each([
-    ['in one piece', [100]],
+    ['in one piece', [10_000]],
     ['bit by bit', [1]],
-  ])('takes a line of the longest length and refuses a longer one that comes %s', async (_, sizes) => {
-    expect(await linesOf('12345678\n', sizes, 8)).toEqual(['12345678']);
-    await expect(linesOf('123456789\n', sizes, 8)).rejects.toThrow(NotYetError);
-    await expect(linesOf('endless, without a newline', sizes, 8)).rejects.toThrow('at most 8 bytes');
+    ['in pieces', [7, 100]],
+  ])('takes a line of the longest length, and keeps the end of a longer one that comes %s', async (_, sizes) => {
+    const longer = `${'a'.repeat(200)}${'z'.repeat(64)}`;
+    const lines = [`12345678`, '123456789', longer, 'ok'];
+    const text = lines.map((line) => `${line}\n`).join('');
+    expect(await linesOf(text, sizes, 8)).toEqual(['12345678', '…123456789', `…${'z'.repeat(64)}`, 'ok']);
+  });
+
+  test('holds next to nothing of a line without an end', async () => {
+    const piece = Buffer.alloc(2 ** 20, 'a');
+    async function* endless() {
+      for (let pieces = 0; pieces < 100; pieces++) yield piece;
+      yield Buffer.from('\n{}\n');
+    }
+    const before = process.memoryUsage().arrayBuffers;
+    const lines: string[] = [];
+    let most = 0;
+    for await (const { bytes } of splitLines(endless(), 2 ** 21)) {
+      lines.push(bytes.toString());
+      most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+    }
+    expect(lines).toEqual(['a'.repeat(64), '{}']);
+    expect(most).toBeLessThan(50 * 2 ** 20);
   });
 });

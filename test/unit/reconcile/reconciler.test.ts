@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
-import { NotYetError, RefusedError } from '../../../src/errors.ts';
+import { NotYetError, ParseError, RefusedError } from '../../../src/errors.ts';
 import type { Log } from '../../../src/log.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
@@ -67,6 +67,7 @@ function setUp() {
   const metrics = createMetrics('test');
   const asked: string[] = [];
   const stream = { stands: false };
+  const directories = new Set<string>();
   const reconciler = new Reconciler({
     readAllocation: async (id) => {
       asked.push(id);
@@ -75,6 +76,7 @@ function setUp() {
       return answer;
     },
     isUpToDate: () => stream.stands,
+    hasDirectory: (id) => directories.has(id),
     rules: { nodeId: NODE, metaKey: 'podman_user', minUid: 1000, configured: new Set(['alice']) },
     accountOf: (name) => (name === 'alice' ? { name, uid: 1001, hasSubordinateIds: true } : undefined),
     resources: [switches],
@@ -85,7 +87,7 @@ function setUp() {
   running.push(reconciler);
   const record = () => [...reconciler.records()].find(({ id }) => id === ID);
   const counted = async (name: string) => (await metrics.registry.getSingleMetric(name)?.get())?.values ?? [];
-  return { nomad, switches, clock, reconciler, asked, stream, record, counted };
+  return { nomad, switches, clock, reconciler, asked, stream, directories, record, counted };
 }
 
 const away = new NotYetError('nomad_unreachable', 'Nomad did not answer');
@@ -148,6 +150,136 @@ describe('the reconciler', () => {
     reconciler.notice(ID);
     await outcome;
     expect(asked).toEqual([ID]);
+  });
+
+  test('asks where a listing is older than what is known: it was on its way, or Nomad has gone back', async () => {
+    const { nomad, reconciler, asked, stream, record } = setUp();
+    stream.stands = true;
+    nomad.set(ID, allocation({ modifyIndex: 9 }));
+    await reconciler.passNow(ID, never);
+    const listed = async (modifyIndex: number) => {
+      asked.length = 0;
+      const outcome = reconciler.nextOutcome(ID, never);
+      reconciler.noticeListed([allocation({ modifyIndex })]);
+      await outcome;
+      return [asked.length, record()?.allocation?.modifyIndex];
+    };
+    expect(await listed(5)).toEqual([1, 9]);
+    nomad.set(ID, allocation({ modifyIndex: 7 }));
+    expect(await listed(7)).toEqual([1, 7]);
+    expect(await listed(7)).toEqual([0, 7]);
+    expect(await listed(8)).toEqual([0, 8]);
+  });
+
+  test('does not bring back what was gone when a listing comes that was on its way before', async () => {
+    const { nomad, reconciler, switches } = setUp();
+    nomad.delete(ID);
+    await reconciler.passNow(ID, never);
+    const outcome = reconciler.nextOutcome(ID, never);
+    reconciler.noticeListed([allocation()]);
+    await outcome;
+    expect([...switches.on]).toEqual([]);
+    nomad.set(ID, allocation());
+    const back = reconciler.nextOutcome(ID, never);
+    reconciler.noticeListed([allocation()]);
+    await back;
+    expect([...switches.on]).toEqual([ID]);
+  });
+
+  test('does not bring back what a read that was under way when a listing came said is gone', async () => {
+    const { nomad, reconciler, switches } = setUp();
+    nomad.delete(ID);
+    const gone = reconciler.passNow(ID, never);
+    await Promise.resolve();
+    reconciler.noticeListed([allocation()]);
+    await gone;
+    await reconciler.passNow(ID, never);
+    expect([...switches.on]).toEqual([]);
+  });
+
+  test('knows what was listed when Nomad goes away before it is read', async () => {
+    const { nomad, reconciler, switches } = setUp();
+    nomad.set(ID, away);
+    reconciler.noticeListed([allocation()]);
+    reconciler.notice(ID);
+    expect(await reconciler.passNow(ID, never)).toMatchObject({ kind: 'settled' });
+    expect([...switches.on]).toEqual([ID]);
+  });
+
+  test('keeps what a forgotten allocation has until its directory is removed', async () => {
+    const { nomad, reconciler, switches, directories, record, clock } = setUp();
+    directories.add(ID);
+    await reconciler.passNow(ID, never);
+    nomad.delete(ID);
+    expect(await reconciler.passNow(ID, never)).toMatchObject({
+      kind: 'failed',
+      retryable: true,
+      error: { code: 'allocation_forgotten', message: /does not know allocation .* until its directory is removed/ },
+    });
+    const kept = record();
+    expect([[...switches.on], kept && stateOf(kept)]).toEqual([[ID], 'waiting']);
+    directories.delete(ID);
+    const gone = reconciler.nextOutcome(ID, never);
+    clock.advance(100);
+    expect(await gone).toMatchObject({ kind: 'settled', desired: { why: 'gone' } });
+    expect([...switches.on]).toEqual([]);
+  });
+
+  test('believes at once that an allocation is gone which it never saw alive', async () => {
+    const { nomad, reconciler, switches, directories } = setUp();
+    nomad.delete(ID);
+    directories.add(ID);
+    switches.on.add(ID);
+    expect(await reconciler.passNow(ID, never)).toMatchObject({ kind: 'settled', desired: { why: 'gone' } });
+    expect([...switches.on]).toEqual([]);
+  });
+
+  test('believes at once that an allocation is gone which had finished', async () => {
+    const { nomad, reconciler, switches, directories } = setUp();
+    directories.add(ID);
+    await reconciler.passNow(ID, never);
+    nomad.set(ID, allocation({ clientStatus: 'complete', tasks: [] }));
+    switches.fail = new NotYetError('busy', 'not now');
+    expect(await reconciler.passNow(ID, never)).toMatchObject({ kind: 'failed' });
+    nomad.delete(ID);
+    switches.fail = undefined;
+    expect(await reconciler.passNow(ID, never)).toMatchObject({ kind: 'settled', desired: { why: 'gone' } });
+    expect([...switches.on]).toEqual([]);
+  });
+
+  test('remembers why Nomad did not say what it knows, until it does', async () => {
+    const { nomad, reconciler, record } = setUp();
+    await reconciler.passNow(ID, never);
+    nomad.set(ID, away);
+    await reconciler.passNow(ID, never);
+    expect(record()?.readError).toBe(away);
+    const listed = reconciler.nextOutcome(ID, never);
+    nomad.set(ID, allocation());
+    reconciler.noticeListed([allocation()]);
+    await listed;
+    expect(record()?.readError).toBeUndefined();
+  });
+
+  test('waits, and does not refuse, where Nomad answers wrongly of what is not known', async () => {
+    const { nomad, reconciler } = setUp();
+    nomad.set(ID, new ParseError('allocation', 'object', 'null'));
+    expect(await reconciler.passNow(ID, never)).toMatchObject({
+      kind: 'failed',
+      retryable: true,
+      error: { code: 'nomad_garbage' },
+    });
+  });
+
+  test('does not say who needs access while something on the host has not been looked at', async () => {
+    const { nomad, reconciler } = setUp();
+    expect(reconciler.liveUids()).toEqual(new Set());
+    nomad.set(ID, away);
+    const outcome = reconciler.nextOutcome(ID, never);
+    reconciler.noticeListed([]);
+    reconciler.noticeFound(ID);
+    expect(reconciler.liveUids()).toBeUndefined();
+    await outcome;
+    expect(reconciler.liveUids()).toBeUndefined();
   });
 
   test('does not ask for what is settled while the event stream stands, until there is news of it', async () => {

@@ -13,8 +13,10 @@ interface Opened {
   end(error?: Error): void;
 }
 
-/** A Nomad whose stream the test speaks on. */
-function speakingNomad(indexes: (number | Error)[]) {
+const LIFE_MS = 600_000;
+
+/** A Nomad whose stream the test speaks on. A line that begins with … is one that was cut. */
+function speakingNomad(indexes: (number | Error)[], namespaces: readonly string[]) {
   const opened: Opened[] = [];
   async function* eventLines({ index }: { readonly index: number }, signal: AbortSignal) {
     const { readable, writable } = new TransformStream<string, string>({}, { highWaterMark: 1000 });
@@ -26,31 +28,36 @@ function speakingNomad(indexes: (number | Error)[]) {
       say: (line) => void writer.write(line),
       end: (error) => void (error ? fail(error) : writer.close()),
     });
-    yield* readable;
+    for await (const line of readable) yield { bytes: Buffer.from(line), cut: line.startsWith('…') };
   }
-  const eventIndex = async () => {
+  const eventStart = async () => {
     const index = indexes.shift();
     if (index === undefined) throw new Error('the index was asked for once too often');
     if (index instanceof Error) throw index;
-    return index;
+    return { index, namespaces: new Set(namespaces) };
   };
-  return { opened, nomad: { eventLines, eventIndex } };
+  return { opened, nomad: { eventLines, eventStart } };
 }
 
 function watched(indexes: (number | Error)[] = [40]) {
-  const { opened, nomad } = speakingNomad(indexes);
+  const { opened, nomad } = speakingNomad(indexes, ['default']);
   const clock = new ManualClock();
   const log = recordingLog();
   const metrics = createMetrics('test');
   const controller = new AbortController();
   const told: string[] = [];
-  const standing: boolean[] = [];
+  /** What was told of the stream itself. */
+  const states: (string | undefined)[] = [];
   const callbacks = {
     onAllocation: (id: string) => void told.push(id),
     onGap: () => void told.push('gap'),
-    onStanding: (stands: boolean) => void standing.push(stands),
+    onStanding: () => void states.push('stands'),
+    onFallen: (problem: string | undefined) => void states.push(problem),
   };
-  const finished = watchEventStream({ nomad, nodeId: NODE_ID, clock, log, metrics, ...callbacks }, controller.signal);
+  const { finished, cover } = watchEventStream(
+    { nomad, nodeId: NODE_ID, lifeMs: LIFE_MS, clock, log, metrics, ...callbacks },
+    controller.signal,
+  );
   onTestFinished(async () => {
     controller.abort();
     await finished;
@@ -70,7 +77,7 @@ function watched(indexes: (number | Error)[] = [40]) {
   /** Waits until a line that was said since the clock moved has been heard. */
   const heard = () =>
     vi.waitFor(async () => expect(await value('streamLastEvent')).toBe(clock.now() / 1000), { interval: 5 });
-  return { opening, opened, clock, log, metrics, told, controller, finished, backOff, value, heard };
+  return { opening, opened, clock, log, metrics, told, states, controller, finished, cover, backOff, value, heard };
 }
 
 const event = (index: number, id = WEB_ID, node = NODE_ID) =>
@@ -123,16 +130,80 @@ describe('the watch of the event stream', () => {
   });
 
   test('is not connected before the first line, and names the right that a silent stream lacks', async () => {
-    const { opening, clock, backOff, log, value, told } = watched([40]);
+    const { opening, clock, backOff, log, value, told, states } = watched([40]);
     await opening(1);
     clock.advance(30_000);
     await backOff(1);
     expect(log.lines[0]?.message).toContain('lacks: namespace "*" { capabilities = ["read-job"] }');
+    expect(states).toEqual([expect.stringContaining('lacks: namespace "*" { capabilities = ["read-job"] }')]);
     const second = await opening(2);
     expect([told, await value('streamConnected')]).toEqual([[], 0]);
     second.say('{}');
     await settled(told, ['gap']);
     expect(await value('streamConnected')).toBe(1);
+    expect(states.at(-1)).toBe('stands');
+  });
+
+  test('names that right too when Nomad closes the stream without a line', async () => {
+    const { opening, backOff, log, states } = watched([40]);
+    (await opening(1)).end();
+    await backOff(1);
+    expect(log.lines[0]).toMatchObject({ fields: { code: 'stream_silent' } });
+    expect(states).toEqual([expect.stringMatching(/without one line: .*read-job/)]);
+  });
+
+  test('opens the stream again when Nomad falls silent, however much was said before', async () => {
+    const { opening, clock, log, heard } = watched([40]);
+    const first = await opening(1);
+    for (let seconds = 0; seconds < 300; seconds += 20) {
+      first.say('{}');
+      await heard();
+      clock.advance(20_000);
+    }
+    clock.advance(69_999);
+    expect(log.lines).toEqual([]);
+    clock.advance(1);
+    await vi.waitFor(() => expect(log.lines).toHaveLength(1), { interval: 5 });
+  });
+
+  test('opens the stream afresh when it has stood for its life, at once and without a complaint', async () => {
+    const { opening, clock, log, told, states, heard } = watched([40]);
+    const first = await opening(1);
+    for (let passed = 0; passed < LIFE_MS; passed += 60_000) {
+      first.say('{}');
+      await heard();
+      clock.advance(60_000);
+    }
+    const second = await opening(2);
+    second.say('{}');
+    await settled(told, ['gap', 'gap']);
+    expect(states).toEqual(['stands', undefined, 'stands']);
+    expect(log.lines).toEqual([]);
+  });
+
+  test('opens the stream afresh for a namespace that may be newer than it is, once', async () => {
+    const { opening, opened, told, cover } = watched([40]);
+    const first = await opening(1);
+    first.say('{}');
+    await settled(told, ['gap']);
+    for (const namespace of ['default', 'Ünï/"c*d"\n', 'Ünï/"c*d"\n']) cover(namespace);
+    const second = await opening(2);
+    second.say('{}');
+    await settled(told, ['gap', 'gap']);
+    cover('Ünï/"c*d"\n');
+    second.say(event(41));
+    await settled(told, ['gap', 'gap', WEB_ID]);
+    expect(opened).toHaveLength(2);
+  });
+
+  test('follows an index that goes back, and tells of a gap', async () => {
+    const { opening, backOff, told } = watched([40]);
+    const first = await opening(1);
+    for (const line of ['{}', event(50), event(50), event(51), event(7), event(8)]) first.say(line);
+    await settled(told, ['gap', WEB_ID, WEB_ID, WEB_ID, WEB_ID, 'gap', WEB_ID]);
+    first.end();
+    await backOff(1);
+    expect((await opening(2)).index).toBe(8);
   });
 
   test('keeps its metrics', async () => {
@@ -171,9 +242,10 @@ describe('the watch of the event stream', () => {
   test('skips garbage, counts all of it and logs it once a minute', async () => {
     const { opening, clock, log, metrics, told, heard } = watched([40]);
     const stream = await opening(1);
-    const garbage = ['Permission denied', `{"${NODE_ID}`, `{${NODE_ID}}`, event(41, '../x')];
+    const garbage = ['Permission denied', `{"${NODE_ID}`, '{oops}', event(41, '../x')];
     for (const line of [...garbage, event(42)]) stream.say(line);
-    await settled(told, ['gap', WEB_ID]);
+    // What may have been about this node has to be listed.
+    await settled(told, ['gap', 'gap', 'gap', WEB_ID]);
     expect(log.lines).toMatchObject([
       { fields: { code: 'event_garbage', lines: 1 }, message: /got "Permission denied"/ },
     ]);
@@ -188,13 +260,15 @@ describe('the watch of the event stream', () => {
     expect((await metrics.errors.get()).values).toMatchObject([{ labels: { code: 'event_garbage' }, value: 5 }]);
   });
 
-  test('starts behind a line that is too long instead of meeting it again', async () => {
-    const { opening, backOff } = watched([40, 77]);
+  test('tells of a gap where a line was too long, and goes on behind it', async () => {
+    const { opening, backOff, told, metrics } = watched([40]);
     const first = await opening(1);
-    first.say(event(41));
-    first.end(new NotYetError('stream_line_too_long', 'too long'));
-    await backOff(1);
-    expect((await opening(2)).index).toBe(77);
+    for (const line of ['{}', event(41), '…}}}],"Index":42}', '{}']) first.say(line);
+    await settled(told, ['gap', WEB_ID, 'gap']);
+    expect((await metrics.errors.get()).values).toMatchObject([{ labels: { code: 'event_garbage' }, value: 1 }]);
+    first.end();
+    await backOff(2);
+    expect((await opening(2)).index).toBe(42);
   });
 
   test.each([

@@ -29,7 +29,13 @@ function watched() {
   const metrics = createMetrics('test');
   const controller = new AbortController();
   const told: string[][] = [];
-  const onListing = (found: readonly Allocation[]) => void told.push(found.map(({ id }) => id));
+  const askedAt: number[] = [];
+  const problems: string[] = [];
+  const onListing = (found: readonly Allocation[], at: number) => {
+    told.push(found.map(({ id }) => id));
+    askedAt.push(at);
+  };
+  const onFailure = (problem: string) => void problems.push(problem);
   const options = {
     nomad: { nodeAllocations },
     nodeId: NODE_ID,
@@ -38,6 +44,7 @@ function watched() {
     log,
     metrics,
     onListing,
+    onFailure,
   };
   const watch = watchListing(options, controller.signal);
   onTestFinished(async () => {
@@ -49,7 +56,7 @@ function watched() {
     vi.waitFor(() => asked[number - 1] ?? expect.unreachable(`request ${number} has not come`), { interval: 5 });
   /** Waits until the watch sleeps. */
   const asleep = () => vi.waitFor(() => expect(clock.waiting).toBe(1), { interval: 5 });
-  return { watch, asked, request, asleep, clock, log, metrics, controller, told };
+  return { watch, asked, request, asleep, clock, log, metrics, controller, told, askedAt, problems };
 }
 
 describe('the listing of allocations', () => {
@@ -58,7 +65,9 @@ describe('the listing of allocations', () => {
     (await request(1)).resolve(listing([WEB]));
     await asleep();
     expect((await metrics.resyncTimestamp.get()).values[0]?.value).toBe(clock.now() / 1000);
-    clock.advance(INTERVAL_MS - 1);
+    clock.advance(1000);
+    await asleep();
+    clock.advance(INTERVAL_MS - 1001);
     expect(asked).toHaveLength(1);
     clock.advance(1);
     (await request(2)).resolve(listing([]));
@@ -68,8 +77,10 @@ describe('the listing of allocations', () => {
   });
 
   test('comes at once when it is asked for', async () => {
-    const { watch, request, asleep, told } = watched();
+    const { watch, request, asleep, clock, told } = watched();
     (await request(1)).resolve(listing([]));
+    await asleep();
+    clock.advance(1000);
     await asleep();
     watch.refresh();
     watch.refresh();
@@ -78,20 +89,48 @@ describe('the listing of allocations', () => {
     expect(told).toEqual([[], [WEB_ID]]);
   });
 
+  test('comes a second after the one before at the soonest, however often it is asked for', async () => {
+    const { watch, request, asleep, asked, clock, askedAt } = watched();
+    (await request(1)).resolve(listing([]));
+    await asleep();
+    for (let times = 0; times < 10; times++) {
+      watch.refresh();
+      clock.advance(99);
+      // Whatever a refresh could wake has had its turn before setImmediate has.
+      await new Promise(setImmediate);
+    }
+    expect(asked).toHaveLength(1);
+    clock.advance(10);
+    (await request(2)).resolve(listing([]));
+    await asleep();
+    expect(askedAt).toEqual([0, 1000]);
+  });
+
+  test('says when Nomad was asked, not when it answered', async () => {
+    const { request, asleep, clock, askedAt } = watched();
+    const first = await request(1);
+    clock.advance(5000);
+    first.resolve(listing([]));
+    await asleep();
+    expect(askedAt).toEqual([0]);
+  });
+
   test('comes once more when it is asked for while one is under way, since that one may be older', async () => {
-    const { watch, request, asleep, asked } = watched();
+    const { watch, request, asleep, asked, clock } = watched();
     const first = await request(1);
     watch.refresh();
     watch.refresh();
     expect(asked).toHaveLength(1);
     first.resolve(listing([]));
+    await asleep();
+    clock.advance(1000);
     (await request(2)).resolve(listing([]));
     await asleep();
     expect(asked).toHaveLength(2);
   });
 
   test('tells nothing when it fails, backs off, and reports', async () => {
-    const { watch, request, asleep, asked, clock, log, metrics, told } = watched();
+    const { watch, request, asleep, asked, clock, log, metrics, told, problems } = watched();
     (await request(1)).reject(new NotYetError('nomad_unreachable', 'nobody there'));
     await asleep();
     watch.refresh();
@@ -104,10 +143,13 @@ describe('the listing of allocations', () => {
     clock.advance(500);
     (await request(3)).resolve(listing([WEB]));
     await asleep();
+    clock.advance(1000);
+    await asleep();
     clock.advance(INTERVAL_MS);
     (await request(4)).reject(new NotYetError('nomad_unreachable', 'nobody there'));
     await asleep();
     expect(told).toEqual([[WEB_ID]]);
+    expect(problems).toEqual(Array(3).fill('nobody there'));
     expect(log.lines).toMatchObject([1, 2, 1].map((failures) => ({ fields: { failures } })));
     expect((await metrics.errors.get()).values).toMatchObject([{ labels: { code: 'nomad_unreachable' }, value: 3 }]);
   });
@@ -142,7 +184,8 @@ describe('the listing of allocations', () => {
     const onListing = () => {
       throw new Error('a bug');
     };
-    const rest = { clock: new ManualClock(), log: recordingLog(), metrics: createMetrics('test') };
+    const onFailure = () => undefined;
+    const rest = { clock: new ManualClock(), log: recordingLog(), metrics: createMetrics('test'), onFailure };
     const options = { nomad: { nodeAllocations }, nodeId: NODE_ID, intervalMs: INTERVAL_MS, onListing, ...rest };
     await expect(watchListing(options, new AbortController().signal).finished).rejects.toThrow('a bug');
   });

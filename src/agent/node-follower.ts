@@ -1,0 +1,225 @@
+import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import { codeOf, messageOf, NotYetError } from '../errors.ts';
+import type { Readiness, ReadyRequest } from '../gate/readiness.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Allocation } from '../model/allocation.ts';
+import type { KnownUser } from '../model/desired.ts';
+import type { AgentSelf } from '../nomad/agent-self.ts';
+import type { Nomad } from '../nomad/nomad.ts';
+import { Reconciler } from '../reconcile/reconciler.ts';
+import type { AllocationRecord } from '../reconcile/record.ts';
+import type { Host, HostOptions } from './host.ts';
+import { requireOwnNode } from './node-identity.ts';
+import { NomadHealth } from './nomad-health.ts';
+import { ReconcilerReadiness } from './readiness.ts';
+import { hiddenAmong } from './status.ts';
+import { type NodeWatch, watchNode } from './watch-node.ts';
+
+/** What the follower works with. */
+export interface NodeFollowerParts {
+  readonly config: Pick<Config, 'nomad' | 'metaKey' | 'minUid' | 'users' | 'resyncIntervalMs'>;
+  readonly nomad: Nomad;
+  readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
+  /** Puts together what allocations get on this host, once it is known where they are. */
+  readonly makeHost: (options: Pick<HostOptions, 'allocDir' | 'liveUids'>) => Host;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** What there is once Nomad has said who it is. */
+interface Attached {
+  readonly self: AgentSelf;
+  readonly host: Host;
+  readonly reconciler: Reconciler;
+  readonly readiness: Readiness;
+  readonly watch: NodeWatch;
+  /** Aborted when Nomad has become another node. */
+  readonly ended: AbortController;
+}
+
+/**
+ * Follows the node that Nomad says it is, and begins anew when it says another one: its data dir was wiped. A create
+ * waits until Nomad has said where its allocations are.
+ */
+export class NodeFollower implements Readiness {
+  readonly #parts: NodeFollowerParts;
+  readonly #stopping = new AbortController();
+  #attached: Attached | undefined;
+  #attaching = newAttaching();
+  #health: NomadHealth;
+
+  constructor(parts: NodeFollowerParts) {
+    this.#parts = parts;
+    this.#health = new NomadHealth(parts.clock);
+  }
+
+  /** What Nomad says of itself, with what the configuration says in its place. Undefined until it has. */
+  get self(): AgentSelf | undefined {
+    return this.#attached?.self;
+  }
+
+  get health(): Pick<NomadHealth, 'isConnected' | 'lastListing'> {
+    return this.#health;
+  }
+
+  /** What is known of the node's allocations. */
+  records(): Readonly<AllocationRecord>[] {
+    return [...(this.#attached?.reconciler.records() ?? [])];
+  }
+
+  /** Why what we know may not be what is so, in words. */
+  reasons(): string[] {
+    return this.#health.reasons(hiddenAmong(this.records()));
+  }
+
+  /** Resolves once it is stopped, and the passes that ran have ended. What is prepared stays as it is. */
+  async follow(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      const self = await this.#untilAnswered(() => this.#askWhoItIs(), signal);
+      if (!self) return;
+      const attached = this.#attach(self);
+      await attached.watch.finished;
+      await attached.reconciler.stop();
+      attached.host.close();
+    }
+  }
+
+  stop(): void {
+    this.#stopping.abort(new NotYetError('agent_stopping', 'the agent is stopping'));
+    this.#attaching.reject(this.#stopping.signal.reason);
+  }
+
+  prepare(allocationId: string): void {
+    this.#attached?.readiness.prepare(allocationId);
+  }
+
+  async ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {
+    const { readiness, ended } = await this.#whenAttached(signal);
+    try {
+      await readiness.ready(request, AbortSignal.any([signal, ended.signal]));
+    } catch (error) {
+      if (signal.aborted || !ended.signal.aborted) throw error;
+      await this.ready(request, signal);
+    }
+  }
+
+  /** What Nomad says of itself, once it has. @throws NotYetError `nomad_not_attached` when the signal is aborted before */
+  async whenKnown(signal: AbortSignal): Promise<AgentSelf> {
+    return (await this.#whenAttached(signal)).self;
+  }
+
+  async #whenAttached(signal: AbortSignal): Promise<Attached> {
+    if (this.#attached) return this.#attached;
+    const aborted = new Promise<never>((_, reject) => {
+      const giveUp = () => reject(new NotYetError('nomad_not_attached', this.#health.reasons(0).join('; ')));
+      if (signal.aborted) giveUp();
+      else signal.addEventListener('abort', giveUp, { once: true });
+    });
+    return Promise.race([this.#attaching.promise, aborted]);
+  }
+
+  async #askWhoItIs(): Promise<AgentSelf> {
+    const { address, nodeId, dataDir, allocDir } = this.#parts.config.nomad;
+    const self = await this.#parts.nomad.self(this.#stopping.signal, { nodeId, dataDir, allocDir });
+    if (nodeId === undefined) requireOwnNode(self, address);
+    return self;
+  }
+
+  /** Asks Nomad again and again until it answers. @returns undefined once the signal is aborted */
+  async #untilAnswered<T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+    const { config, clock, log } = this.#parts;
+    for (let failures = 1; !signal.aborted; failures++) {
+      try {
+        const answer = await ask();
+        this.#health.well('agent');
+        return answer;
+      } catch (error) {
+        if (signal.aborted) break;
+        this.#health.ill('agent', messageOf(error));
+        log.warn({ code: codeOf(error), address: config.nomad.address }, `waiting for Nomad: ${messageOf(error)}`);
+        await clock.sleep(backoffMs(failures, NOMAD_BACKOFF, Math.random()), signal).catch(() => undefined);
+      }
+    }
+    return undefined;
+  }
+
+  #attach(self: AgentSelf): Attached {
+    const { config, nomad, accountOf, makeHost, clock, log, metrics } = this.#parts;
+    const { nodeId, allocDir } = self;
+    const host = makeHost({ allocDir, liveUids: () => this.#liveUids() });
+    const health = this.#health;
+    const ended = new AbortController();
+    const signal = AbortSignal.any([this.#stopping.signal, ended.signal]);
+    const reconciler = new Reconciler({
+      readAllocation: (id) => this.#readAllocation(id, attached),
+      isUpToDate: () => health.isUpToDate(),
+      hasDirectory: (id) => host.hasDirectory(id),
+      rules: { nodeId, metaKey: config.metaKey, minUid: config.minUid, configured: new Set(config.users.keys()) },
+      accountOf,
+      resources: host.resources,
+      clock,
+      log,
+      metrics,
+    });
+    health.attached();
+    let isAsking = false;
+    const onGap = async () => {
+      if (isAsking) return;
+      isAsking = true;
+      await this.#untilAnswered(() => this.#requireSameNode(attached), signal);
+      isAsking = false;
+    };
+    const intervalMs = config.resyncIntervalMs;
+    const watch = watchNode(
+      { nomad, nodeId, host, reconciler, health, intervalMs, onGap, clock, log, metrics },
+      signal,
+    );
+    const readiness = new ReconcilerReadiness(reconciler, config.metaKey);
+    const attached: Attached = { self, host, reconciler, readiness, watch, ended };
+    log.info({ node: nodeId, allocDir, nomad: self.version }, 'attached to Nomad');
+    for (const warning of self.disagreements) log.warn({ code: 'nomad_disagrees' }, warning);
+    this.#attached = attached;
+    this.#attaching.resolve(attached);
+    return attached;
+  }
+
+  async #readAllocation(id: string, attached: Attached): Promise<Allocation | undefined> {
+    const allocation = await this.#parts.nomad.allocation(id, this.#stopping.signal);
+    if (!allocation) return undefined;
+    attached.watch.cover(allocation.namespace);
+    // An allocation of another node, wanted here: its directory is left from before, or it is we who have the wrong id.
+    if (allocation.nodeId !== attached.self.nodeId) await this.#requireSameNode(attached);
+    return allocation;
+  }
+
+  /** @throws NotYetError `nomad_other_node` where Nomad has become another node, which is then followed */
+  async #requireSameNode(attached: Attached): Promise<void> {
+    const { self } = attached;
+    const { nodeId, allocDir } = await this.#askWhoItIs();
+    if (nodeId === self.nodeId && allocDir === self.allocDir) return;
+    const message = `Nomad was node ${self.nodeId} with ${self.allocDir}, and is node ${nodeId} with ${allocDir} now`;
+    if (this.#attached === attached) {
+      this.#parts.log.warn({ code: 'nomad_other_node' }, message);
+      this.#health = new NomadHealth(this.#parts.clock);
+      this.#attached = undefined;
+      this.#attaching = newAttaching();
+      attached.ended.abort();
+    }
+    throw new NotYetError('nomad_other_node', message);
+  }
+
+  #liveUids(): ReadonlySet<number> | undefined {
+    return this.#health.lastListing === undefined ? undefined : this.#attached?.reconciler.liveUids();
+  }
+}
+
+function newAttaching(): PromiseWithResolvers<Attached> {
+  const attaching = Promise.withResolvers<Attached>();
+  attaching.promise.catch(() => undefined); // whoever waits for it hears it; nobody has to
+  return attaching;
+}

@@ -1,0 +1,97 @@
+import type { Clock } from '../clock.ts';
+import { codeOf, messageOf } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Allocation } from '../model/allocation.ts';
+import type { Nomad } from '../nomad/nomad.ts';
+import type { Reconciler } from '../reconcile/reconciler.ts';
+import { watchDataDir } from '../watch/data-dir.ts';
+import { watchEventStream } from '../watch/event-stream.ts';
+import { watchListing } from '../watch/resync.ts';
+import type { Host } from './host.ts';
+import type { NomadHealth } from './nomad-health.ts';
+
+/** What tells of changes, and who is told. */
+export interface NodeWatchOptions {
+  readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines' | 'nodeAllocations'>;
+  readonly nodeId: string;
+  readonly host: Pick<Host, 'allocDir' | 'allocationIds' | 'sweep'>;
+  readonly reconciler: Pick<Reconciler, 'notice' | 'noticeListed' | 'noticeFound'>;
+  readonly health: NomadHealth;
+  /** Between one listing and the next, in milliseconds. */
+  readonly intervalMs: number;
+  /** Changes may have been missed, and Nomad may be another one since. */
+  readonly onGap: () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** A running watch of a node. */
+export interface NodeWatch {
+  /** An allocation was read in this namespace: the event stream has to tell of it. */
+  cover(namespace: string): void;
+  /** Resolves when the signal is aborted. */
+  readonly finished: Promise<unknown>;
+}
+
+/**
+ * Leads everything that tells of a change on this node to the reconciler, until the signal is aborted: Nomad's event
+ * stream, the alloc dir, and the listing of all allocations, which alone is the truth: after each gap in the stream, and
+ * at intervals.
+ */
+export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeWatch {
+  const { nomad, nodeId, host, reconciler, health, intervalMs, clock, log, metrics } = options;
+  const source = { nomad, nodeId, clock, log, metrics };
+  const onAllocation = (id: string) => reconciler.notice(id);
+  const listing = watchListing(
+    {
+      ...source,
+      intervalMs,
+      onListing: (allocations, askedAt) => {
+        health.listed(askedAt);
+        cover(allocations);
+        reconciler.noticeListed(allocations);
+        // What is on the host and not in the listing may be left over from before: each is asked for by its id.
+        for (const id of host.allocationIds()) reconciler.noticeFound(id);
+        void sweep(options);
+      },
+      onFailure: (problem) => health.ill('listing', problem),
+    },
+    signal,
+  );
+  const stream = watchEventStream(
+    {
+      ...source,
+      lifeMs: intervalMs,
+      onAllocation,
+      onStanding: () => health.streamStands(),
+      onFallen: (problem) => health.streamFell(problem),
+      onGap: () => {
+        options.onGap();
+        listing.refresh();
+      },
+    },
+    signal,
+  );
+  const cover = (allocations: readonly Allocation[]) => {
+    for (const { namespace } of allocations) stream.cover(namespace);
+  };
+  const stopDirectory = watchDataDir({ allocDir: host.allocDir, onAllocation, log });
+  signal.addEventListener('abort', () => void stopDirectory(), { once: true });
+  return { cover: stream.cover, finished: Promise.all([listing.finished, stream.finished]) };
+}
+
+/** Takes away what belongs to no allocation; what fails is tried again after the next listing. */
+async function sweep({ host, log, metrics }: NodeWatchOptions): Promise<void> {
+  try {
+    for (const step of host.sweep()) {
+      await step.apply();
+      metrics.cleanup.inc({ kind: step.kind });
+      log.info({ kind: step.kind, removes: true }, step.what);
+    }
+  } catch (error) {
+    metrics.errors.inc({ code: codeOf(error) });
+    log.warn({ code: codeOf(error) }, `sweeping: ${messageOf(error)}`);
+  }
+}
