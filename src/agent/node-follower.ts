@@ -21,7 +21,7 @@ import { type NodeWatch, watchNode } from './watch-node.ts';
 /** What the follower works with. */
 export interface NodeFollowerParts {
   readonly config: Pick<Config, 'nomad' | 'metaKey' | 'minUid' | 'users' | 'resyncIntervalMs'>;
-  readonly nomad: Nomad;
+  readonly nomad: Pick<Nomad, 'self' | 'allocation' | 'nodeAllocations' | 'eventStart' | 'eventLines'>;
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
   /** Puts together what allocations get on this host, once it is known where they are. */
   readonly makeHost: (options: Pick<HostOptions, 'allocDir' | 'liveUids'>) => Host;

@@ -44,8 +44,8 @@ export class Reconciler {
   readonly #listed = new Map<string, Allocation>();
   /** Allocations of which there is or may be news that no pass has read yet. */
   readonly #unread = new Set<string>();
-  /** Allocations that Nomad has said are gone since the last listing came. */
-  readonly #gone = new Set<string>();
+  /** How new what was known was of allocations that were forgotten since the last listing came: their modify index. */
+  readonly #forgotten = new Map<string, number>();
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -64,11 +64,10 @@ export class Reconciler {
     for (const allocation of allocations) {
       this.#recordOf(allocation.id);
       this.#listed.set(allocation.id, allocation);
-      // The listing may have been on its way when Nomad said so.
-      if (this.#gone.has(allocation.id)) this.#unread.add(allocation.id);
+      if (this.#isOlder(allocation)) this.#unread.add(allocation.id);
       this.#queue.add(allocation.id);
     }
-    this.#gone.clear();
+    this.#forgotten.clear();
     // What we know and Nomad did not list proves nothing by its absence: each is asked for by its id.
     const listed = new Set(allocations.map(({ id }) => id));
     for (const id of this.#records.keys()) if (!listed.has(id)) this.notice(id);
@@ -173,24 +172,25 @@ export class Reconciler {
     }
     if (allocation) return allocation;
     // Servers that were restored from a snapshot forget what was placed since, while its tasks go on for minutes.
-    if (known && !isFinished(known) && hasDirectory(id)) throw forgotten(id);
-    this.#gone.add(id);
+    if (known && !isFinished(known) && hasDirectory(id)) throw stillThere(id);
     return undefined;
   }
 
-  /**
-   * Takes over what the last listing says of an allocation, unless more is known: then the listing was on its way
-   * meanwhile, or Nomad has gone back to an older state, and only asking tells which.
-   */
+  /** Takes over what the last listing says of an allocation, unless more is known. */
   #takeListed(record: AllocationRecord): 'taken' | 'older' | 'none' {
-    const { id, allocation: known } = record;
-    const listed = this.#listed.get(id);
+    const listed = this.#listed.get(record.id);
     if (!listed) return 'none';
-    this.#listed.delete(id);
-    if (known ? known.modifyIndex > listed.modifyIndex : this.#gone.has(id)) return 'older';
+    this.#listed.delete(record.id);
+    if (this.#isOlder(listed)) return 'older';
     record.allocation = listed;
     record.readError = undefined;
     return 'taken';
+  }
+
+  /** Then the listing was on its way while more became known, or Nomad has gone back to an older state: only asking tells. */
+  #isOlder({ id, modifyIndex }: Allocation): boolean {
+    const known = this.#records.get(id)?.allocation?.modifyIndex ?? this.#forgotten.get(id) ?? 0;
+    return known > modifyIndex;
   }
 
   #desire(id: string, allocation: Allocation | undefined): Desired {
@@ -231,7 +231,7 @@ export class Reconciler {
     record.outcome = outcome;
     if (outcome.kind === 'settled') {
       record.failures = 0;
-      if (outcome.desired.kind === 'nothing' && record.waiting.size === 0) this.#records.delete(record.id);
+      if (outcome.desired.kind === 'nothing' && record.waiting.size === 0) this.#forget(record.id, outcome.allocation);
     }
     this.#showAllocations(record);
     if (outcome.kind === 'settled') return;
@@ -241,6 +241,11 @@ export class Reconciler {
     const lasting = !outcome.retryable || record.failures >= WORTH_A_WARNING;
     log[lasting ? 'warn' : 'debug'](fields, messageOf(outcome.error));
     if (outcome.retryable) this.#queue.addAfter(record.id, backoffMs(record.failures, BACKOFF, Math.random()));
+  }
+
+  #forget(id: string, allocation: Allocation | undefined): void {
+    this.#records.delete(id);
+    this.#forgotten.set(id, allocation?.modifyIndex ?? Number.POSITIVE_INFINITY);
   }
 
   #showAllocations(record: AllocationRecord): void {
@@ -269,7 +274,7 @@ export class Reconciler {
   }
 }
 
-function forgotten(id: string): NotYetError {
+function stillThere(id: string): NotYetError {
   const message = `Nomad does not know allocation ${id} any more, and has not stopped it: what it has stays until its directory is removed`;
   return new NotYetError('allocation_forgotten', message);
 }

@@ -1,0 +1,255 @@
+import { NotYetError } from '../../../src/errors.ts';
+import { type Allocation, isFinished } from '../../../src/model/allocation.ts';
+import type { AgentSelf } from '../../../src/nomad/agent-self.ts';
+import type { AllocationListing, EventStart } from '../../../src/nomad/nomad.ts';
+import type { Line } from '../../../src/nomad/split-lines.ts';
+import { NODE_ID } from '../nomad/fixture.ts';
+
+/** How many events the servers keep for who comes back. */
+const BUFFER = 4;
+
+/** What the servers do instead of answering rightly. */
+export interface Faults {
+  readonly read: 'none' | 'error' | 'denied';
+  readonly listing: 'none' | 'error' | 'empty' | 'short';
+  readonly stream: 'none' | 'refused' | 'silent' | 'lossy' | 'doubled' | 'garbage';
+}
+
+const NO_FAULTS: Faults = { read: 'none', listing: 'none', stream: 'none' };
+
+interface Snapshot {
+  readonly index: number;
+  readonly allocations: ReadonlyMap<string, Allocation>;
+}
+
+interface Event {
+  readonly index: number;
+  readonly id: string;
+  readonly namespace: string;
+  readonly nodeId: string;
+}
+
+interface Stream {
+  readonly namespaces: ReadonlySet<string>;
+  readonly lines: Line[];
+  ended: boolean;
+  wake: () => void;
+}
+
+/**
+ * Nomad's servers and this node's client, without a network. Each answer is worked out when it is asked for and comes
+ * when the test delivers it, in any order. The client makes and removes the directories.
+ */
+export class SimulatedNomad {
+  faults: Faults = NO_FAULTS;
+  nodeId = NODE_ID;
+  /** What Nomad answers to who asks who it is. */
+  selfError: Error | undefined;
+  /** Whether answers wait for the test to deliver them. */
+  holdsAnswers = false;
+  readonly allocations = new Map<string, Allocation>();
+  readonly directories = new Set<string>();
+  /** Told of directories that appear and vanish. */
+  onDirectory: (id: string) => void = () => undefined;
+  /** Allocations that at some time had finished or had no directory: only what these have may be taken away. */
+  readonly ended = new Set<string>();
+  readonly #streams = new Set<Stream>();
+  readonly #undelivered: (() => void)[] = [];
+  #snapshot: Snapshot = { index: 10, allocations: new Map() };
+  #events: Event[] = [];
+  #index = 10;
+
+  /** Writes an allocation as the servers do: with the next index, and an event. */
+  write(allocation: Allocation): void {
+    const index = this.#next();
+    this.allocations.set(allocation.id, { ...allocation, modifyIndex: index });
+    if (isFinished(allocation)) this.ended.add(allocation.id);
+    else this.#makeDirectory(allocation.id);
+    const event = { index, id: allocation.id, namespace: allocation.namespace, nodeId: allocation.nodeId };
+    this.#events = [...this.#events, event].slice(-BUFFER);
+    for (const stream of this.#streams) this.#send(stream, event);
+  }
+
+  finish(id: string): void {
+    const running = this.allocations.get(id);
+    if (running) this.write({ ...running, clientStatus: 'complete', tasks: [] });
+  }
+
+  /** Forgets an allocation, without an event; the client removes its directory. */
+  purge(id: string): void {
+    if (!this.allocations.delete(id)) return;
+    this.#next();
+    this.removeDirectory(id);
+  }
+
+  removeDirectory(id: string): void {
+    this.directories.delete(id);
+    this.ended.add(id);
+    this.onDirectory(id);
+  }
+
+  takeSnapshot(): void {
+    this.#snapshot = { index: this.#index, allocations: new Map(this.allocations) };
+  }
+
+  /** The servers go back to the last snapshot. Streams go silent; what runs on the client goes on. */
+  restoreSnapshot(): void {
+    this.allocations.clear();
+    for (const [id, allocation] of this.#snapshot.allocations) this.allocations.set(id, allocation);
+    this.#index = this.#snapshot.index;
+    this.#events = [];
+    this.#streams.clear();
+  }
+
+  /** The connection of every stream breaks. */
+  breakStreams(): void {
+    for (const stream of this.#streams) {
+      stream.ended = true;
+      stream.wake();
+    }
+    this.#streams.clear();
+  }
+
+  /** Delivers one of the answers that are held. */
+  deliver(number: number): void {
+    if (this.#undelivered.length > 0) this.#undelivered.splice(number % this.#undelivered.length, 1)[0]?.();
+  }
+
+  deliverAll(): void {
+    for (const answer of this.#undelivered.splice(0)) answer();
+  }
+
+  /** Everything is well again: the client has removed what the servers do not know. */
+  heal(): void {
+    this.faults = NO_FAULTS;
+    this.holdsAnswers = false;
+    this.deliverAll();
+    for (const id of [...this.directories]) if (!this.allocations.has(id)) this.removeDirectory(id);
+  }
+
+  async self(): Promise<AgentSelf> {
+    const [dataDir, allocDir, stateDir] = ['/nowhere/nomad', '/nowhere/nomad/alloc', '/nowhere/nomad/client'];
+    const rest = { region: 'global', version: '2.0.5', podmanSockets: [], disagreements: [] };
+    if (this.selfError) throw this.selfError;
+    return { nodeId: this.nodeId, dataDir, allocDir, stateDir, ...rest };
+  }
+
+  allocation(id: string, signal: AbortSignal): Promise<Allocation | undefined> {
+    const { read } = this.faults;
+    const allocation = this.allocations.get(id);
+    // Who may not read is told of no allocation; one that is not there is not there for anybody.
+    if (read === 'denied' && allocation)
+      return this.#fail(signal, new NotYetError('nomad_denied', 'Unknown allocation'));
+    if (read === 'error') return this.#fail(signal, new NotYetError('nomad_error', '500'));
+    return this.#answer(signal, allocation);
+  }
+
+  nodeAllocations(nodeId: string, _wait: object, signal: AbortSignal): Promise<AllocationListing> {
+    const { listing } = this.faults;
+    if (listing === 'error') return this.#fail(signal, new NotYetError('nomad_error', 'No cluster leader'));
+    const all = [...this.allocations.values()].filter((one) => one.nodeId === nodeId);
+    const allocations = listing === 'empty' ? [] : listing === 'short' ? all.filter((_, at) => at % 2 === 0) : all;
+    return this.#answer(signal, { allocations, malformed: [], index: this.#index });
+  }
+
+  eventStart(_nodeId: string, signal: AbortSignal): Promise<EventStart> {
+    if (this.faults.listing === 'error') return this.#fail(signal, new NotYetError('nomad_error', 'No cluster leader'));
+    return this.#answer(signal, { index: this.#index, namespaces: this.#namespaces() });
+  }
+
+  async *eventLines({ index }: { readonly index: number }, signal: AbortSignal): AsyncGenerator<Line, void> {
+    if (this.faults.stream === 'refused') throw new NotYetError('nomad_error', '500');
+    const stream: Stream = { namespaces: this.#namespaces(), lines: [], ended: false, wake: () => undefined };
+    if (this.faults.stream !== 'silent') {
+      this.#streams.add(stream);
+      stream.lines.push(lineOf('{}'));
+      for (const event of this.#events.filter((one) => one.index >= index)) this.#send(stream, event);
+    }
+    try {
+      while (!stream.ended) {
+        signal.throwIfAborted();
+        const line = stream.lines.shift();
+        if (line) yield line;
+        else await this.#untilWoken(stream, signal);
+      }
+    } finally {
+      this.#streams.delete(stream);
+    }
+  }
+
+  /** Sends a line that is too long to be taken: what it said has to be listed. */
+  sendCutLine(): void {
+    for (const stream of this.#streams) {
+      stream.lines.push({ bytes: Buffer.from('}}]'), cut: true });
+      stream.wake();
+    }
+  }
+
+  /** Sends the heartbeat that Nomad sends every 30 s. */
+  heartbeat(): void {
+    for (const stream of this.#streams) this.#push(stream, '{}');
+  }
+
+  /** One is made with the first allocation in it. */
+  #namespaces(): ReadonlySet<string> {
+    return new Set(['default', ...[...this.allocations.values()].map(({ namespace }) => namespace)]);
+  }
+
+  #makeDirectory(id: string): void {
+    if (this.directories.has(id)) return;
+    this.directories.add(id);
+    this.onDirectory(id);
+  }
+
+  #next(): number {
+    this.#index += 1;
+    return this.#index;
+  }
+
+  #send(stream: Stream, { index, id, namespace, nodeId }: Event): void {
+    const { stream: fault } = this.faults;
+    if (fault === 'lossy' || fault === 'silent' || !stream.namespaces.has(namespace)) return;
+    const event = { Topic: 'Allocation', Payload: { Allocation: { ID: id, NodeID: nodeId } } };
+    const text = JSON.stringify({ Events: [event], Index: index });
+    if (fault === 'garbage') this.#push(stream, text.slice(0, -7));
+    else this.#push(stream, text);
+    if (fault === 'doubled') this.#push(stream, text.replace(/\d+\}$/, `${index - 2}}`));
+  }
+
+  #push(stream: Stream, text: string): void {
+    stream.lines.push(lineOf(text));
+    stream.wake();
+  }
+
+  #untilWoken(stream: Stream, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onAbort = () => reject(signal.reason);
+      signal.addEventListener('abort', onAbort, { once: true });
+      stream.wake = () => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      };
+    });
+  }
+
+  #answer<T>(signal: AbortSignal, answer: T): Promise<T> {
+    return this.#delivered(signal).then(() => answer);
+  }
+
+  async #fail(signal: AbortSignal, error: NotYetError): Promise<never> {
+    await this.#delivered(signal);
+    throw error;
+  }
+
+  #delivered(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      if (this.holdsAnswers) this.#undelivered.push(resolve);
+      else resolve();
+    });
+  }
+}
+
+function lineOf(text: string): Line {
+  return { bytes: Buffer.from(text), cut: false };
+}
