@@ -1,12 +1,12 @@
 import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
-import type { Log } from '../log.ts';
 import type { Metrics, PassResult } from '../metrics.ts';
-import { type Allocation, isFinished } from '../model/allocation.ts';
+import type { Allocation } from '../model/allocation.ts';
 import { type Desired, desire, type KnownUser } from '../model/desired.ts';
 import { usersNamedIn } from '../model/podman-user.ts';
 import type { Resource, Step } from '../resources/resource.ts';
+import { AllocationReader, type ReaderOptions } from './reader.ts';
 import { type AllocationRecord, labelsOf, newRecord, type Outcome } from './record.ts';
 import { WorkQueue } from './workqueue.ts';
 
@@ -17,18 +17,12 @@ const WORTH_A_WARNING = 4;
 /** One to apply, one to prove it settled, one more where a step made another one necessary (a view taken off to be mounted anew). */
 const MOST_ROUNDS = 3;
 
-/** What the reconciler works with. `readAllocation` asks Nomad: undefined means that Nomad says there is none. */
-export interface ReconcilerOptions {
-  readonly readAllocation: (id: string) => Promise<Allocation | undefined>;
-  /** Whether Nomad would have told of a change of any allocation by now: its event stream stands, and all was listed since. */
-  readonly isUpToDate: () => boolean;
-  /** Whether the allocation has its directory on this host: Nomad's client removes it with the last of its tasks. */
-  readonly hasDirectory: (id: string) => boolean;
+/** What the reconciler works with. */
+export interface ReconcilerOptions extends ReaderOptions {
   readonly rules: { nodeId: string; metaKey: string; minUid: number; configured: ReadonlySet<string> };
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
   readonly resources: readonly Resource[];
   readonly clock: Clock;
-  readonly log: Log;
   readonly metrics: Metrics;
 }
 
@@ -41,33 +35,28 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #queue: WorkQueue;
   readonly #records = new Map<string, AllocationRecord>();
-  readonly #listed = new Map<string, Allocation>();
-  /** Allocations of which there is or may be news that no pass has read yet. */
-  readonly #unread = new Set<string>();
-  /** How new what was known was of allocations that were forgotten since the last listing came: their modify index. */
-  readonly #forgotten = new Map<string, number>();
+  readonly #reader: AllocationReader;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     const { clock, metrics } = options;
+    this.#reader = new AllocationReader(options, this.#records);
     this.#queue = new WorkQueue({ run: (id) => this.#pass(id), concurrency: CONCURRENCY, clock, metrics });
   }
 
   /** Something about this allocation may have changed: what is known of it is old. */
   notice(id: string): void {
-    this.#unread.add(id);
+    this.#reader.doubt(id);
     this.#queue.add(id);
   }
 
   /** Nomad listed these allocations: their next pass need not ask for them again. */
   noticeListed(allocations: readonly Allocation[]): void {
-    for (const allocation of allocations) {
-      this.#recordOf(allocation.id);
-      this.#listed.set(allocation.id, allocation);
-      if (this.#isOlder(allocation)) this.#unread.add(allocation.id);
-      this.#queue.add(allocation.id);
+    this.#reader.list(allocations);
+    for (const { id } of allocations) {
+      this.#recordOf(id);
+      this.#queue.add(id);
     }
-    this.#forgotten.clear();
     // What we know and Nomad did not list proves nothing by its absence: each is asked for by its id.
     const listed = new Set(allocations.map(({ id }) => id));
     for (const id of this.#records.keys()) if (!listed.has(id)) this.notice(id);
@@ -85,7 +74,7 @@ export class Reconciler {
    * afresh; Nomad is asked unless the allocation was settled and Nomad has told of no change since.
    */
   passNow(id: string, signal: AbortSignal): Promise<Outcome> {
-    if (!this.#options.isUpToDate()) this.#unread.add(id);
+    if (!this.#options.isUpToDate()) this.#reader.doubt(id);
     return this.#nextOutcome(id, signal, () => this.#queue.add(id, { urgent: true }));
   }
 
@@ -128,7 +117,7 @@ export class Reconciler {
 
   /** The main path: read, desire, observe and plan, apply, observe again. */
   async #reconcile(record: AllocationRecord): Promise<Outcome> {
-    const allocation = await this.#read(record);
+    const allocation = await this.#reader.read(record);
     record.allocation = allocation;
     const desired = this.#desire(record.id, allocation);
     record.desired = desired;
@@ -148,49 +137,6 @@ export class Reconciler {
     const record = this.#records.get(id) ?? newRecord(id, this.#options.clock.now());
     this.#records.set(id, record);
     return record;
-  }
-
-  async #read(record: AllocationRecord): Promise<Allocation | undefined> {
-    const { id, outcome } = record;
-    const { isUpToDate, hasDirectory, log } = this.#options;
-    const listing = this.#takeListed(record);
-    const hasNews = this.#unread.delete(id) || listing === 'older';
-    const known = record.allocation;
-    const isFresh = listing === 'taken' || (outcome?.kind === 'settled' && isUpToDate());
-    if (known && isFresh && !hasNews) return known;
-    let allocation: Allocation | undefined;
-    try {
-      allocation = await this.#options.readAllocation(id);
-      record.readError = undefined;
-    } catch (error) {
-      record.readError = error;
-      this.#unread.add(id);
-      // Nomad is away, or talks garbage: what it last said of this allocation holds, so that its tasks can be restarted.
-      if (!known) throw isRetryable(error) ? error : new NotYetError('nomad_garbage', 'Nomad answers wrongly', error);
-      log.debug({ allocation: id, code: codeOf(error) }, `using what is known: ${messageOf(error)}`);
-      return known;
-    }
-    if (allocation) return allocation;
-    // Servers that were restored from a snapshot forget what was placed since, while its tasks go on for minutes.
-    if (known && !isFinished(known) && hasDirectory(id)) throw stillThere(id);
-    return undefined;
-  }
-
-  /** Takes over what the last listing says of an allocation, unless more is known. */
-  #takeListed(record: AllocationRecord): 'taken' | 'older' | 'none' {
-    const listed = this.#listed.get(record.id);
-    if (!listed) return 'none';
-    this.#listed.delete(record.id);
-    if (this.#isOlder(listed)) return 'older';
-    record.allocation = listed;
-    record.readError = undefined;
-    return 'taken';
-  }
-
-  /** Then the listing was on its way while more became known, or Nomad has gone back to an older state: only asking tells. */
-  #isOlder({ id, modifyIndex }: Allocation): boolean {
-    const known = this.#records.get(id)?.allocation?.modifyIndex ?? this.#forgotten.get(id) ?? 0;
-    return known > modifyIndex;
   }
 
   #desire(id: string, allocation: Allocation | undefined): Desired {
@@ -245,7 +191,7 @@ export class Reconciler {
 
   #forget(id: string, allocation: Allocation | undefined): void {
     this.#records.delete(id);
-    this.#forgotten.set(id, allocation?.modifyIndex ?? Number.POSITIVE_INFINITY);
+    this.#reader.forget(id, allocation);
   }
 
   #showAllocations(record: AllocationRecord): void {
@@ -272,11 +218,6 @@ export class Reconciler {
       wake();
     });
   }
-}
-
-function stillThere(id: string): NotYetError {
-  const message = `Nomad does not know allocation ${id} any more, and has not stopped it: what it has stays until its directory is removed`;
-  return new NotYetError('allocation_forgotten', message);
 }
 
 function isRetryable(error: unknown): boolean {
