@@ -2,12 +2,12 @@ import type { Clock } from '../clock.ts';
 import { READ_JOB } from '../nomad/nomad-failure.ts';
 
 /** What we know of Nomad by: what it says of itself, its event stream, the listing of the node's allocations. */
-type Source = 'agent' | 'stream' | 'listing';
+const SOURCES = ['agent', 'stream', 'listing'] as const;
+type Source = (typeof SOURCES)[number];
 
 /** Whether what we know of Nomad is what is so, and why not: for readiness, for the status, and for who may go without asking. */
 export class NomadHealth {
   readonly #clock: Clock;
-  /** In the order in which they are told. */
   readonly #problems = new Map<Source, string>([['agent', 'Nomad has not been asked yet']]);
   #standingSince: number | undefined;
   #listing: { readonly askedAt: number; readonly at: number } | undefined;
@@ -69,6 +69,6 @@ export class NomadHealth {
   reasons(hidden: number): string[] {
     const what = hidden === 1 ? 'one allocation' : `${hidden} allocations`;
     const refusal = `Nomad does not show ${what} of this node: the token is not valid, or its policy lacks: ${READ_JOB}`;
-    return [...this.#problems.values(), ...(hidden === 0 ? [] : [refusal])];
+    return [...SOURCES.flatMap((source) => this.#problems.get(source) ?? []), ...(hidden === 0 ? [] : [refusal])];
   }
 }

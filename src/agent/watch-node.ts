@@ -52,9 +52,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
         health.listed(askedAt);
         cover(allocations);
         reconciler.noticeListed(allocations);
-        // What is on the host and not in the listing may be left over from before: each is asked for by its id.
-        for (const id of host.allocationIds()) reconciler.noticeFound(id);
-        void sweep(options);
+        void lookAtHost(options);
       },
       onFailure: (problem) => health.ill('listing', problem),
     },
@@ -82,9 +80,13 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   return { cover: stream.cover, finished: Promise.all([listing.finished, stream.finished]) };
 }
 
-/** Takes away what belongs to no allocation; what fails is tried again after the next listing. */
-async function sweep({ host, log, metrics }: NodeWatchOptions): Promise<void> {
+/**
+ * What is on the host and not in the listing may be left over from before: each is asked for by its id. What belongs to
+ * no allocation is taken away. What fails is tried again after the next listing.
+ */
+async function lookAtHost({ host, reconciler, log, metrics }: NodeWatchOptions): Promise<void> {
   try {
+    for (const id of host.allocationIds()) reconciler.noticeFound(id);
     for (const step of host.sweep()) {
       await step.apply();
       metrics.cleanup.inc({ kind: step.kind });
@@ -92,6 +94,6 @@ async function sweep({ host, log, metrics }: NodeWatchOptions): Promise<void> {
     }
   } catch (error) {
     metrics.errors.inc({ code: codeOf(error) });
-    log.warn({ code: codeOf(error) }, `sweeping: ${messageOf(error)}`);
+    log.warn({ code: codeOf(error) }, `looking for what is left on the host: ${messageOf(error)}`);
   }
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { streamEvents } from './event-stream.ts';
+import { type EventStream, streamEvents } from './event-stream.ts';
 import type { ServerState } from './server-state.ts';
 
 /** The parts of the API that the stand-in serves, named for faults and for the record of requests. */
@@ -22,6 +22,8 @@ export interface ApiOptions {
   readonly tokens?: Readonly<Record<string, Rights>>;
   /** Milliseconds between the event stream's heartbeats. */
   readonly heartbeatMs: number;
+  /** Where it listens instead of on 127.0.0.1: a task API socket. */
+  readonly socketPath?: string;
 }
 
 /** An answer, or that the response is written elsewhere. */
@@ -46,29 +48,35 @@ const ROUTES: readonly [Endpoint, RegExp][] = [
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const FIVE_MINUTES_MS = 300_000;
 
-/** Nomad's HTTP API as recorded, over real HTTP on 127.0.0.1, with the refusals of acl-refusals.txt. */
+/** Nomad's HTTP API as recorded, over real HTTP, with the refusals of acl-refusals.txt and acl-mid-stream.txt. */
 export class ApiServer {
   /** Every request that came in: endpoint and path with query, in order. */
   readonly requests: { readonly endpoint: Endpoint | undefined; readonly path: string }[] = [];
   readonly #options: ApiOptions;
   readonly #faults = new Map<Endpoint, Fault>();
+  readonly #streams = new Map<EventStream, string>();
+  readonly #tokens: Map<string, Rights | 'expired'> | undefined;
   #server: Server | undefined;
   #port = 0;
 
   constructor(options: ApiOptions) {
     this.#options = options;
+    this.#tokens = options.tokens && new Map(Object.entries(options.tokens));
   }
 
-  /** `http://127.0.0.1:<port>`; the port stays the same when the server is stopped and started again. */
+  /** `http://127.0.0.1:<port>` or `unix://<path>`; stays the same when the server is stopped and started again. */
   get address(): string {
-    return `http://127.0.0.1:${this.#port}`;
+    const { socketPath } = this.#options;
+    return socketPath === undefined ? `http://127.0.0.1:${this.#port}` : `unix://${socketPath}`;
   }
 
   async start(): Promise<void> {
     const server = createServer((request, response) => this.#serve(request, response));
-    server.listen(this.#port, '127.0.0.1');
+    const { socketPath } = this.#options;
+    if (socketPath === undefined) server.listen(this.#port, '127.0.0.1');
+    else server.listen(socketPath);
     await once(server, 'listening');
-    this.#port = (server.address() as AddressInfo).port;
+    if (socketPath === undefined) this.#port = (server.address() as AddressInfo).port;
     this.#server = server;
   }
 
@@ -86,6 +94,30 @@ export class ApiServer {
   setFault(endpoint: Endpoint, fault?: Fault): void {
     if (fault === undefined) this.#faults.delete(endpoint);
     else this.#faults.set(endpoint, fault);
+  }
+
+  /**
+   * Gives a token other rights, or none any more. The streams that it opened are closed; that of one that expires goes
+   * on until there is an event.
+   */
+  setRights(token: string, rights: Rights | 'expired' | undefined): void {
+    if (rights === undefined) this.#tokens?.delete(token);
+    else this.#tokens?.set(token, rights);
+    for (const [stream, opener] of this.#streams) {
+      if (opener !== token || rights === 'all') continue;
+      if (rights === 'expired') this.#options.state.once('change', () => stream.mute());
+      else stream.close();
+    }
+  }
+
+  /** Sends these bytes on every open event stream. Resolves when there is room for more. */
+  async feed(bytes: Uint8Array): Promise<void> {
+    await Promise.all([...this.#streams.keys()].map((stream) => stream.feed(bytes)));
+  }
+
+  /** Lets every open event stream fall silent, heartbeats included. */
+  muteStreams(): void {
+    for (const stream of this.#streams.keys()) stream.mute();
   }
 
   /** Cuts every open connection, as a restart of Nomad's agent does. */
@@ -110,11 +142,10 @@ export class ApiServer {
     send(response, this.#options.state.index, fault ?? (call ? await this.#authorize(call) : INVALID_URL));
   }
 
-  #rightsOf(token: string | string[] | undefined): Rights | 'none' | 'unknown-token' {
-    const { tokens } = this.#options;
-    if (!tokens) return 'all';
+  #rightsOf(token: string | string[] | undefined): Rights | 'none' | 'expired' | 'unknown-token' {
+    if (!this.#tokens) return 'all';
     if (typeof token !== 'string' || token === '') return 'none';
-    return tokens[token] ?? 'unknown-token';
+    return this.#tokens.get(token) ?? 'unknown-token';
   }
 
   /** What a token lacks is mostly not an error: an empty list, an unknown allocation, a silent stream. */
@@ -122,13 +153,21 @@ export class ApiServer {
     const { endpoint, id, token, response } = call;
     const rights = this.#rightsOf(token);
     if (rights === 'all') return this.#answer(call);
-    if (rights === 'unknown-token') return FORBIDDEN;
-    if (endpoint === 'allocation') return { status: 500, text: `Unknown allocation "${id}"` };
+    if (endpoint === 'event-stream') {
+      beginStream(response);
+      return 'streaming';
+    }
+    if (rights === 'expired' && endpoint === 'agent-self') return EXPIRED;
+    if (rights === 'expired' || rights === 'unknown-token') return FORBIDDEN;
+    if (endpoint === 'allocation') return this.#hide(id);
     if (rights === 'none' || endpoint === 'job') return FORBIDDEN;
-    if (endpoint === 'node-allocations') return { json: [] };
-    if (endpoint !== 'event-stream') return this.#answer(call);
-    response.writeHead(200, STREAM_HEADERS).flushHeaders();
-    return 'streaming';
+    return endpoint === 'node-allocations' ? { json: [] } : this.#answer(call);
+  }
+
+  /** Of an allocation that is not there Nomad says so to everybody. */
+  #hide(id: string): Reply {
+    if (!this.#options.state.allocation(id)) return { status: 404, text: 'alloc not found' };
+    return { status: 500, text: `Unknown allocation "${id}"` };
   }
 
   async #answer(call: Call): Promise<Reply> {
@@ -152,10 +191,13 @@ export class ApiServer {
         const job = state.allocationsOf(node.ID).find(({ JobID }) => JobID === decodeURIComponent(id))?.Job;
         return job ? { json: job } : { status: 404, text: 'job not found' };
       }
-      case 'event-stream':
-        response.writeHead(200, STREAM_HEADERS);
-        streamEvents({ state, query, response, heartbeatMs });
+      case 'event-stream': {
+        beginStream(response);
+        const stream = streamEvents({ state, query, response, heartbeatMs });
+        this.#streams.set(stream, String(call.token));
+        response.on('close', () => this.#streams.delete(stream));
         return 'streaming';
+      }
     }
   }
 
@@ -177,6 +219,13 @@ export class ApiServer {
 
 const STREAM_HEADERS = { Connection: 'close', 'Cache-Control': 'no-cache', 'Content-Type': 'application/json' };
 
+/** Nomad sends the stream as it is, without chunks. */
+function beginStream(response: ServerResponse): void {
+  response.removeHeader('Transfer-Encoding');
+  response.writeHead(200, STREAM_HEADERS).flushHeaders();
+}
+
+const EXPIRED = { status: 500, text: 'ACL token not found or invalid workload identity: ACL token expired' };
 const FORBIDDEN = { status: 403, text: 'Permission denied' };
 const INVALID_URL = { status: 404, text: 'Invalid URL' };
 

@@ -1,27 +1,38 @@
+import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { ServerState, StreamedEvents } from './server-state.ts';
 
-interface Stream {
+interface StreamOptions {
   readonly state: ServerState;
   readonly query: URLSearchParams;
   readonly response: ServerResponse;
   readonly heartbeatMs: number;
 }
 
+/** An open event stream. */
+export interface EventStream {
+  /** Sends these bytes as they are. Resolves when there is room for more. */
+  feed(bytes: Uint8Array): Promise<void>;
+  /** Says nothing any more, heartbeats neither, and stays open. */
+  mute(): void;
+  close(): void;
+}
+
 /**
  * `GET /v1/event/stream` for the topic Allocation: one JSON object a line, `{}` at once and as heartbeat. `index=0`
- * replays the buffer; another index resumes at it, that index included.
+ * replays the buffer; another index resumes at it, that index included. `namespace=*` is the namespaces that there are
+ * when it begins.
  */
-export function streamEvents({ state, query, response, heartbeatMs }: Stream): void {
+export function streamEvents({ state, query, response, heartbeatMs }: StreamOptions): EventStream {
   const keys = wantedKeys(query.getAll('topic'));
   const namespace = query.get('namespace') ?? 'default';
+  const namespaces = namespace === '*' ? state.namespaces() : new Set([namespace]);
   const send = (streamed: StreamedEvents | undefined) => {
     const events = (streamed?.Events ?? []).filter(
       ({ Key, FilterKeys, Namespace }) =>
-        (keys.has('*') || [Key, ...FilterKeys].some((key) => keys.has(key))) &&
-        (namespace === '*' || namespace === Namespace),
+        (keys.has('*') || [Key, ...FilterKeys].some((key) => keys.has(key))) && namespaces.has(Namespace),
     );
-    if (events.length > 0) response.write(`${JSON.stringify({ Index: streamed?.Index, Events: events })}\n`);
+    if (events.length > 0) response.write(`${JSON.stringify({ Events: events, Index: streamed?.Index })}\n`);
   };
   const heartbeat = () => response.write('{}\n');
 
@@ -29,10 +40,19 @@ export function streamEvents({ state, query, response, heartbeatMs }: Stream): v
   for (const streamed of state.eventsFrom(Number(query.get('index') ?? 0))) send(streamed);
   state.on('change', send);
   const timer = setInterval(heartbeat, heartbeatMs);
-  response.on('close', () => {
+  const mute = () => {
     clearInterval(timer);
     state.off('change', send);
-  });
+  };
+  response.on('close', mute);
+  return {
+    feed: async (bytes) => {
+      if (!response.destroyed && !response.write(bytes))
+        await Promise.race([once(response, 'drain'), once(response, 'close')]);
+    },
+    mute,
+    close: () => response.destroy(),
+  };
 }
 
 /** The keys asked for of the topic Allocation; `*` for all of it. Without any topic Nomad sends everything. */

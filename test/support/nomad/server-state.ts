@@ -6,8 +6,14 @@ const BUFFER_SIZE = 100;
 
 /** One line of the event stream. */
 export interface StreamedEvents {
-  readonly Index: number;
   readonly Events: readonly StreamedEvent[];
+  readonly Index: number;
+}
+
+/** A state of the servers to go back to. */
+export interface Snapshot {
+  readonly index: number;
+  readonly allocations: ReadonlyMap<string, RecordedAllocation>;
 }
 
 interface StreamedEvent {
@@ -40,6 +46,23 @@ export class ServerState extends EventEmitter<{ change: [StreamedEvents | undefi
     return [...this.#allocations.values()].filter(({ NodeID }) => NodeID === nodeId);
   }
 
+  /** The namespaces that there are: one is made with the first allocation in it. */
+  namespaces(): ReadonlySet<string> {
+    return new Set(['default', ...[...this.#allocations.values()].map(({ Namespace }) => Namespace)]);
+  }
+
+  snapshot(): Snapshot {
+    return { index: this.#index, allocations: new Map(this.#allocations) };
+  }
+
+  /** Goes back to a snapshot, as `nomad operator snapshot restore` does: the events since are gone too. */
+  restore({ index, allocations }: Snapshot): void {
+    this.#allocations.clear();
+    for (const [id, allocation] of allocations) this.#allocations.set(id, allocation);
+    this.#index = index;
+    this.#events = [];
+  }
+
   /** Events that the buffer still has, from an index on: one that has left it skips ahead without an error. */
   eventsFrom(index: number): readonly StreamedEvents[] {
     return this.#events.filter(({ Index }) => Index >= index);
@@ -68,7 +91,7 @@ export class ServerState extends EventEmitter<{ change: [StreamedEvents | undefi
       Index: index,
       Payload: { Allocation: withoutJob },
     };
-    const streamed = { Index: index, Events: [event] };
+    const streamed = { Events: [event], Index: index };
     this.#events = [...this.#events, streamed].slice(-BUFFER_SIZE);
     this.emit('change', streamed);
   }
