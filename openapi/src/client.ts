@@ -17,6 +17,8 @@ export interface NomadClientOptions {
   readonly token?: (() => string | undefined | Promise<string | undefined>) | undefined;
   /** Called for each request: new connections are made with what it gives. */
   readonly tls?: (() => TlsOptions) | undefined;
+  /** Called before each new connection; what it throws is the cause why there is no answer, and nothing is sent. */
+  readonly admit?: (() => void) | undefined;
   /** For a whole request, in milliseconds; blocking queries get their wait on top, streams have none. */
   readonly timeoutMs?: number | undefined;
 }
@@ -81,7 +83,7 @@ export class NomadClient {
 
   /** @throws TypeError when the address is not of a known form */
   constructor(options: NomadClientOptions) {
-    this.#transport = new Transport(options.address);
+    this.#transport = new Transport(options.address, options.admit ?? (() => undefined));
     this.#api = createClient<paths>({ baseUrl: this.#transport.baseUrl });
     this.#token = options.token;
     this.#tls = options.tls;

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { Agent, request as send } from 'undici';
+import { Agent, buildConnector, request as send } from 'undici';
 
 /** PEM text, not paths: the same names that Nomad's CLI has as NOMAD_CACERT, NOMAD_CLIENT_CERT and so on. */
 export interface TlsOptions {
@@ -30,14 +30,17 @@ export class Transport {
   /** What request paths are appended to. */
   readonly baseUrl: string;
   readonly #socketPath: string | undefined;
+  readonly #admit: () => void;
   readonly #open = new Set<Agent>();
   #connections: Connections | undefined;
 
   /**
    * @param address `http://host:port`, `https://host:port`, `unix:///path`, or `https+unix:///path` for TLS over a socket
+   * @param admit called before each new connection: what it throws fails the requests that wait for one
    * @throws TypeError when the address is none of these
    */
-  constructor(address: string) {
+  constructor(address: string, admit: () => void) {
+    this.#admit = admit;
     const [, scheme, path] = /^(unix|https\+unix):\/\/(\/.*)$/s.exec(address) ?? [];
     const url = URL.parse(scheme === undefined ? address : `${scheme === 'unix' ? 'http' : 'https'}://localhost`);
     if (!url || !['http:', 'https:'].includes(url.protocol)) {
@@ -89,16 +92,25 @@ export class Transport {
     if (this.#connections && isSame(this.#connections.tls, tls)) return this.#connections;
     if (this.#connections) this.#retire(this.#connections);
     const { ca, cert, key, serverName, skipVerify = false } = tls;
-    const connect = {
+    const connect = buildConnector({
       ...(this.#socketPath === undefined ? {} : { socketPath: this.#socketPath }),
       ...(ca === undefined ? {} : { ca }),
       ...(cert === undefined ? {} : { cert }),
       ...(key === undefined ? {} : { key }),
       ...(serverName === undefined ? {} : { servername: serverName }),
       rejectUnauthorized: !skipVerify,
+    });
+    const admitted: typeof connect = (options, callback) => {
+      try {
+        this.#admit();
+      } catch (error) {
+        callback(error instanceof Error ? error : new Error(String(error)), null);
+        return;
+      }
+      connect(options, callback);
     };
     // undici's own time-outs would cut blocking queries and quiet streams short: time is up to each call's signal.
-    const untimed = { connect, headersTimeout: 0, bodyTimeout: 0 };
+    const untimed = { connect: admitted, headersTimeout: 0, bodyTimeout: 0 };
     const answers = new Agent({ ...untimed, maxResponseSize: MAX_ANSWER });
     const streams = new Agent(untimed);
     this.#open.add(answers).add(streams);

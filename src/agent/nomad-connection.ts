@@ -19,11 +19,8 @@ export function nomadConnection(config: NomadConfig, listenersOn = listenerUids)
   readTls(config);
   return {
     address,
-    // Asked before each request: what is not admitted is sent nothing, the token least of all.
-    token: () => {
-      if (port !== undefined) admit(port, listenersOn(port));
-      return tokenFile === undefined ? token : notYet(() => readToken(tokenFile));
-    },
+    admit: port === undefined ? undefined : () => admit(port, listenersOn(port)),
+    token: () => (tokenFile === undefined ? token : notYet(() => readToken(tokenFile))),
     tls: () => notYet(() => readTls(config)),
   };
 }
@@ -63,7 +60,8 @@ function unprotectedPort(address: string): number | undefined {
 
 /**
  * While Nomad does not run any local user can take its port, and would say whose allocations are whose. A Nomad client
- * runs as root: nobody else is believed.
+ * runs as root: nobody else is believed, or is sent anything, the token least of all. Looking at who listens takes the
+ * kernel a millisecond, so it is done for each connection, not for each request.
  */
 function admit(port: number, uids: readonly number[]): void {
   if (uids.length === 0)

@@ -1,5 +1,5 @@
 import { NomadError, NomadUnreachableError } from '@hashicorp/nomad-client-ts';
-import { NotYetError } from '../errors.ts';
+import { NotYetError, RootlessError } from '../errors.ts';
 
 /** The rights that requests need, in the words of an ACL policy. */
 export const AGENT_READ = 'agent { policy = "read" }';
@@ -11,10 +11,12 @@ export type Right = typeof AGENT_READ | typeof NODE_READ | typeof READ_JOB;
 
 /**
  * What a failed request means to us. All of it is retryable: a policy can be mended, a token file renewed, a server
- * elected, without anything changing that we would hear of. What is not the client's error comes back as it is.
+ * elected, without anything changing that we would hear of. What is ours, such as why a connection was not made, comes
+ * back as it is, and so does what is not the client's error.
  */
 export function explain(error: unknown, right: Right): unknown {
   if (error instanceof NomadUnreachableError) {
+    if (error.cause instanceof RootlessError) return error.cause;
     return new NotYetError('nomad_unreachable', 'Nomad did not answer', error);
   }
   if (!(error instanceof NomadError)) return error;

@@ -154,6 +154,32 @@ describe('the token', () => {
   });
 });
 
+describe('who is connected to', () => {
+  test('is looked at before each connection, and where it is not admitted nothing is sent', async () => {
+    await using nomad = await standIn((_, response) => sendJson(response, '{}'));
+    const reason = new Error('not root');
+    let refuses = true;
+    let asked = 0;
+    const admit = () => {
+      asked += 1;
+      if (refuses) throw reason;
+    };
+    const client = new NomadClient({ address: nomad.address, token: () => 's3cret', admit });
+    expect(await failureOf(client.agentSelf())).toMatchObject({ name: 'NomadUnreachableError', cause: reason });
+    expect(await failureOf(client.eventStream(EVENTS))).toMatchObject({ cause: reason });
+    expect([asked, nomad.requests]).toEqual([2, []]);
+    refuses = false;
+    for (let times = 0; times < 20; times++) {
+      await client.agentSelf();
+      await new Promise(setImmediate);
+    }
+    // Not once for each request: a connection that was admitted is used again.
+    expect(nomad.requests).toHaveLength(20);
+    expect(asked).toBeLessThan(10);
+    await client.close();
+  });
+});
+
 describe('time', () => {
   test('is up for a request that gets no answer', async () => {
     await using nomad = await standIn(never);
