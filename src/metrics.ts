@@ -24,7 +24,7 @@ export type Metrics = ReturnType<typeof createMetrics>;
 export function createMetrics(version: string) {
   const registry = new Registry();
   const registers = [registry];
-  collectDefaultMetrics({ register: registry });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
   // Gauges with the name of a counter: promtool calls that an error, and nobody needs them.
   for (const what of ['handles', 'resources', 'requests']) registry.removeSingleMetric(`nodejs_active_${what}_total`);
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>

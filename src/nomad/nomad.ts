@@ -1,6 +1,7 @@
 import { NomadClient, type NomadClientOptions } from '@hashicorp/nomad-client-ts';
 import { NotYetError, ParseError, RefusedError, RootlessError } from '../errors.ts';
 import { type Allocation, isAllocationId } from '../model/allocation.ts';
+import { collectYoungGarbage } from '../young-garbage.ts';
 import { type AgentSelf, type KnownOfSelf, parseAgentSelf } from './agent-self.ts';
 import { allocationIdIn, namespaceIn, parseAllocation } from './allocation-json.ts';
 import { AGENT_READ, explain, isNoSuchAllocation, NODE_READ, READ_JOB, type Right } from './nomad-failure.ts';
@@ -23,6 +24,9 @@ export interface EventStart {
 
 /** Far above the largest batch seen; a plan of ten thousand allocations stays below. In bytes. */
 const MAX_EVENT_LINE = 32 * 2 ** 20;
+
+/** After so many bytes of events the memory that they were read into is given back. */
+const MUCH_GARBAGE = 2 * 2 ** 20;
 
 /**
  * The only door to Nomad. Its methods throw NotYetError where asking again may help (`nomad_unreachable`, `nomad_denied`,
@@ -115,7 +119,14 @@ export class Nomad {
     const query = { topics: ['Allocation'], namespace: '*', index, signal };
     const stream = await ask(READ_JOB, () => this.#client.eventStream(query));
     try {
-      yield* splitLines(stream, MAX_EVENT_LINE);
+      let bytes = 0;
+      for await (const line of splitLines(stream, MAX_EVENT_LINE)) {
+        yield line;
+        bytes += line.bytes.length;
+        if (bytes < MUCH_GARBAGE) continue;
+        bytes = 0;
+        collectYoungGarbage();
+      }
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (error instanceof RootlessError) throw error;
