@@ -55,18 +55,22 @@ export class Reconciler {
     this.#reader.list(allocations);
     for (const { id } of allocations) {
       this.#recordOf(id);
-      this.#queue.add(id);
+      this.#queue.add(id, 'due');
     }
-    // What we know and Nomad did not list proves nothing by its absence: each is asked for by its id.
     const listed = new Set(allocations.map(({ id }) => id));
-    for (const id of this.#records.keys()) if (!listed.has(id)) this.notice(id);
+    for (const id of this.#records.keys()) {
+      if (listed.has(id)) continue;
+      // What we know and Nomad did not list proves nothing by its absence: each is asked for by its id.
+      this.#reader.doubt(id);
+      this.#queue.add(id, 'due');
+    }
   }
 
   /** Something of this allocation is on the host: it gets a pass unless one is coming anyway. */
   noticeFound(id: string): void {
     if (this.#records.has(id)) return;
     this.#recordOf(id);
-    this.#queue.add(id);
+    this.#queue.add(id, 'due');
   }
 
   /**
@@ -75,7 +79,7 @@ export class Reconciler {
    */
   passNow(id: string, signal: AbortSignal): Promise<Outcome> {
     if (!this.#options.isUpToDate()) this.#reader.doubt(id);
-    return this.#nextOutcome(id, signal, () => this.#queue.add(id, { urgent: true }));
+    return this.#nextOutcome(id, signal, () => this.#queue.add(id, 'awaited'));
   }
 
   /** Resolves with the outcome of the next pass, whenever something causes it. */

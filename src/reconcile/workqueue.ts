@@ -2,8 +2,10 @@ import PQueue from 'p-queue';
 import type { Clock } from '../clock.ts';
 import type { Metrics } from '../metrics.ts';
 
-const URGENT = 1;
-const ORDINARY = 0;
+/** How soon an id is to have its turn: somebody waits for it, it changed, or it is only looked at again. */
+export type Urgency = 'awaited' | 'changed' | 'due';
+
+const PRIORITY: Readonly<Record<Urgency, number>> = { awaited: 2, changed: 1, due: 0 };
 
 /** What the queue is made of. `run` must not throw: it reports errors itself. */
 export interface WorkQueueOptions {
@@ -20,7 +22,7 @@ export interface WorkQueueOptions {
 export class WorkQueue {
   readonly #options: WorkQueueOptions;
   readonly #queue: PQueue;
-  readonly #waiting = new Set<string>();
+  readonly #waiting = new Map<string, number>();
   readonly #running = new Set<string>();
   readonly #again = new Map<string, number>();
   readonly #timers = new Map<string, () => void>();
@@ -30,20 +32,18 @@ export class WorkQueue {
     this.#queue = new PQueue({ concurrency: options.concurrency });
   }
 
-  /** Puts an id in the queue; an urgent one (somebody waits for it) goes before the others. */
-  add(id: string, { urgent = false } = {}): void {
+  /** Puts an id in the queue, before those that are less urgent. */
+  add(id: string, urgency: Urgency = 'changed'): void {
     this.#cancelTimer(id);
-    const priority = urgent ? URGENT : ORDINARY;
+    const priority = PRIORITY[urgency];
     this.#options.metrics.queueAdds.inc();
     if (this.#running.has(id)) {
-      this.#again.set(id, Math.max(priority, this.#again.get(id) ?? ORDINARY));
+      this.#again.set(id, Math.max(priority, this.#again.get(id) ?? 0));
       return;
     }
-    if (this.#waiting.has(id)) {
-      if (urgent) this.#queue.setPriority(id, URGENT);
-      return;
-    }
-    this.#enqueue(id, priority);
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) this.#enqueue(id, priority);
+    else if (waiting < priority) this.#raise(id, priority);
   }
 
   /** Puts an id in the queue after a time, unless it gets there before. */
@@ -67,8 +67,13 @@ export class WorkQueue {
     await this.#queue.onIdle();
   }
 
+  #raise(id: string, priority: number): void {
+    this.#waiting.set(id, priority);
+    this.#queue.setPriority(id, priority);
+  }
+
   #enqueue(id: string, priority: number): void {
-    this.#waiting.add(id);
+    this.#waiting.set(id, priority);
     this.#showDepth();
     this.#queue.add(() => this.#run(id), { priority, id });
   }

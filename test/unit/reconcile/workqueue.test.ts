@@ -46,11 +46,14 @@ describe('the work queue', () => {
     const { queue, ids, end } = setUp(1);
     queue.add('busy');
     await setImmediate();
+    for (const id of ['z', 'y']) queue.add(id, 'due');
     for (const id of ['a', 'b', 'c']) queue.add(id);
-    queue.add('c', { urgent: true });
-    queue.add('d', { urgent: true });
-    for (let index = 0; index < 5; index++) await end(index);
-    expect(ids()).toEqual(['busy', 'c', 'd', 'a', 'b']);
+    queue.add('c', 'awaited');
+    queue.add('d', 'awaited');
+    queue.add('y', 'changed');
+    queue.add('d', 'due');
+    for (let index = 0; index < 7; index++) await end(index);
+    expect(ids()).toEqual(['busy', 'c', 'd', 'a', 'b', 'y', 'z']);
   });
 
   test('waits before it tries again, unless there is news', async () => {
