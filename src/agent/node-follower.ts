@@ -168,7 +168,7 @@ export class NodeFollower implements Readiness {
     });
     health.attached();
     let isAsking = false;
-    const onGap = async () => {
+    const onListed = async () => {
       if (isAsking) return;
       isAsking = true;
       await this.#untilAnswered(() => this.#requireSameNode(attached), signal);
@@ -176,7 +176,7 @@ export class NodeFollower implements Readiness {
     };
     const intervalMs = config.resyncIntervalMs;
     const watch = watchNode(
-      { nomad, nodeId, host, reconciler, health, intervalMs, onGap, clock, log, metrics },
+      { nomad, nodeId, host, reconciler, health, intervalMs, onListed, clock, log, metrics },
       signal,
     );
     const readiness = new ReconcilerReadiness(reconciler, config.metaKey);

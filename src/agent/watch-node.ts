@@ -20,8 +20,8 @@ export interface NodeWatchOptions {
   readonly health: NomadHealth;
   /** Between one listing and the next, in milliseconds. */
   readonly intervalMs: number;
-  /** Changes may have been missed, and Nomad may be another one since. */
-  readonly onGap: () => void;
+  /** Everything was listed. Nomad may have become another node meanwhile. */
+  readonly onListed: () => void;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -53,6 +53,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
         cover(allocations);
         reconciler.noticeListed(allocations);
         void lookAtHost(options);
+        options.onListed();
       },
       onFailure: (problem) => health.ill('listing', problem),
     },
@@ -65,10 +66,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
       onAllocation,
       onStanding: () => health.streamStands(),
       onFallen: (problem) => health.streamFell(problem),
-      onGap: () => {
-        options.onGap();
-        listing.refresh();
-      },
+      onGap: () => listing.refresh(),
     },
     signal,
   );

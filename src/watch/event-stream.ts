@@ -91,7 +91,8 @@ async function keepOpen(stream: EventStream, options: EventStreamOptions, signal
 
 class EventStream {
   readonly #options: EventStreamOptions;
-  readonly #namespaces = new Set<string>();
+  /** The ones that were there before the stream was opened; the default one always is. */
+  readonly #namespaces = new Set(['default']);
   #index: number | undefined;
   #renewal = new AbortController();
   #garbageLoggedAt = Number.NEGATIVE_INFINITY;

@@ -9,13 +9,31 @@ import { until } from '../support/until.ts';
 
 const BUILD = fileURLToPath(new URL('../../scripts/build.ts', import.meta.url));
 const KIB = 1024;
+/** USER_HZ, in which /proc counts (proc_pid_stat(5)): 100 on all of Linux's common architectures. */
+const TICKS_PER_SECOND = 100;
 
 /** The agent as it is installed: built, and run by its file name. From its sources it takes more memory. */
 export class InstalledAgent implements AsyncDisposable {
   readonly #child: ChildProcess;
+  readonly #logFile: string;
 
-  constructor(child: ChildProcess) {
+  constructor(child: ChildProcess, logFile: string) {
     this.#child = child;
+    this.#logFile = logFile;
+  }
+
+  /** The seconds that its threads have run so far, for themselves and in the kernel. */
+  cpuSeconds(): number {
+    const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8');
+    // The 2nd field is a name in parentheses; utime and stime are the 14th and the 15th.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  }
+
+  /** The lines of its log so far, as JSON. */
+  log(): Record<string, unknown>[] {
+    const lines = readFileSync(this.#logFile, 'utf8').trimEnd().split('\n');
+    return lines.map((line) => JSON.parse(line));
   }
 
   /** A field of /proc/PID/status (proc_pid_status(5)) that is given in kB, as MiB. */
@@ -52,5 +70,5 @@ export async function startInstalledAgent(directory: string, agent: AgentProcess
   }).then((state) => {
     if (state === 'ended') throw new Error(`the agent has ended:\n${readFileSync(logFile, 'utf8')}`);
   });
-  return new InstalledAgent(child);
+  return new InstalledAgent(child, logFile);
 }

@@ -1,6 +1,8 @@
 import { renderTable } from '../../src/cli/table.ts';
+import type { Goal } from './goal.ts';
 import type { BenchResults } from './results.ts';
 import type { Comparison, Summary } from './samples.ts';
+import * as scale from './scale-report.ts';
 
 const METHOD = `Each call is made on the socket of the user's Podman and through the gate in turn, on a kept connection each, and timed
 by the client from the call to the end of the response; what the gate adds is the difference. The two creates that are
@@ -8,14 +10,6 @@ only decoded are the driver's with one field of a wrong type: the gate treats th
 them, so that the noise of a whole create does not hide what is looked for. Ready: prepared before. Cold: the agent
 hears of the allocation by the create, asks Nomad, sets the ACL and mounts the view. The agent is the built one. The
 first tenth of each row's calls warms up and is not counted.`;
-
-/** Something to reach, from the project's goals. */
-interface Goal {
-  readonly what: string;
-  readonly unit: 'ms' | 'MiB';
-  readonly measured: number;
-  readonly most: number;
-}
 
 /** The results as tables: what was measured, and the goals beside it. */
 export function toText(results: BenchResults): string {
@@ -42,12 +36,12 @@ export function toText(results: BenchResults): string {
   const goals = renderTable(
     ['GOAL', 'AT MOST', 'MEASURED', ''],
     goalsOf(results).map(({ what, unit, most, measured: got }) => {
-      const text = unit === 'ms' ? ms(got) : mib(got);
+      const text = unit === 'MiB' ? mib(got) : ms(got);
       return [what, `${most} ${unit}`, `${text} ${unit}`, got <= most ? 'reached' : 'missed'];
     }),
   );
   const about = `podman ${podman}, node ${node}, Linux ${kernel}, ${cpus} CPUs; times in ms`;
-  return `${about}\n\n${METHOD}\n\n${measured}\n${resident}\n${goals}`.trimEnd();
+  return `${about}\n\n${METHOD}\n\n${measured}\n${resident}\n${scale.toText(results.scale)}\n\n${goals}`.trimEnd();
 }
 
 /** The results as JSON, the goals with them. */
@@ -56,12 +50,13 @@ export function toJson(results: BenchResults): string {
   return JSON.stringify({ ...results, goals }, null, 2);
 }
 
-function goalsOf({ ready, cold, stats, memory, allocations }: BenchResults): Goal[] {
+function goalsOf({ ready, cold, stats, memory, allocations, scale: scaled }: BenchResults): Goal[] {
   return [
     { what: 'added to a create, allocation ready, median', unit: 'ms', measured: added(ready, 'p50'), most: 2 },
     { what: 'added to a create, allocation cold, median', unit: 'ms', measured: added(cold, 'p50'), most: 10 },
     { what: 'added to stats, p99', unit: 'ms', measured: added(stats, 'p99'), most: 1 },
     { what: `agent's RSS with ${allocations} allocations`, unit: 'MiB', measured: memory.prepared, most: 120 },
+    ...scale.goalsOf(scaled),
   ];
 }
 

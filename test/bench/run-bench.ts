@@ -3,6 +3,8 @@ import { mustRun } from '../support/command.ts';
 import { until } from '../support/until.ts';
 import { type Bench, startBench } from './bench.ts';
 import { measureColdCreates, measureCreates, measureReadyCreates } from './creates.ts';
+import { measureEventStream } from './event-stream.ts';
+import { measureManyAllocations } from './many-allocations.ts';
 import { measurePassThrough } from './pass-through.ts';
 import { PreparedAllocation } from './prepared-allocation.ts';
 import type { BenchResults } from './results.ts';
@@ -11,6 +13,20 @@ const ALLOCATIONS = 100;
 
 /** Measures everything, one after the other. @param say told what is being done. @throws Error where it cannot */
 export async function runBench(say: (what: string) => void): Promise<BenchResults> {
+  const gate = await measureGate(say);
+  return { ...gate, scale: await measureScale(say) };
+}
+
+async function measureScale(say: (what: string) => void): Promise<BenchResults['scale']> {
+  say('preparing: a sandbox, the agent as it is installed');
+  await using bench = await startBench();
+  say('measuring: events of other nodes');
+  const events = await measureEventStream(bench);
+  say('measuring: a node of many allocations');
+  return { events, node: await measureManyAllocations(bench) };
+}
+
+async function measureGate(say: (what: string) => void): Promise<Omit<BenchResults, 'scale'>> {
   say(`preparing: a sandbox, the agent as it is installed, ${ALLOCATIONS} allocations`);
   await using bench = await startBench();
   await using allocations = await buildAllocations(bench);

@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: what the gate costs, measured in one throwaway sandbox with a real Podman. `--json` prints JSON in
- * place of tables. Exit code 0 where it could measure, whether goals were reached or not.
+ * `npm run bench`: what the gate costs, and what a big cluster and a full node do, measured in one throwaway sandbox with
+ * a real Podman. `--json` prints JSON in place of tables. Exit code 0 where it could measure, whether goals were reached or not.
  */
 
 import { toJson, toText } from '../bench/report.ts';

@@ -105,6 +105,11 @@ export class StandInNomad implements NomadUnderTest {
     this.#state.write(allocation, type);
   }
 
+  /** The index of a write that is none of this node's. */
+  skipIndex(): number {
+    return this.#state.skipIndex();
+  }
+
   /** The allocation as the API would give it now; undefined where Nomad knows none of this id. */
   allocation(id: string): RecordedAllocation | undefined {
     return this.#state.allocation(id);

@@ -50,8 +50,8 @@ const FIVE_MINUTES_MS = 300_000;
 
 /** Nomad's HTTP API as recorded, over real HTTP, with the refusals of acl-refusals.txt and acl-mid-stream.txt. */
 export class ApiServer {
-  /** Every request that came in: endpoint and path with query, in order. */
-  readonly requests: { readonly endpoint: Endpoint | undefined; readonly path: string }[] = [];
+  /** Every request that came in: endpoint, path with query, and when (performance.now()), in order. */
+  readonly requests: { readonly endpoint: Endpoint | undefined; readonly path: string; readonly at: number }[] = [];
   readonly #options: ApiOptions;
   readonly #faults = new Map<Endpoint, Fault>();
   readonly #streams = new Map<EventStream, string>();
@@ -110,7 +110,7 @@ export class ApiServer {
     }
   }
 
-  /** Sends these bytes on every open event stream. Resolves when there is room for more. */
+  /** Sends these bytes on every open event stream. Resolves when they have left this process. */
   async feed(bytes: Uint8Array): Promise<void> {
     await Promise.all([...this.#streams.keys()].map((stream) => stream.feed(bytes)));
   }
@@ -128,7 +128,7 @@ export class ApiServer {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://nomad');
     const route = ROUTES.find(([, pattern]) => pattern.test(url.pathname));
-    this.requests.push({ endpoint: route?.[0], path: `${url.pathname}${url.search}` });
+    this.requests.push({ endpoint: route?.[0], path: `${url.pathname}${url.search}`, at: performance.now() });
     const [endpoint, pattern] = route ?? [];
     const fault = endpoint && this.#faults.get(endpoint);
     if (fault === 'hang') return;

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { ServerState, StreamedEvents } from './server-state.ts';
 
@@ -11,7 +10,7 @@ interface StreamOptions {
 
 /** An open event stream. */
 export interface EventStream {
-  /** Sends these bytes as they are. Resolves when there is room for more. */
+  /** Sends these bytes as they are. Resolves when they have left this process. */
   feed(bytes: Uint8Array): Promise<void>;
   /** Says nothing any more, heartbeats neither, and stays open. */
   mute(): void;
@@ -44,12 +43,10 @@ export function streamEvents({ state, query, response, heartbeatMs }: StreamOpti
     clearInterval(timer);
     state.off('change', send);
   };
+  const closed = new Promise<void>((resolve) => response.on('close', resolve));
   response.on('close', mute);
   return {
-    feed: async (bytes) => {
-      if (!response.destroyed && !response.write(bytes))
-        await Promise.race([once(response, 'drain'), once(response, 'close')]);
-    },
+    feed: (bytes) => Promise.race([closed, new Promise<void>((resolve) => response.write(bytes, () => resolve()))]),
     mute,
     close: () => response.destroy(),
   };

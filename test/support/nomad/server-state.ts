@@ -96,6 +96,11 @@ export class ServerState extends EventEmitter<{ change: [StreamedEvents | undefi
     this.emit('change', streamed);
   }
 
+  /** The index of a write that is none of this node's. */
+  skipIndex(): number {
+    return this.#next();
+  }
+
   /** Forgets an allocation, as a garbage collection of the servers does: without an event. */
   forget(id: string): void {
     if (!this.#allocations.delete(id)) return;
