@@ -14,6 +14,7 @@ import { Accounts } from '../reconcile/accounts.ts';
 import { Reconciler } from '../reconcile/reconciler.ts';
 import { watchDataDir } from '../watch/data-dir.ts';
 import { watchEventStream } from '../watch/event-stream.ts';
+import { watchNetnsDir } from '../watch/netns-dir.ts';
 import { watchListing } from '../watch/resync.ts';
 import { AdminServer } from './admin-server.ts';
 import { type Host, makeHost, socketOf } from './host.ts';
@@ -116,6 +117,7 @@ export class Agent implements Readiness {
   status(): AgentStatus {
     const { config, version } = this.#parts;
     const reconciler = this.#attached?.reconciler;
+    const isOwned = (id: string) => this.#attached?.host.isNetnsOwned(id) ?? false;
     const reasons = [
       ...(this.#attached ? [] : [this.#nomadProblem]),
       ...(this.#attached && !this.#connected ? ['the event stream does not stand; see the log'] : []),
@@ -128,7 +130,9 @@ export class Agent implements Readiness {
       nomad: { connected: this.#connected, lastListing: this.#lastListing },
       ready: reasons.length === 0,
       reasons,
-      allocations: [...(reconciler?.records() ?? [])].flatMap((record) => statusOf(record, config.access) ?? []),
+      allocations: [...(reconciler?.records() ?? [])].flatMap(
+        (record) => statusOf(record, config.access, isOwned) ?? [],
+      ),
     };
   }
 
@@ -161,7 +165,7 @@ export class Agent implements Readiness {
         continue;
       }
       const gate = new Gate({
-        user: { name, uid: account.uid, gid: account.gid, socket: socketOf(account.uid, socket) },
+        user: { ...account, name, socket: socketOf(account.uid, socket) },
         path: join(config.gate.dir, `${name}.sock`),
         directories: (signal) => this.#whenAttached(signal).then(({ self }) => self),
         readiness: this,
@@ -201,7 +205,9 @@ export class Agent implements Readiness {
   #build(self: AgentSelf): Attached {
     const { config, clock, log, metrics } = this.#parts;
     const accountOf = (user: string | number) => this.#accounts.get(user);
-    const host: Host = makeHost({ config, allocDir: self.allocDir, accountOf, liveUids: () => this.#liveUids() });
+    const liveUids = () => this.#liveUids();
+    const onSwap = (id: string, point: string) => log.debug({ allocation: id, point }, 'handing over a netns');
+    const host: Host = makeHost({ config, allocDir: self.allocDir, accountOf, liveUids, onSwap });
     const reconciler = new Reconciler({
       readAllocation: (id) => this.#nomad.allocation(id, this.#stopping.signal),
       isUpToDate: () => this.#connected,
@@ -244,6 +250,11 @@ export class Agent implements Readiness {
     );
     const stopDirectory = watchDataDir({ allocDir: host.allocDir, onAllocation, log });
     signal.addEventListener('abort', () => void stopDirectory(), { once: true });
+    if (config.ordering === 'watch') {
+      const onNetns = (id: string) => reconciler.noticeHost(id);
+      const stopNetns = watchNetnsDir({ netnsDir: host.netnsDir, onAllocation: onNetns, log });
+      signal.addEventListener('abort', () => void stopNetns(), { once: true });
+    }
     this.#running.push(
       listing.finished,
       watchEventStream({ ...source, onAllocation, onStanding, onGap: () => listing.refresh() }, signal),

@@ -5,8 +5,13 @@ import { type AllocationRecord, stateOf } from '../reconcile/record.ts';
 /**
  * What people are told of an allocation; undefined for one that is none of ours.
  * @param access the mode in use: with `acl` there are no views
+ * @param isNetnsOwned whether the network namespace of an allocation belongs to its user
  */
-export function statusOf(record: Readonly<AllocationRecord>, access: 'mount' | 'acl'): AllocationStatus | undefined {
+export function statusOf(
+  record: Readonly<AllocationRecord>,
+  access: 'mount' | 'acl',
+  isNetnsOwned: (id: string) => boolean,
+): AllocationStatus | undefined {
   const { id, allocation, desired, since, late } = record;
   if (!allocation || (desired?.kind === 'nothing' && desired.why === 'unmanaged')) return undefined;
   const state = stateOf(record);
@@ -19,6 +24,7 @@ export function statusOf(record: Readonly<AllocationRecord>, access: 'mount' | '
     users: granted ? desired.podman.map((user) => user.name) : [],
     access,
     view: granted && access === 'mount' ? (state === 'ready' ? 'mounted' : 'missing') : 'none',
+    netns: granted && desired.netns ? (isNetnsOwned(id) ? 'owned' : 'missing') : 'none',
     acl: granted ? (state === 'ready' ? 'set' : 'missing') : 'none',
     state,
     since,

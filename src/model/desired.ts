@@ -16,6 +16,8 @@ export interface Rules {
   readonly minUid: number;
   /** Names of the users that have a gate, from the configuration. */
   readonly configured: ReadonlySet<string>;
+  /** Whether a container that joins the allocation's netns is held at the gate. */
+  readonly isNetnsAwaited: boolean;
   /** What NSS says of each name or uid that the allocation names; undefined: no such user. */
   readonly accounts: ReadonlyMap<string | number, KnownUser | undefined>;
 }
@@ -44,9 +46,17 @@ export type Desired =
       readonly others: readonly Access[];
       /** The names of all tasks of the group, whoever runs them. */
       readonly tasks: readonly string[];
-      /** The mode of the group's network where it has a netns of its own: bridge, none, cni/<name>. */
-      readonly netns: string | undefined;
+      /** Where the group has a netns of its own. */
+      readonly netns: DesiredNetns | undefined;
     };
+
+/** The netns of a group, which is to belong to its user. */
+export interface DesiredNetns {
+  /** bridge, none or cni/<name>. */
+  readonly mode: string;
+  /** Whether a container is held at the gate that joins it: the driver creates it only when the network is finished. */
+  readonly isAwaited: boolean;
+}
 
 /** The desired state of an allocation; `allocation` is undefined when Nomad says that there is none of this id. */
 export function desire(id: string, allocation: Allocation | undefined, rules: Rules): Desired {
@@ -65,13 +75,14 @@ export function desire(id: string, allocation: Allocation | undefined, rules: Ru
   }
   if (podman.size === 0) return { kind: 'nothing', id, why: 'unmanaged' };
 
-  const netns = netnsMode(allocation.networkMode);
-  if (netns && podman.size > 1) {
+  const mode = netnsMode(allocation.networkMode);
+  if (mode && podman.size > 1) {
     const names = [...podman.values()].map((user) => user.name).join(', ');
-    const reason = `tasks of the group run as several users (${names}), but its ${netns} network has one owner; use one podman_user for the group or network mode "host"`;
+    const reason = `tasks of the group run as several users (${names}), but its ${mode} network has one owner; use one podman_user for the group or network mode "host"`;
     return { kind: 'refused', id, code: 'several_users_one_netns', reason };
   }
   const tasks = allocation.tasks.map((task) => task.name);
+  const netns = mode === undefined ? undefined : { mode, isAwaited: rules.isNetnsAwaited };
   return { kind: 'access', id, podman: [...podman.values()], others: othersOf(allocation, rules), tasks, netns };
 }
 
@@ -112,6 +123,8 @@ function othersOf(allocation: Allocation, { accounts }: Rules): Access[] {
   return [...others.values()];
 }
 
+/** The modes for which Nomad makes a netns, netModeToIsolationMode in its client/allocrunner; in any case of letters. */
 function netnsMode(mode: string | undefined): string | undefined {
-  return mode === undefined || mode === '' || mode === 'host' ? undefined : mode;
+  const known = mode?.toLowerCase() ?? '';
+  return known === 'bridge' || known === 'none' || known.startsWith('cni/') ? known : undefined;
 }

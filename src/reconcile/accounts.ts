@@ -5,6 +5,7 @@ import type { KnownUser } from '../model/desired.ts';
 /** A user of this host. */
 export interface HostUser extends KnownUser {
   readonly gid: number;
+  readonly home: string;
 }
 
 const KEPT_MS = 30_000;

@@ -11,6 +11,8 @@ import { type AllocationRecord, labelsOf, newRecord, type Outcome } from './reco
 import { WorkQueue } from './workqueue.ts';
 
 const BACKOFF = { firstMs: 100, mostMs: 30_000 };
+/** How often in a row an error may say that it wants to be tried again soon: a user can make some errors last. */
+const MOST_SOON = 50;
 const CONCURRENCY = 8;
 /** Much is not ready at the first look and is at the next: only what fails this often in a row is worth a warning. */
 const WORTH_A_WARNING = 4;
@@ -56,6 +58,11 @@ export class Reconciler {
     this.#queue.add(id);
   }
 
+  /** Something of this allocation has changed on the host; of what Nomad says of it that is no news. */
+  noticeHost(id: string): void {
+    this.#queue.add(id);
+  }
+
   /** Nomad listed these allocations: their next pass need not ask for them again. */
   noticeListed(allocations: readonly Allocation[]): void {
     for (const allocation of allocations) {
@@ -78,6 +85,11 @@ export class Reconciler {
    */
   passNow(id: string, signal: AbortSignal): Promise<Outcome> {
     return this.#nextOutcome(id, signal, () => this.#queue.add(id, { urgent: true }));
+  }
+
+  /** A container that joins the allocation's netns is held at the gate: it is to be handed to its user from now on. */
+  awaitNetns(id: string): void {
+    this.#recordOf(id).isNetnsAwaited = true;
   }
 
   /** Resolves with the outcome of the next pass, whenever something causes it. */
@@ -121,7 +133,7 @@ export class Reconciler {
   async #reconcile(record: AllocationRecord): Promise<Outcome> {
     const allocation = await this.#read(record);
     record.allocation = allocation;
-    const desired = this.#desire(record.id, allocation);
+    const desired = this.#desire(record, allocation);
     record.desired = desired;
     for (const resource of this.#options.resources) {
       for (let round = 1; ; round++) {
@@ -158,10 +170,11 @@ export class Reconciler {
     }
   }
 
-  #desire(id: string, allocation: Allocation | undefined): Desired {
+  #desire({ id, isNetnsAwaited }: AllocationRecord, allocation: Allocation | undefined): Desired {
     const { rules, accountOf } = this.#options;
     const named = allocation ? usersNamedIn(allocation, rules.metaKey) : [];
-    return desire(id, allocation, { ...rules, accounts: new Map(named.map((name) => [name, accountOf(name)])) });
+    const accounts = new Map(named.map((name) => [name, accountOf(name)]));
+    return desire(id, allocation, { ...rules, isNetnsAwaited, accounts });
   }
 
   async #apply(id: string, step: Step): Promise<void> {
@@ -196,6 +209,8 @@ export class Reconciler {
     record.outcome = outcome;
     if (outcome.kind === 'settled') {
       record.failures = 0;
+      // Done, for this network namespace: Nomad may make another one, and not be finished with it.
+      if (outcome.desired.kind === 'access' && outcome.desired.netns?.isAwaited) record.isNetnsAwaited = false;
       if (outcome.desired.kind === 'nothing' && record.waiting.size === 0) this.#records.delete(record.id);
     }
     this.#showAllocations(record);
@@ -205,7 +220,10 @@ export class Reconciler {
     const fields = { allocation: record.id, code: codeOf(outcome.error), failures: record.failures };
     const lasting = !outcome.retryable || record.failures >= WORTH_A_WARNING;
     log[lasting ? 'warn' : 'debug'](fields, messageOf(outcome.error));
-    if (outcome.retryable) this.#queue.addAfter(record.id, backoffMs(record.failures, BACKOFF, Math.random()));
+    if (!outcome.retryable) return;
+    const inMs = backoffMs(record.failures, BACKOFF, Math.random());
+    const soonMs = record.failures <= MOST_SOON ? retryInMs(outcome.error) : Number.POSITIVE_INFINITY;
+    this.#queue.addAfter(record.id, Math.min(inMs, soonMs));
   }
 
   #showAllocations(record: AllocationRecord): void {
@@ -236,6 +254,10 @@ export class Reconciler {
 
 function isRetryable(error: unknown): boolean {
   return error instanceof RootlessError && error.retryable;
+}
+
+function retryInMs(error: unknown): number {
+  return (error instanceof RootlessError && error.retryInMs) || Number.POSITIVE_INFINITY;
 }
 
 /** The `result` label of an outcome. */

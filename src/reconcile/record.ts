@@ -18,6 +18,8 @@ export interface AllocationRecord {
   failures: number;
   /** When the outcome last changed in kind, ms since the epoch. */
   since: number;
+  /** A container that joins its netns is held at the gate: Nomad has finished the network. */
+  isNetnsAwaited: boolean;
   /** A container of it was found running before it was ready. */
   late: boolean;
   /** The labels it is counted under in the gauge of allocations. */
@@ -35,6 +37,7 @@ export function newRecord(id: string, now: number): AllocationRecord {
     outcome: undefined,
     failures: 0,
     since: now,
+    isNetnsAwaited: false,
     late: false,
     counted: [],
     waiting: new Set(),

@@ -128,8 +128,8 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
 
   function newView(): ViewResource {
     const owners = [
-      { name: 'alice', uid: ALICE, socket: alice.socket },
-      { name: 'bob', uid: BOB, socket: bob.socket },
+      { name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket },
+      { name: 'bob', uid: BOB, gid: BOB, socket: bob.socket },
     ];
     const dataDir = new DataDir(join(base, 'nomad/data/alloc'));
     return new ViewResource(dataDir, new Skeletons(join(base, 'state')), namespaces, () => owners);
@@ -234,7 +234,8 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     );
     writeFileSync(`/run/user/${ALICE}/libpod/tmp/pause.pid`, readFileSync(pidFile, 'utf8').trim());
     expect(readFileSync(pidFile, 'utf8').trim()).toMatch(/^\d+$/);
-    const look = () => namespaces.of({ name: 'alice', uid: ALICE, socket: alice.socket }).catch(() => undefined);
+    const look = () =>
+      namespaces.of({ name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket }).catch(() => undefined);
     await look();
     const before = readdirSync('/proc/self/fd').length;
     for (let turn = 0; turn < 20; turn++) await look();

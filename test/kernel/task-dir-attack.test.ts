@@ -48,7 +48,7 @@ requires('root', 'sandbox')('a user with a view of her allocation', () => {
     namespaces = new PodmanNamespaces();
     dataDir = new DataDir(allocDir);
     acl = new AclResource(dataDir, () => new Set());
-    const owner = { name: 'alice', uid: ALICE, socket: alice.socket };
+    const owner = { name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket };
     view = new ViewResource(dataDir, new Skeletons(join(base, 'state')), namespaces, () => [owner]);
   });
 

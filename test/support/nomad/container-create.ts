@@ -43,7 +43,16 @@ export function createBody(config: TaskConfig, taskDir: TaskDir, image: string, 
       ...volumes.map((volume) => volumeMount(volume, taskDir.directory)),
     ],
     netns: netnsOf(config, podmanVersion),
+    ...usernsOf(task),
   };
+}
+
+/** As the driver writes them (parseUserNSConfig in its driver.go). */
+function usernsOf({ userns }: TaskSpec): object {
+  if (userns === undefined) return {};
+  const isAuto = userns === 'auto';
+  const idmappings = { HostUIDMapping: false, HostGIDMapping: false, UIDMap: isAuto ? [] : null, AutoUserNs: isAuto };
+  return { userns: { nsmode: userns }, idmappings: { ...idmappings, GIDMap: idmappings.UIDMap, AutoUserNsOpts: {} } };
 }
 
 function netnsOf({ network, task }: TaskConfig, podmanVersion: string): { nsmode: string; value?: string } {

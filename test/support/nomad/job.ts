@@ -37,6 +37,8 @@ export interface TaskSpec {
   readonly secrets?: Readonly<Record<string, string>>;
   /** `volumes` of the task's driver config. */
   readonly volumes?: readonly string[];
+  /** `userns` of the task's driver config: auto or keep-id. */
+  readonly userns?: 'auto' | 'keep-id';
   /** `network_mode` of the task's driver config. */
   readonly networkMode?: string;
 }
@@ -98,8 +100,8 @@ export function newAllocation(id: string, job: JobSpec, { nodeId, ports, now }: 
 }
 
 function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
-  const { image, socket, command, args, volumes, networkMode } = spec;
-  const config = { image, socket, command, args, volumes, network_mode: networkMode };
+  const { image, socket, command, args, volumes, userns, networkMode } = spec;
+  const config = { image, socket, command, args, volumes, userns, network_mode: networkMode };
   return {
     ...task,
     Name: spec.name,

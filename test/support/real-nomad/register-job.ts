@@ -31,8 +31,8 @@ export function registration(job: JobSpec): object {
 }
 
 function taskOf(task: TaskSpec): object {
-  const { image, socket, command, args, volumes, networkMode, lifecycle } = task;
-  const config = { image, socket, command, args, volumes, network_mode: networkMode };
+  const { image, socket, command, args, volumes, userns, networkMode, lifecycle } = task;
+  const config = { image, socket, command, args, volumes, userns, network_mode: networkMode };
   return {
     Name: task.name,
     Driver: task.driver ?? 'podman',

@@ -36,13 +36,14 @@ const ACCOUNTS: Record<string | number, KnownUser> = {
   dave: { name: 'dave', uid: 1004, hasSubordinateIds: false },
 };
 
-function desired(what: Allocation | undefined) {
+function desired(what: Allocation | undefined, isNetnsAwaited = false) {
   const named = what ? usersNamedIn(what, 'podman_user') : [];
   const rules: Rules = {
     nodeId: NODE,
     metaKey: 'podman_user',
     minUid: 1000,
     configured: new Set(['alice', 'bob', 'dave', 'daemon']),
+    isNetnsAwaited,
     accounts: new Map(named.map((name) => [name, ACCOUNTS[name]])),
   };
   return desire(ID, what, rules);
@@ -108,6 +109,23 @@ describe('an allocation', () => {
     expect(desired(allocation({ tasks }))).toMatchObject({ kind: 'access', podman: [{ uid: 1001 }, { uid: 1002 }] });
     expect(desired(allocation({ tasks, networkMode: 'host' }))).toMatchObject({ kind: 'access' });
     expect(desired(allocation({ tasks, networkMode: 'bridge' }))).toMatchObject({ code: 'several_users_one_netns' });
+  });
+
+  test.each([
+    ['bridge', 'bridge'],
+    ['none', 'none'],
+    ['cni/mynet', 'cni/mynet'],
+    ['CNI/MyNet', 'cni/mynet'],
+    ['host', undefined],
+    ['driver', undefined],
+    ['', undefined],
+  ])('with the network mode "%s" gets its netns where Nomad makes one', (networkMode, mode) => {
+    const given = desired(allocation({ networkMode }));
+    expect(given).toMatchObject({ netns: mode === undefined ? undefined : { mode, isAwaited: false } });
+  });
+
+  test('knows whether a container is held that joins its netns', () => {
+    expect(desired(allocation({ networkMode: 'bridge' }), true)).toMatchObject({ netns: { isAwaited: true } });
   });
 
   test('gives tasks of other drivers with a user their way in', () => {
