@@ -49,7 +49,7 @@ const GET =
   'fetch(process.argv[1]).then((response) => response.text()).then((text) => process.stdout.write(text.trim()))';
 
 /** What an HTTP server says, as soon as it answers, seen from the host or from an allocation's network. */
-function page(address: string, from?: AllocationUnderTest): Promise<string> {
+export function page(address: string, from?: AllocationUnderTest): Promise<string> {
   const inNetwork = from ? ['nsenter', `--net=${from.netns}`] : [];
   const get = [...inNetwork, process.execPath, '--eval', GET, `http://${address}/`];
   return until(`${address} answers`, () => mustRun(get, { timeoutMs: 5000 }));
