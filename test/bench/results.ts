@@ -1,4 +1,5 @@
 import type { Comparison } from './samples.ts';
+import type { SwapResults } from './swaps.ts';
 
 /** What one run of the bench measured; times in milliseconds, memory in MiB. */
 export interface BenchResults {
@@ -13,4 +14,6 @@ export interface BenchResults {
   readonly ping: Comparison;
   /** Of the agent, resident: with all allocations prepared, after all measurements, and the most it ever was. */
   readonly memory: { readonly prepared: number; readonly end: number; readonly peak: number };
+  /** Handing over the netns of an allocation. */
+  readonly swaps: SwapResults;
 }

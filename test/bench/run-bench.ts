@@ -6,11 +6,18 @@ import { measureColdCreates, measureCreates, measureReadyCreates } from './creat
 import { measurePassThrough } from './pass-through.ts';
 import { PreparedAllocation } from './prepared-allocation.ts';
 import type { BenchResults } from './results.ts';
+import { measureSwaps } from './swaps.ts';
 
 const ALLOCATIONS = 100;
 
 /** Measures everything, one after the other. @param say told what is being done. @throws Error where it cannot */
 export async function runBench(say: (what: string) => void): Promise<BenchResults> {
+  const gate = await measureGate(say);
+  say('measuring: network namespaces handed over');
+  return { machine: await describeMachine(), ...gate, swaps: await measureSwaps() };
+}
+
+async function measureGate(say: (what: string) => void): Promise<Omit<BenchResults, 'machine' | 'swaps'>> {
   say(`preparing: a sandbox, the agent as it is installed, ${ALLOCATIONS} allocations`);
   await using bench = await startBench();
   await using allocations = await buildAllocations(bench);
@@ -25,7 +32,7 @@ export async function runBench(say: (what: string) => void): Promise<BenchResult
   say('measuring: what passes through');
   const { stats, ping } = await measurePassThrough(bench);
   const memory = { prepared, end: bench.agent.memory('VmRSS'), peak: bench.agent.memory('VmHWM') };
-  return { machine: await describeMachine(), allocations: ALLOCATIONS, create, ready, cold, stats, ping, memory };
+  return { allocations: ALLOCATIONS, create, ready, cold, stats, ping, memory };
 }
 
 async function describeMachine(): Promise<BenchResults['machine']> {
