@@ -22,6 +22,8 @@ export interface Host {
   readonly resources: readonly Resource[];
   /** Where Nomad mounts the network namespaces of its allocations. */
   readonly netnsDir: string;
+  /** The uids that the tasks of an allocation have been prepared for, by task. */
+  grantedOn(id: string): ReadonlyMap<string, number>;
   /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
   isNetnsOwned(id: string): boolean;
   /** The allocations that may have something of ours: with a directory, with a place in a view, with a netns half made. */
@@ -70,6 +72,7 @@ export function makeHost({ config, allocDir, accountOf, liveUids, onSwap }: Host
     // A way in is closed before the fences come down, and a directory is locked before anybody is let in.
     resources: [...access, logFifo, netns],
     netnsDir: directory.path,
+    grantedOn: (id) => acl.granted(id),
     isNetnsOwned: (id) => netns.isOwned(id),
     allocationIds: () => [...new Set([...dataDir.ids(), ...view.allocationIds(), ...netns.allocationIds()])],
     sweep: () => [...view.planSweep(), ...traverse.plan(NO_ALLOCATION)],

@@ -11,6 +11,10 @@ export interface AgentSelf {
   readonly dataDir: string;
   /** Absolute; where the allocations' directories are. */
   readonly allocDir: string;
+  /** Absolute; where the plugins of dynamic host volumes make them, unless they choose another place. */
+  readonly hostVolumesDir: string;
+  /** Absolute; below it CSI volumes are mounted for allocations. */
+  readonly csiDir: string;
   readonly region: string;
   /** Such as `2.0.5`. */
   readonly version: string;
@@ -45,7 +49,9 @@ const agentSelf = z.object({
     DataDir: z.string(),
     Region: z.string(),
     Version: z.object({ Version: z.string(), VersionPrerelease: z.string().default('') }),
-    Client: z.object({ AllocDir: z.string() }).nullish(),
+    Client: z
+      .object({ AllocDir: z.string(), StateDir: z.string().default(''), HostVolumesDir: z.string().default('') })
+      .nullish(),
     Plugins: z.array(z.object({ Name: z.string(), Config: z.unknown() })).nullish(),
   }),
   stats: z.object({ client: z.object({ node_id: z.string() }).optional() }),
@@ -76,6 +82,9 @@ export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSel
     nodeId,
     dataDir,
     allocDir,
+    // The defaults of command/agent/agent.go (convertClientConfig), and client/allocrunner/taskrunner/plugin_supervisor_hook.go.
+    hostVolumesDir: config.Client?.HostVolumesDir || `${dataDir}/host_volumes`,
+    csiDir: `${config.Client?.StateDir || `${dataDir}/client`}/csi`,
     region: config.Region,
     version: prerelease === '' ? release : `${release}-${prerelease}`,
     podmanSockets: podmanSockets(config.Plugins ?? []),

@@ -3,6 +3,7 @@ import { NotYetError, ParseError, RefusedError, RootlessError } from '../errors.
 import { type Allocation, isAllocationId } from '../model/allocation.ts';
 import { type AgentSelf, type KnownOfSelf, parseAgentSelf } from './agent-self.ts';
 import { allocationIdIn, parseAllocation } from './allocation-json.ts';
+import { parseHostVolumes } from './node-json.ts';
 import { explain, isNoSuchAllocation, type Right } from './nomad-failure.ts';
 import { splitLines } from './split-lines.ts';
 
@@ -92,6 +93,16 @@ export class Nomad {
       }
     }
     return { allocations, malformed, index };
+  }
+
+  /**
+   * The host volumes of a node, dynamic ones and those of its configuration: name to absolute path.
+   * @throws RefusedError `bad_id` for what is no node id
+   */
+  async hostVolumes(nodeId: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    requireUuid(nodeId, "a node's id");
+    const { data } = await ask(NODE_READ, () => this.#client.node(nodeId, { signal }));
+    return parseHostVolumes(data, `node ${nodeId}`);
   }
 
   /**

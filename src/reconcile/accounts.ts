@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { hasSubordinateIds, lookUpAccount } from '../linux/passwd.ts';
-import type { KnownUser } from '../model/desired.ts';
+import type { KnownUser } from '../model/verdict.ts';
 
 /** A user of this host. */
 export interface HostUser extends KnownUser {

@@ -4,10 +4,11 @@ import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Metrics, PassResult } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
-import { type Desired, desire, type KnownUser } from '../model/desired.ts';
+import { type Desired, desire, grantedBy, type Rules } from '../model/desired.ts';
 import { usersNamedIn } from '../model/podman-user.ts';
+import type { KnownUser } from '../model/verdict.ts';
 import type { Resource, Step } from '../resources/resource.ts';
-import { type AllocationRecord, labelsOf, newRecord, type Outcome } from './record.ts';
+import { type AllocationRecord, labelsOf, newRecord, type Outcome, USER_CHANGED } from './record.ts';
 import { WorkQueue } from './workqueue.ts';
 
 const BACKOFF = { firstMs: 100, mostMs: 30_000 };
@@ -18,14 +19,20 @@ const CONCURRENCY = 8;
 const WORTH_A_WARNING = 4;
 /** One to apply, one to prove it settled, one more where a step made another one necessary (a view taken off to be mounted anew). */
 const MOST_ROUNDS = 3;
+const NOBODY: ReadonlyMap<string, number> = new Map();
+const NO_VOLUMES: ReadonlyMap<string, string> = new Map();
 
 /** What the reconciler works with. `readAllocation` asks Nomad: undefined means that Nomad says there is none. */
 export interface ReconcilerOptions {
   readonly readAllocation: (id: string) => Promise<Allocation | undefined>;
   /** Whether Nomad would have told of a change of any allocation by now: its event stream stands. */
   readonly isUpToDate: () => boolean;
-  readonly rules: { nodeId: string; metaKey: string; minUid: number; configured: ReadonlySet<string> };
+  readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited'>;
+  /** The host volumes of this node, name to path. @throws NotYetError where Nomad does not say */
+  readonly hostVolumes: () => Promise<ReadonlyMap<string, string>>;
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
+  /** The uids that the tasks of an allocation have been prepared for on this host, by task: what a restart of ours forgets. */
+  readonly grantedOn: (id: string) => ReadonlyMap<string, number>;
   readonly resources: readonly Resource[];
   readonly clock: Clock;
   readonly log: Log;
@@ -133,7 +140,7 @@ export class Reconciler {
   async #reconcile(record: AllocationRecord): Promise<Outcome> {
     const allocation = await this.#read(record);
     record.allocation = allocation;
-    const desired = this.#desire(record, allocation);
+    const desired = await this.#desire(record, allocation);
     record.desired = desired;
     for (const resource of this.#options.resources) {
       for (let round = 1; ; round++) {
@@ -170,11 +177,15 @@ export class Reconciler {
     }
   }
 
-  #desire({ id, isNetnsAwaited }: AllocationRecord, allocation: Allocation | undefined): Desired {
-    const { rules, accountOf } = this.#options;
-    const named = allocation ? usersNamedIn(allocation, rules.metaKey) : [];
+  async #desire(record: AllocationRecord, allocation: Allocation | undefined): Promise<Desired> {
+    const { id, isNetnsAwaited } = record;
+    const { rules, accountOf, grantedOn } = this.#options;
+    const granted = record.granted ?? (allocation ? grantedOn(id) : NOBODY);
+    const named = allocation ? [...usersNamedIn(allocation, rules.metaKey), ...granted.values()] : [];
     const accounts = new Map(named.map((name) => [name, accountOf(name)]));
-    return desire(id, allocation, { ...rules, isNetnsAwaited, accounts });
+    const claimsHostVolume = allocation?.volumes.some(({ type }) => type === 'host') ?? false;
+    const hostVolumes = claimsHostVolume ? await this.#options.hostVolumes() : NO_VOLUMES;
+    return desire(id, allocation, { ...rules, isNetnsAwaited, accounts, granted, hostVolumes });
   }
 
   async #apply(id: string, step: Step): Promise<void> {
@@ -209,6 +220,8 @@ export class Reconciler {
     record.outcome = outcome;
     if (outcome.kind === 'settled') {
       record.failures = 0;
+      record.granted = grantedBy(outcome.desired) ?? record.granted;
+      this.#reportUnfollowed(record, outcome.desired);
       // Done, for this network namespace: Nomad may make another one, and not be finished with it.
       if (outcome.desired.kind === 'access' && outcome.desired.netns?.isAwaited) record.isNetnsAwaited = false;
       if (outcome.desired.kind === 'nothing' && record.waiting.size === 0) this.#records.delete(record.id);
@@ -224,6 +237,15 @@ export class Reconciler {
     const inMs = backoffMs(record.failures, BACKOFF, Math.random());
     const soonMs = record.failures <= MOST_SOON ? retryInMs(outcome.error) : Number.POSITIVE_INFINITY;
     this.#queue.addAfter(record.id, Math.min(inMs, soonMs));
+  }
+
+  #reportUnfollowed(record: AllocationRecord, desired: Desired): void {
+    const unfollowed = desired.kind === 'access' ? desired.unfollowed : [];
+    for (const message of unfollowed.filter((one) => !record.unfollowed.includes(one))) {
+      this.#options.metrics.errors.inc({ code: USER_CHANGED });
+      this.#options.log.warn({ allocation: record.id, code: USER_CHANGED }, message);
+    }
+    record.unfollowed = unfollowed;
   }
 
   #showAllocations(record: AllocationRecord): void {

@@ -8,6 +8,9 @@ export type Outcome =
   | { readonly kind: 'settled'; readonly desired: Desired; readonly allocation: Allocation | undefined }
   | { readonly kind: 'failed'; readonly error: unknown; readonly retryable: boolean };
 
+/** The code of a change of user that comes too late for what runs. */
+export const USER_CHANGED = 'podman_user_changed';
+
 /** What is remembered of an allocation between passes. Everything that decides is read afresh; this is for the gate, for people and for metrics. */
 export interface AllocationRecord {
   readonly id: string;
@@ -18,6 +21,10 @@ export interface AllocationRecord {
   failures: number;
   /** When the outcome last changed in kind, ms since the epoch. */
   since: number;
+  /** The uids that its tasks have been prepared for, by task; undefined where that was not seen yet. */
+  granted: ReadonlyMap<string, number> | undefined;
+  /** Of the desired state, what has been reported. */
+  unfollowed: readonly string[];
   /** A container that joins its netns is held at the gate: Nomad has finished the network. */
   isNetnsAwaited: boolean;
   /** A container of it was found running before it was ready. */
@@ -37,6 +44,8 @@ export function newRecord(id: string, now: number): AllocationRecord {
     outcome: undefined,
     failures: 0,
     since: now,
+    granted: undefined,
+    unfollowed: [],
     isNetnsAwaited: false,
     late: false,
     counted: [],

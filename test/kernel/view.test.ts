@@ -8,6 +8,7 @@ import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import type { Resource } from '../../src/resources/resource.ts';
 import { Skeletons } from '../../src/resources/skeleton.ts';
 import { ViewResource } from '../../src/resources/view.ts';
+import { accessOf } from '../support/access-of.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
 
@@ -215,14 +216,7 @@ requires('root', 'sandbox')('the private view', () => {
 });
 
 function access(id: string): Desired {
-  return {
-    kind: 'access',
-    id,
-    podman: [{ name: 'alice', uid: ALICE, tasks: ['t'] }],
-    others: [],
-    tasks: ['t'],
-    netns: undefined,
-  };
+  return accessOf(id, [{ name: 'alice', uid: ALICE, tasks: ['t'] }]);
 }
 
 function nothing(id: string): Desired {

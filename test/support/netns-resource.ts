@@ -6,6 +6,7 @@ import { type NetnsOptions, NetnsResource } from '../../src/resources/netns/netn
 import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
 import { SwapJournal } from '../../src/resources/netns/swap-journal.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
+import { accessOf } from './access-of.ts';
 
 /** How a resource for tests differs from the agent's. */
 export interface NetnsResourceOptions extends Partial<Pick<NetnsOptions, 'reached' | 'ordering'>> {
@@ -41,6 +42,5 @@ export function newNetnsResource(
 
 /** What an allocation of alice's with a group network is to have, a container waiting for it. */
 export function wantedNetns(id: string, uid: number, isAwaited = true): Desired {
-  const podman = [{ name: 'alice', uid, tasks: ['t'] }];
-  return { kind: 'access', id, podman, others: [], tasks: ['t'], netns: { mode: 'bridge', isAwaited } };
+  return accessOf(id, [{ name: 'alice', uid, tasks: ['t'] }], { netns: { mode: 'bridge', isAwaited } });
 }

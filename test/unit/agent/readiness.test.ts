@@ -3,6 +3,7 @@ import { ReconcilerReadiness } from '../../../src/agent/readiness.ts';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
 import type { Desired } from '../../../src/model/desired.ts';
 import type { Outcome } from '../../../src/reconcile/record.ts';
+import { accessOf } from '../../support/access-of.ts';
 
 const ID = '11111111-2222-3333-4444-555555555555';
 const request = { allocationId: ID, task: 't', uid: 1001, joinsNetns: false };
@@ -26,14 +27,7 @@ function readinessOf(...outcomes: Outcome[]) {
 }
 
 const settled = (desired: Desired): Outcome => ({ kind: 'settled', desired, allocation: undefined });
-const access = (): Desired => ({
-  kind: 'access',
-  id: ID,
-  podman: [alice],
-  others: [],
-  tasks: ['t'],
-  netns: undefined,
-});
+const access = (): Desired => accessOf(ID, [alice]);
 const failed = (error: NotYetError | RefusedError): Outcome => ({ kind: 'failed', error, retryable: error.retryable });
 const never = new AbortController().signal;
 

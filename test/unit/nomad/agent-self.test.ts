@@ -25,6 +25,8 @@ describe("the agent's own description", () => {
       nodeId: NODE_ID,
       dataDir: '/var/lib/nomad',
       allocDir: '/var/lib/nomad/alloc',
+      hostVolumesDir: '/var/lib/nomad/host_volumes',
+      csiDir: '/var/lib/nomad/client/csi',
       region: 'global',
       version: '2.0.5',
       podmanSockets: [
@@ -37,6 +39,12 @@ describe("the agent's own description", () => {
   test('names an alloc dir of its own where there is one', () => {
     const self = parseAgentSelf(agentWith({ Client: { AllocDir: '/srv/alloc' } }));
     expect([self.dataDir, self.allocDir]).toEqual(['/var/lib/nomad', '/srv/alloc']);
+  });
+
+  test('names places of their own for volumes where there are some', () => {
+    const Client = { AllocDir: '', StateDir: '/srv/state', HostVolumesDir: '/srv/volumes' };
+    const { hostVolumesDir, csiDir } = parseAgentSelf(agentWith({ Client }));
+    expect([hostVolumesDir, csiDir]).toEqual(['/srv/volumes', '/srv/state/csi']);
   });
 
   test('gives way to what the operator sets', () => {
