@@ -3,6 +3,8 @@ export interface ErrorDetails {
   readonly code: string;
   readonly retryable: boolean;
   readonly cause?: unknown;
+  /** When to try again at the latest, in ms: for what is known to be so in a moment. */
+  readonly retryInMs?: number | undefined;
 }
 
 /**
@@ -12,12 +14,14 @@ export interface ErrorDetails {
 export class RootlessError extends Error {
   readonly code: string;
   readonly retryable: boolean;
+  readonly retryInMs: number | undefined;
 
   constructor(message: string, details: ErrorDetails) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = new.target.name;
     this.code = details.code;
     this.retryable = details.retryable;
+    this.retryInMs = details.retryInMs;
   }
 }
 
@@ -30,8 +34,8 @@ export class RefusedError extends RootlessError {
 
 /** What is not so yet and may be in a moment: Nomad out of reach, a user's Podman not running, a directory not made yet. */
 export class NotYetError extends RootlessError {
-  constructor(code: string, message: string, cause?: unknown) {
-    super(message, { code, retryable: true, cause });
+  constructor(code: string, message: string, cause?: unknown, retryInMs?: number) {
+    super(message, { code, retryable: true, cause, retryInMs });
   }
 }
 

@@ -52,11 +52,12 @@ export class Agent {
     this.#nomad = new Nomad(nomadConnection(config.nomad));
     this.#accounts = new Accounts(clock);
     const accountOf = (user: string | number) => this.#accounts.get(user);
+    const onSwap = (id: string, point: string) => log.debug({ allocation: id, point }, 'handing over a netns');
     this.#node = new NodeFollower({
       ...parts,
       nomad: this.#nomad,
       accountOf,
-      makeHost: (options) => makeHost({ config, accountOf, ...options }),
+      makeHost: (options) => makeHost({ config, accountOf, onSwap, ...options }),
     });
     const status = () => this.status();
     this.#admin = new AdminServer({ socketPath: config.admin.socket, status, log });
@@ -91,6 +92,7 @@ export class Agent {
     const { config, version } = this.#parts;
     const { isConnected: connected, lastListing } = this.#node.health;
     const reasons = this.#node.reasons();
+    const isOwned = (id: string) => this.#node.isNetnsOwned(id);
     return {
       version,
       nodeId: this.#node.self?.nodeId ?? '',
@@ -99,7 +101,7 @@ export class Agent {
       ready: reasons.length === 0,
       reasons,
       warnings: this.#node.self?.disagreements ?? [],
-      allocations: this.#node.records().flatMap((record) => statusOf(record, config.access) ?? []),
+      allocations: this.#node.records().flatMap((record) => statusOf(record, config.access, isOwned) ?? []),
     };
   }
 
@@ -132,7 +134,7 @@ export class Agent {
         continue;
       }
       const gate = new Gate({
-        user: { name, uid: account.uid, gid: account.gid, socket: socketOf(account.uid, socket) },
+        user: { ...account, name, socket: socketOf(account.uid, socket) },
         path: join(config.gate.dir, `${name}.sock`),
         directories: (signal) => this.#node.whenKnown(signal),
         readiness: this.#node,

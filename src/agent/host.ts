@@ -1,9 +1,14 @@
+import { systemClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { canonicalPath } from '../linux/directory.ts';
-import type { Desired, KnownUser } from '../model/desired.ts';
+import type { Desired } from '../model/desired.ts';
+import type { HostUser } from '../reconcile/accounts.ts';
 import { AclResource } from '../resources/acl.ts';
 import { DataDir } from '../resources/data-dir.ts';
 import { LogFifoResource } from '../resources/log-fifo.ts';
+import { type NetnsOptions, NetnsResource } from '../resources/netns/netns.ts';
+import { NetnsDirectory } from '../resources/netns/netns-directory.ts';
+import { SwapJournal } from '../resources/netns/swap-journal.ts';
 import { PodmanNamespaces, type PodmanOwner } from '../resources/podman-namespaces.ts';
 import type { Resource, Step } from '../resources/resource.ts';
 import { Skeletons } from '../resources/skeleton.ts';
@@ -15,7 +20,13 @@ export interface Host {
   readonly allocDir: string;
   /** In the order in which they are settled: an allocation is locked before it is shown to anybody. */
   readonly resources: readonly Resource[];
-  /** The allocations that may have something of ours: those with a directory, and those with a place in a view. */
+  /** Where Nomad mounts the network namespaces of its allocations. */
+  readonly netnsDir: string;
+  /** The uids that the tasks of an allocation have been prepared for, by task. */
+  grantedOn(id: string): ReadonlyMap<string, number>;
+  /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
+  isNetnsOwned(id: string): boolean;
+  /** The allocations that may have something of ours: with a directory, with a place in a view, with a netns half made. */
   allocationIds(): string[];
   /** Whether Nomad's directory of an allocation is there. */
   hasDirectory(id: string): boolean;
@@ -26,31 +37,49 @@ export interface Host {
 
 /** What makeHost works with. `accountOf` looks a user up by name or uid. */
 export interface HostOptions {
-  readonly config: Pick<Config, 'access' | 'stateDir' | 'users'>;
+  readonly config: Pick<Config, 'access' | 'ordering' | 'stateDir' | 'users'>;
   readonly allocDir: string;
-  readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
+  readonly accountOf: (nameOrUid: string | number) => HostUser | undefined;
   /** uids of users with an allocation that needs access; undefined while that is not known. */
   readonly liveUids: () => ReadonlySet<number> | undefined;
+  /** Told of each point that the swap of a netns reaches. */
+  readonly onSwap?: NonNullable<NetnsOptions['reached']>;
 }
 
 /** Puts the resources together for the configured access mode. The other mode's only take away what it left behind. */
-export function makeHost({ config, allocDir, accountOf, liveUids }: HostOptions): Host {
+export function makeHost({ config, allocDir, accountOf, liveUids, onSwap }: HostOptions): Host {
   const byAcl = config.access === 'acl';
   const dataDir = new DataDir(canonicalPath(allocDir));
   const namespaces = new PodmanNamespaces();
   const skeletons = new Skeletons(config.stateDir);
   const traverse = new TraverseResource(dataDir, byAcl ? liveUids : () => NOBODY);
-  const view = new ViewResource(dataDir, skeletons, namespaces, () => ownersIn(config.users, accountOf));
+  const owners = () => ownersIn(config.users, accountOf);
+  const view = new ViewResource(dataDir, skeletons, namespaces, owners);
   const acl = new AclResource(dataDir, byAcl ? () => traverse.passing() : () => NOBODY);
   const logFifo = new LogFifoResource(dataDir);
+  const directory = new NetnsDirectory();
+  const netns = new NetnsResource({
+    dataDir,
+    directory,
+    journal: new SwapJournal(config.stateDir),
+    namespaces,
+    owners,
+    clock: systemClock,
+    ordering: config.ordering,
+    ...(onSwap ? { reached: onSwap } : {}),
+  });
+  const access = byAcl ? [acl, unused(view), traverse] : [untilSettled(unused(traverse)), acl, view];
   return {
     allocDir: dataDir.allocDir,
     // A way in is closed before the fences come down, and a directory is locked before anybody is let in.
-    resources: byAcl ? [acl, unused(view), traverse, logFifo] : [untilSettled(unused(traverse)), acl, view, logFifo],
-    allocationIds: () => [...new Set([...dataDir.ids(), ...view.allocationIds()])],
+    resources: [...access, logFifo, netns],
+    netnsDir: directory.path,
+    grantedOn: (id) => acl.granted(id),
+    isNetnsOwned: (id) => netns.isOwned(id),
+    allocationIds: () => [...new Set([...dataDir.ids(), ...view.allocationIds(), ...netns.allocationIds()])],
     hasDirectory: (id) => {
-      using directory = dataDir.open(id);
-      return directory !== undefined;
+      using allocation = dataDir.open(id);
+      return allocation !== undefined;
     },
     sweep: () => [...view.planSweep(), ...traverse.plan(NO_ALLOCATION)],
     close: () => namespaces.close(),
@@ -84,7 +113,7 @@ function untilSettled(resource: Resource): Resource {
 function ownersIn(users: Config['users'], accountOf: HostOptions['accountOf']): PodmanOwner[] {
   return [...users].flatMap(([name, { socket }]) => {
     const account = accountOf(name);
-    return account ? [{ name, uid: account.uid, socket: socketOf(account.uid, socket) }] : [];
+    return account ? [{ name, uid: account.uid, gid: account.gid, socket: socketOf(account.uid, socket) }] : [];
   });
 }
 

@@ -6,7 +6,7 @@ import type { Readiness, ReadyRequest } from '../gate/readiness.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
-import type { KnownUser } from '../model/desired.ts';
+import type { KnownUser } from '../model/verdict.ts';
 import type { AgentSelf } from '../nomad/agent-self.ts';
 import type { Nomad } from '../nomad/nomad.ts';
 import { Reconciler } from '../reconcile/reconciler.ts';
@@ -20,8 +20,8 @@ import { type NodeWatch, watchNode } from './watch-node.ts';
 
 /** What the follower works with. */
 export interface NodeFollowerParts {
-  readonly config: Pick<Config, 'nomad' | 'metaKey' | 'minUid' | 'users' | 'resyncIntervalMs'>;
-  readonly nomad: Pick<Nomad, 'self' | 'allocation' | 'nodeAllocations' | 'eventStart' | 'eventLines'>;
+  readonly config: Pick<Config, 'nomad' | 'metaKey' | 'minUid' | 'ordering' | 'policy' | 'users' | 'resyncIntervalMs'>;
+  readonly nomad: Pick<Nomad, 'self' | 'allocation' | 'nodeAllocations' | 'hostVolumes' | 'eventStart' | 'eventLines'>;
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
   /** Puts together what allocations get on this host, once it is known where they are. */
   readonly makeHost: (options: Pick<HostOptions, 'allocDir' | 'liveUids'>) => Host;
@@ -69,6 +69,11 @@ export class NodeFollower implements Readiness {
   /** What is known of the node's allocations. */
   records(): Readonly<AllocationRecord>[] {
     return [...(this.#attached?.reconciler.records() ?? [])];
+  }
+
+  /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
+  isNetnsOwned(id: string): boolean {
+    return this.#attached?.host.isNetnsOwned(id) ?? false;
   }
 
   /** Why what we know may not be what is so, in words. */
@@ -159,8 +164,16 @@ export class NodeFollower implements Readiness {
       readAllocation: (id) => this.#readAllocation(id, attached),
       isUpToDate: () => health.isUpToDate(),
       hasDirectory: (id) => host.hasDirectory(id),
-      rules: { nodeId, metaKey: config.metaKey, minUid: config.minUid, configured: new Set(config.users.keys()) },
+      rules: {
+        nodeId,
+        metaKey: config.metaKey,
+        minUid: config.minUid,
+        configured: new Set(config.users.keys()),
+        policy: config.policy,
+      },
       accountOf,
+      hostVolumes: () => nomad.hostVolumes(nodeId, this.#stopping.signal),
+      grantedOn: (id) => host.grantedOn(id),
       resources: host.resources,
       clock,
       log,
@@ -174,9 +187,9 @@ export class NodeFollower implements Readiness {
       await this.#untilAnswered(() => this.#requireSameNode(attached), signal);
       isAsking = false;
     };
-    const intervalMs = config.resyncIntervalMs;
+    const { resyncIntervalMs: intervalMs, ordering } = config;
     const watch = watchNode(
-      { nomad, nodeId, host, reconciler, health, intervalMs, onListed, clock, log, metrics },
+      { nomad, nodeId, host, reconciler, health, intervalMs, ordering, onListed, clock, log, metrics },
       signal,
     );
     const readiness = new ReconcilerReadiness(reconciler, config.metaKey);

@@ -7,10 +7,10 @@ import type { Outcome } from '../reconcile/record.ts';
 
 /** Answers the gate from the reconciler: every create waits for a pass of its own, so that what it finds is so now. */
 export class ReconcilerReadiness implements Readiness {
-  readonly #reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice'>;
+  readonly #reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns'>;
   readonly #metaKey: string;
 
-  constructor(reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice'>, metaKey: string) {
+  constructor(reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns'>, metaKey: string) {
     this.#reconciler = reconciler;
     this.#metaKey = metaKey;
   }
@@ -20,6 +20,7 @@ export class ReconcilerReadiness implements Readiness {
   }
 
   async ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {
+    if (request.joinsNetns) this.#reconciler.awaitNetns(request.allocationId);
     let outcome: Outcome = await this.#reconciler.passNow(request.allocationId, signal);
     while (outcome.kind === 'failed') {
       const { error, retryable } = outcome;
@@ -33,7 +34,7 @@ export class ReconcilerReadiness implements Readiness {
 }
 
 /** @throws RefusedError unless that task is to run as the user through whose gate it came */
-function judge({ allocationId, task, uid, joinsNetns }: ReadyRequest, desired: Desired, metaKey: string): void {
+function judge({ allocationId, task, uid }: ReadyRequest, desired: Desired, metaKey: string): void {
   const remedy = `add meta { ${metaKey} = "alice" } to the job, group or task`;
   if (desired.kind === 'refused') throw new RefusedError(desired.code, `allocation ${allocationId}: ${desired.reason}`);
   if (desired.kind === 'nothing') {
@@ -50,15 +51,7 @@ function judge({ allocationId, task, uid, joinsNetns }: ReadyRequest, desired: D
   if (!owner) {
     throw new RefusedError('no_podman_user', `task ${task} of allocation ${allocationId} has no ${metaKey}; ${remedy}`);
   }
-  if (owner.uid === uid) {
-    if (joinsNetns) throw new RefusedError('netns_of_root', netnsOfRoot(allocationId, desired.netns));
-    return;
-  }
+  if (owner.uid === uid) return;
   const message = `task ${task} of allocation ${allocationId} has ${metaKey} = "${owner.name}", but its socket is another user's; set socket = "${owner.name}" in the task's config, or change ${metaKey}`;
   throw new RefusedError('wrong_socket', message);
-}
-
-/** A rootless container cannot join a netns that root made: crun's setns is refused, with a message that helps nobody. */
-function netnsOfRoot(allocationId: string, mode = 'of its own'): string {
-  return `allocation ${allocationId} has a group network (mode ${mode}), whose netns is root's, and a rootless container cannot join it yet; leave the group's network mode out or set it to "host"`;
 }

@@ -1,12 +1,17 @@
 import { codeOf, messageOf } from '../errors.ts';
 import type { AllocationStatus } from '../model/status.ts';
-import { type AllocationRecord, stateOf } from '../reconcile/record.ts';
+import { type AllocationRecord, stateOf, USER_CHANGED } from '../reconcile/record.ts';
 
 /**
  * What people are told of an allocation; undefined for one that is none of ours.
  * @param access the mode in use: with `acl` there are no views
+ * @param isNetnsOwned whether the network namespace of an allocation belongs to its user
  */
-export function statusOf(record: Readonly<AllocationRecord>, access: 'mount' | 'acl'): AllocationStatus | undefined {
+export function statusOf(
+  record: Readonly<AllocationRecord>,
+  access: 'mount' | 'acl',
+  isNetnsOwned: (id: string) => boolean,
+): AllocationStatus | undefined {
   const { id, allocation, desired, since, late } = record;
   if (!allocation || (desired?.kind === 'nothing' && desired.why === 'unmanaged')) return undefined;
   const state = stateOf(record);
@@ -19,6 +24,7 @@ export function statusOf(record: Readonly<AllocationRecord>, access: 'mount' | '
     users: granted ? desired.podman.map((user) => user.name) : [],
     access,
     view: granted && access === 'mount' ? (state === 'ready' ? 'mounted' : 'missing') : 'none',
+    netns: granted && desired.netns ? (isNetnsOwned(id) ? 'owned' : 'missing') : 'none',
     acl: granted ? (state === 'ready' ? 'set' : 'missing') : 'none',
     state,
     since,
@@ -35,5 +41,7 @@ export function hiddenAmong(records: readonly Readonly<AllocationRecord>[]): num
 function lastErrorOf({ outcome, desired }: Readonly<AllocationRecord>): AllocationStatus['lastError'] {
   if (outcome?.kind === 'failed') return { code: codeOf(outcome.error), message: messageOf(outcome.error) };
   if (desired?.kind === 'refused') return { code: desired.code, message: desired.reason };
+  if (desired?.kind === 'access' && desired.unfollowed[0])
+    return { code: USER_CHANGED, message: desired.unfollowed[0] };
   return undefined;
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import type { Config } from '../config/config.ts';
 import { codeOf, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -7,6 +8,7 @@ import type { Nomad } from '../nomad/nomad.ts';
 import type { Reconciler } from '../reconcile/reconciler.ts';
 import { watchDataDir } from '../watch/data-dir.ts';
 import { watchEventStream } from '../watch/event-stream.ts';
+import { watchNetnsDir } from '../watch/netns-dir.ts';
 import { watchListing } from '../watch/resync.ts';
 import type { Host } from './host.ts';
 import type { NomadHealth } from './nomad-health.ts';
@@ -15,11 +17,12 @@ import type { NomadHealth } from './nomad-health.ts';
 export interface NodeWatchOptions {
   readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines' | 'nodeAllocations'>;
   readonly nodeId: string;
-  readonly host: Pick<Host, 'allocDir' | 'allocationIds' | 'sweep'>;
-  readonly reconciler: Pick<Reconciler, 'notice' | 'noticeListed' | 'noticeFound'>;
+  readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'sweep'>;
+  readonly reconciler: Pick<Reconciler, 'notice' | 'noticeHost' | 'noticeListed' | 'noticeFound'>;
   readonly health: NomadHealth;
   /** Between one listing and the next, in milliseconds. */
   readonly intervalMs: number;
+  readonly ordering: Config['ordering'];
   /** Everything was listed. Nomad may have become another node meanwhile. */
   readonly onListed: () => void;
   readonly clock: Clock;
@@ -37,7 +40,7 @@ export interface NodeWatch {
 
 /**
  * Leads everything that tells of a change on this node to the reconciler, until the signal is aborted: Nomad's event
- * stream, the alloc dir, and the listing of all allocations, which alone is the truth: after each gap in the stream, and
+ * stream, the alloc dir, the network namespaces where no gate says when one is ready, and the listing of all allocations, which alone is the truth: after each gap in the stream, and
  * at intervals.
  */
 export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeWatch {
@@ -75,6 +78,11 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   };
   const stopDirectory = watchDataDir({ allocDir: host.allocDir, onAllocation, log });
   signal.addEventListener('abort', () => void stopDirectory(), { once: true });
+  if (options.ordering === 'watch') {
+    const onNetns = (id: string) => reconciler.noticeHost(id);
+    const stopNetns = watchNetnsDir({ netnsDir: host.netnsDir, onAllocation: onNetns, log });
+    signal.addEventListener('abort', () => void stopNetns(), { once: true });
+  }
   return { cover: stream.cover, finished: Promise.all([listing.finished, stream.finished]) };
 }
 

@@ -25,6 +25,7 @@ const AgentStatusSchema = z.object({
       access: z.enum(['mount', 'acl']),
       view: z.enum(['mounted', 'missing', 'none']),
       acl: z.enum(['set', 'missing', 'none']),
+      netns: z.enum(['owned', 'missing', 'none']),
       state: z.enum(['preparing', 'ready', 'waiting', 'refused', 'failing', 'removing']),
       since: z.number(),
       lastError: z.object({ code: z.string(), message: z.string() }).optional(),

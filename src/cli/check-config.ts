@@ -28,7 +28,7 @@ function toJson({ file, values, origin }: LoadedConfig): string {
 function toText({ file, values, origin }: LoadedConfig): string {
   const rows = [...values].map(([key, value]) => [
     key,
-    String(shown(key, value) ?? whenUnset(key)),
+    inOneLine(shown(key, value) ?? whenUnset(key)),
     origin.get(key) ?? '',
   ]);
   return `${file ?? `${DEFAULT_FILE} is not there: defaults`}\n\n${renderTable(['KEY', 'VALUE', 'FROM'], rows)}`;
@@ -38,7 +38,12 @@ function shown(key: string, value: unknown): unknown {
   return value !== undefined && SECRETS.has(key) ? '(hidden)' : value;
 }
 
+function inOneLine(value: unknown): string {
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
 function whenUnset(key: string): string {
   if (key.startsWith('users.')) return '/run/user/UID/podman/podman.sock';
+  if (key === 'policy') return '(every user for every job)';
   return ['nomad.data_dir', 'nomad.alloc_dir', 'nomad.node_id'].includes(key) ? '(as Nomad says)' : '(not set)';
 }

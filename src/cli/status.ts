@@ -9,7 +9,7 @@ import { EXIT, EXIT_CODES_HELP } from './exit-code.ts';
 import { printable, renderTable } from './table.ts';
 import { processTerminal, type Style, type Terminal } from './terminal.ts';
 
-const HEADER = ['ALLOCATION', 'JOB', 'GROUP', 'USER', 'ACCESS', 'VIEW', 'ACL', 'STATE', 'SINCE', 'LAST ERROR'];
+const HEADER = ['ALLOCATION', 'JOB', 'GROUP', 'USER', 'ACCESS', 'VIEW', 'ACL', 'NETNS', 'STATE', 'SINCE', 'LAST ERROR'];
 const SHORT_ID = 8;
 const STYLES: Record<AllocationState, Style> = {
   ready: 'green',
@@ -64,7 +64,7 @@ export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, n
 }
 
 function row(allocation: AllocationStatus, terminal: Pick<Terminal, 'paint'>, now: number) {
-  const { id, users, access, view, acl, state, since, lastError, late } = allocation;
+  const { id, users, access, view, acl, netns, state, since, lastError, late } = allocation;
   return [
     id.slice(0, SHORT_ID),
     allocation.namespace === 'default' ? allocation.jobId : `${allocation.jobId} (${allocation.namespace})`,
@@ -73,6 +73,7 @@ function row(allocation: AllocationStatus, terminal: Pick<Terminal, 'paint'>, no
     access,
     view,
     acl,
+    netns,
     { text: late ? `${state}, late` : state, paint: (text: string) => terminal.paint(STYLES[state], text) },
     formatAge(now - since),
     lastError?.message ?? '',

@@ -1,3 +1,5 @@
+import type { PolicyEntry } from '../model/policy.ts';
+
 /** The effective configuration. Durations are in milliseconds, paths are absolute. What a key is for: README.md. */
 export interface Config {
   readonly nomad: NomadConfig;
@@ -7,9 +9,13 @@ export interface Config {
   readonly minUid: number;
   readonly access: 'mount' | 'acl';
   readonly ordering: 'gate' | 'watch';
+  /** Whether users get rights on dynamic host volumes that their allocations claim. */
+  readonly volumes: 'none' | 'acl';
   readonly gate: { readonly dir: string; readonly timeoutMs: number };
   /** By user name; the users that have a gate. */
   readonly users: ReadonlyMap<string, UserConfig>;
+  /** Which jobs may run as which of these users; undefined: all as all. */
+  readonly policy: readonly PolicyEntry[] | undefined;
   readonly metrics: { /** undefined: no metrics server. */ readonly address: ListenAddress | undefined };
   readonly admin: { /** Path of the unix socket. */ readonly socket: string };
   readonly stateDir: string;

@@ -89,6 +89,17 @@ const nomad = section({
     ...always,
   });
 
+const userName = z
+  .string({ error: 'a user name' })
+  .regex(USER_NAME, { error: 'a user name: letters, digits, _ . @ -, the first a letter or _' });
+const pattern = (of: string) => text(`${of}, where * stands for any text`, (value) => value !== '');
+
+const policyEntry = section({
+  namespace: pattern('a namespace'),
+  jobs: pattern('the id of a job').default('*'),
+  users: z.array(userName, { error: 'a list of user names' }),
+});
+
 /** The configuration file as it is written: snake_case keys, durations and addresses as text, and the defaults. */
 export const FileSchema = section({
   nomad,
@@ -96,6 +107,7 @@ export const FileSchema = section({
   min_uid: z.int({ error: 'a whole number above 0' }).min(1, { error: 'a whole number above 0' }).default(1000),
   access: oneOf('mount', 'acl').default('mount'),
   ordering: oneOf('gate', 'watch').default('gate'),
+  volumes: oneOf('none', 'acl').default('none'),
   gate: section({
     dir: absolutePath.default('/run/nomad-rootless/gate'),
     timeout: text(
@@ -103,11 +115,10 @@ export const FileSchema = section({
       isDurationOf((ms) => ms > 0 && ms < DRIVER_TIMEOUT_MS),
     ).default('30s'),
   }),
-  users: z.record(
-    z.string().regex(USER_NAME, { error: 'a user name: letters, digits, _ . @ -, the first a letter or _' }),
-    section({ socket: socketPath.optional() }),
-    { error: (issue) => (issue.code === 'invalid_type' ? 'a mapping of user names' : undefined) },
-  ),
+  users: z.record(userName, section({ socket: socketPath.optional() }), {
+    error: (issue) => (issue.code === 'invalid_type' ? 'a mapping of user names' : undefined),
+  }),
+  policy: z.array(policyEntry, { error: 'a list of {namespace, jobs, users}' }).optional(),
   metrics: section({
     address: text(port, (value) => isOff(value) || parseListenAddress(value) !== undefined).default('127.0.0.1:4656'),
   }),
@@ -122,7 +133,15 @@ export const FileSchema = section({
     format: oneOf('json', 'pretty').default('json'),
   }),
 }).superRefine((file, context) => {
-  for (const user of Object.keys(Object(file?.users))) {
+  const configured = Object.keys(Object(file?.users));
+  for (const [at, entry] of [...(Array.isArray(file?.policy) ? file.policy : [])].entries()) {
+    for (const [index, user] of [...(Array.isArray(entry?.users) ? entry.users : [])].entries()) {
+      if (configured.includes(user)) continue;
+      const message = `one of users (${configured.join(', ') || 'none there'})`;
+      context.addIssue({ code: 'custom', path: ['policy', at, 'users', index], message });
+    }
+  }
+  for (const user of configured) {
     const path = `${file.gate?.dir}/${user}.sock`;
     if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) continue;
     const message = `a name short enough for the gate's path ${path} to have at most ${MAX_SOCKET_PATH_BYTES} bytes`;

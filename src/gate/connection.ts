@@ -8,6 +8,7 @@ import { type CreateTarget, type NomadDirectories, targetOf } from './create-bod
 import { Exchange, type Request } from './exchange.ts';
 import { type HoldParts, hold } from './hold.ts';
 import { HeadCollector, parseRequestHead, type RequestHead } from './http-head.ts';
+import { refuseUnjoinable } from './join-netns.ts';
 import type { Readiness } from './readiness.ts';
 import { type Route, routeOf } from './route.ts';
 import { ConnectionLost, SocketReader, send } from './socket-reader.ts';
@@ -135,6 +136,8 @@ export class Connection {
     let target: CreateTarget | undefined;
     const untilReady = async (signal: AbortSignal) => {
       target = targetOf(spec, await directories(signal));
+      // Before anything is done for it: Nomad tears a network down as soon as its task is refused.
+      if (target.joinsNetns) await refuseUnjoinable(spec, target, user);
       await readiness.ready({ ...target, uid: user.uid }, signal);
     };
     const end = await hold(untilReady, this.#client, this.#parts);

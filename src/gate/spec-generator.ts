@@ -44,6 +44,7 @@ const createBody = exact({
   utsns: namespace,
   userns: namespace,
   cgroupns: namespace,
+  sysctl: z.record(z.string(), z.string()).nullish(),
 });
 /** The body of a container create, as far as the gate reads it. */
 export type CreateBody = z.infer<typeof createBody>;

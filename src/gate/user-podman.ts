@@ -8,6 +8,8 @@ export interface GateUser {
   readonly name: string;
   readonly uid: number;
   readonly gid: number;
+  /** The home directory. */
+  readonly home: string;
   readonly socket: string;
 }
 

@@ -88,9 +88,13 @@ export function openBeneathIfThere(
  * Like openBeneathIfThere, but into other mounts too, and undefined where the way does not lead there. Only to look:
  * what root has mounted in a directory that others can write to.
  */
-export function openMountedBeneath(parent: Handle, path: string): Handle | undefined {
+export function openMountedBeneath(
+  parent: Handle,
+  path: string,
+  flags: number = O.PATH | O.NOFOLLOW,
+): Handle | undefined {
   try {
-    return open(parent, path, O.PATH | O.NOFOLLOW, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS);
+    return open(parent, path, flags, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS);
   } catch (error) {
     if (error instanceof SyscallError && error.is('ENOTDIR', 'ELOOP', 'EXDEV')) return undefined;
     throw error;
@@ -119,9 +123,9 @@ const CACHED_TRIES = 20;
  * here instead of stopping the whole agent (RESOLVE_CACHED, Linux 5.12). Undefined where the way leads nowhere.
  * @throws NotYetError (code view_unreadable)
  */
-export function openCached(path: string): Handle | undefined {
+export function openCached(path: string, flags: number = O.PATH | O.DIRECTORY): Handle | undefined {
   const resolve = RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS | RESOLVE.CACHED;
-  const how = openHow(O.PATH | O.DIRECTORY, resolve);
+  const how = openHow(flags, resolve);
   for (let tries = 1; ; tries++) {
     try {
       const fd = openat2(path, AT.FDCWD, path, how, OPEN_HOW_SIZE);

@@ -47,6 +47,7 @@ const NUMBER = {
 type Argument = string | number | bigint | Uint8Array | null;
 type CFunction = (...args: Argument[]) => number;
 type Call = (path: string, ...args: Argument[]) => number;
+type BlockingCall = (path: string, ...args: Argument[]) => Promise<number>;
 
 type ErrorName = keyof typeof koffi.os.errno;
 
@@ -64,6 +65,23 @@ function wrapped(name: string, parameters: string[], answers: ErrorName[] = []):
 function raw(name: keyof typeof NUMBER, parameters: string[], answers: ErrorName[] = []): Call {
   const call: CFunction = libc.func('syscall', 'long', ['long', ...parameters]);
   return (path, ...args) => checked(name, path, call(NUMBER[name], ...args), answers);
+}
+
+/**
+ * Like wrapped, for what waits in the kernel: it runs on a thread of the pool, so that the agent does not stand still.
+ * Its buffers must not be touched until it is done.
+ */
+function blocking(name: string, parameters: string[]): BlockingCall {
+  const call = libc.func(name, 'long', parameters);
+  return (path, ...args) =>
+    new Promise((resolve, reject) => {
+      call.async(...args, (error: unknown, result: number) => {
+        const errno = koffi.errno();
+        if (error) reject(error);
+        else if (result < 0) reject(new SyscallError(name, errno, path));
+        else resolve(result);
+      });
+    });
 }
 
 function checked(name: string, path: string, result: number, answers: readonly ErrorName[]): number {
@@ -108,6 +126,12 @@ export const fchdir = wrapped('fchdir', ['int']);
 export const closeFd = wrapped('close', ['int']);
 /** ioctl(2) with one pointer argument. */
 export const ioctl = wrapped('ioctl', ['int', 'unsigned long', 'void *']);
+/** openat(2): directory fd, path, flags. Returns the negative errno where a kernel parameter cannot be opened. */
+export const openParameter = wrapped('openat', ['int', 'str', 'int'], ['EACCES', 'EPERM', 'ENOENT']);
+/** read(2): fd, buffer, size. Returns -EIO for a kernel parameter that was never set. */
+export const readParameter = wrapped('read', ['int', 'void *', 'size_t'], ['EIO']);
+/** ioctl(2) on what may be another kind of file: returns -ENOTTY for one that knows no such request. */
+export const ioctlIfKnown = wrapped('ioctl', ['int', 'unsigned long', 'void *'], ['ENOTTY']);
 /** statx(2): directory fd, path, flags, mask, struct statx. */
 export const statxCall = wrapped('statx', ['int', 'str', 'int', 'unsigned int', 'void *']);
 /** mkdirat(2): directory fd, name, mode. */
@@ -129,6 +153,17 @@ export const fsetxattr = wrapped('fsetxattr', ['int', 'str', 'void *', 'size_t',
 /** fremovexattr(2): fd, name. Returns as fgetxattr. */
 export const fremovexattr = wrapped('fremovexattr', ['int', 'str'], ['ENODATA', 'EBADF']);
 
+/** socket(2): domain, type, protocol. */
+export const socketCall = wrapped('socket', ['int', 'int', 'int']);
+/** setsockopt(2): fd, level, name, value, size. */
+export const setsockopt = wrapped('setsockopt', ['int', 'int', 'int', 'void *', 'unsigned int']);
+/** getsockopt(2): fd, level, name, value, size (a buffer of four bytes). */
+export const getsockopt = wrapped('getsockopt', ['int', 'int', 'int', 'void *', 'void *']);
+/** sendto(2), on a thread of the pool: fd, data, size, flags, address, its size. */
+export const sendtoBlocking = blocking('sendto', ['int', 'void *', 'size_t', 'int', 'void *', 'unsigned int']);
+/** recvfrom(2), on a thread of the pool: fd, buffer, size, flags, address, its size (a buffer of four bytes). */
+export const recvfromBlocking = blocking('recvfrom', ['int', 'void *', 'size_t', 'int', 'void *', 'void *']);
+
 /** getpwnam_r(3) and getpwuid_r(3) return an errno instead of setting it. */
 export const getpwnamR: CFunction = libc.func('getpwnam_r', 'int', ['str', 'void *', 'void *', 'size_t', 'void *']);
 /** See getpwnamR; by uid. */
@@ -148,6 +183,7 @@ export const O = {
   NOFOLLOW: constants.O_NOFOLLOW,
   NONBLOCK: constants.O_NONBLOCK,
   RDONLY: constants.O_RDONLY,
+  RDWR: constants.O_RDWR,
 } as const;
 
 /** Resolve flags of openat2(2), include/uapi/linux/openat2.h. */

@@ -19,6 +19,7 @@ const OPEN_TREE_CLONE = 1;
 const OPEN_TREE_CLOEXEC = 0o2000000;
 const MOVE_MOUNT_F_EMPTY_PATH = 0x04;
 const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
+const MOVE_MOUNT_BENEATH = 0x200;
 const FSCONFIG = { SET_STRING: 1, CMD_CREATE: 6 } as const;
 const CLOEXEC = 1;
 const MNT_DETACH = 2;
@@ -55,6 +56,27 @@ export function attach(tree: Handle, directory: Handle): void {
   moveMountCall(directory.path, tree.fd, '', directory.fd, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
+/** Whether this kernel can mount beneath: the flag is looked at before the descriptors, which are none. */
+export function canAttachBeneath(): boolean {
+  const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH | MOVE_MOUNT_BENEATH;
+  try {
+    moveMountCall('move_mount', -1, '', -1, '', flags);
+  } catch (error) {
+    return error instanceof SyscallError && error.is('EBADF');
+  }
+  return false;
+}
+
+/**
+ * Mounts a detached tree beneath what is mounted at an open root of a mount: the upper one is seen until it is unmounted
+ * (Linux 6.5).
+ * @throws SyscallError (EINVAL where the upper one was taken off meanwhile)
+ */
+export function attachBeneath(tree: Handle, mounted: Handle): void {
+  const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH | MOVE_MOUNT_BENEATH;
+  moveMountCall(mounted.path, tree.fd, '', mounted.fd, '', flags);
+}
+
 /**
  * A new tmpfs, not mounted anywhere yet, owned by root of the initial user namespace: no user can write to it or
  * remount it. `options` as in tmpfs(5).
@@ -80,6 +102,21 @@ export function unmountIn(parent: Handle, name: string): boolean {
   fchdir(parent.path, parent.fd);
   try {
     umount2(`${parent.path}/${name}`, name, MNT_DETACH | UMOUNT_NOFOLLOW);
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && error.is('EINVAL', 'ENOENT')) return false;
+    throw error;
+  }
+}
+
+/**
+ * Unmounts, lazily, what is mounted at an absolute path that only root can have shaped.
+ * @returns false where nothing was mounted
+ * @throws SyscallError
+ */
+export function unmountAt(path: string): boolean {
+  try {
+    umount2(path, path, MNT_DETACH | UMOUNT_NOFOLLOW);
     return true;
   } catch (error) {
     if (error instanceof SyscallError && error.is('EINVAL', 'ENOENT')) return false;

@@ -8,10 +8,12 @@ export interface Account {
   readonly name: string;
   readonly uid: number;
   readonly gid: number;
+  /** The home directory. */
+  readonly home: string;
 }
 
 /** struct passwd of glibc on 64-bit Linux: name, passwd (pointers), uid, gid (u32), gecos, dir, shell (pointers), pwd.h. */
-export const PASSWD = { SIZE: 48, UID: 16, GID: 20 } as const;
+export const PASSWD = { SIZE: 48, NAME: 0, UID: 16, GID: 20, DIR: 32 } as const;
 const FIRST_BUFFER = 4096;
 const LARGEST_BUFFER = 1024 * 1024;
 
@@ -41,11 +43,17 @@ export function lookUpAccount(user: string | number): Account | undefined {
 }
 
 function parseEntry(entry: Buffer, strings: Buffer): Account {
-  // glibc puts the strings one after another into the buffer; pw_name points to the first of them that we need, so its
-  // offset is the pointer less the address of the buffer.
-  const offset = Number(entry.readBigUInt64LE(0) - BigInt(koffi.address(strings)));
-  const name = strings.toString('utf8', offset, strings.indexOf(0, offset));
-  return { name, uid: entry.readUInt32LE(PASSWD.UID), gid: entry.readUInt32LE(PASSWD.GID) };
+  // glibc puts the strings into the buffer, so that the offset of one is its pointer less the address of the buffer.
+  const textAt = (pointer: number) => {
+    const offset = Number(entry.readBigUInt64LE(pointer) - BigInt(koffi.address(strings)));
+    return strings.toString('utf8', offset, strings.indexOf(0, offset));
+  };
+  return {
+    name: textAt(PASSWD.NAME),
+    uid: entry.readUInt32LE(PASSWD.UID),
+    gid: entry.readUInt32LE(PASSWD.GID),
+    home: textAt(PASSWD.DIR),
+  };
 }
 
 /**

@@ -49,7 +49,7 @@ export class ProcessHandle implements Disposable {
 }
 
 /** A namespace of a process, as an open nsfs file. @throws SyscallError */
-export function openNamespace(pid: number | 'self', kind: 'mnt' | 'user'): Handle {
+export function openNamespace(pid: number | 'self', kind: 'mnt' | 'user' | 'net'): Handle {
   return openKernelPath(`/proc/${pid}/ns/${kind}`, O.RDONLY);
 }
 
@@ -110,8 +110,22 @@ export function pidsOf(uid: number): number[] {
     .filter((pid) => isOf(pid, uid));
 }
 
+/** The processes that live in a namespace, as far as /proc tells. */
+export function pidsIn(namespace: Handle, kind: 'net'): number[] {
+  const name = nameOfNamespace(namespace, kind);
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .filter((pid) => namespaceName(pid, kind) === name);
+}
+
+/** The name of an open namespace, such as `net:[4026532247]`, namespaces(7). */
+export function nameOfNamespace(namespace: Handle, kind: 'net'): string {
+  return `${kind}:[${stat(namespace).ino}]`;
+}
+
 /** What tells one namespace of living processes from another, such as `mnt:[4026531841]`; undefined where the process is gone. */
-export function namespaceName(pid: number, kind: 'mnt' | 'user'): string | undefined {
+export function namespaceName(pid: number, kind: 'mnt' | 'user' | 'net'): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/ns/${kind}`);
   } catch {

@@ -11,7 +11,16 @@ export interface Stat {
 }
 
 /** sizeof(struct statx) and the offsets in it, include/uapi/linux/stat.h. */
-export const STATX = { SIZE: 256, UID: 20, GID: 24, MODE: 28, INO: 32, DEV_MAJOR: 136, DEV_MINOR: 140 } as const;
+export const STATX = {
+  SIZE: 256,
+  UID: 20,
+  GID: 24,
+  MODE: 28,
+  INO: 32,
+  DEV_MAJOR: 136,
+  DEV_MINOR: 140,
+  MNT_ID: 144,
+} as const;
 const STATX_BASIC_STATS = 0x7ff;
 const S_IFMT = 0o170000;
 

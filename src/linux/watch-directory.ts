@@ -2,25 +2,29 @@ import { watch } from 'chokidar';
 
 /** What to tell of a watched directory; `name` is that of an entry right below it. */
 export interface DirectoryListener {
+  /** Which entries to tell of. */
+  readonly kind: 'directories' | 'files';
   readonly onEntry: (name: string) => void;
   readonly onError: (error: Error) => void;
 }
 
 /**
- * Tells of directories that appear and vanish right below a directory, from inotify. It may miss some under load and
+ * Tells of entries that appear and vanish right below a directory, from inotify. It may miss some under load and
  * tells nothing of what was there before: something else has to look at everything now and then.
  * @returns a function that ends the watching
  */
-export function watchDirectory(path: string, { onEntry, onError }: DirectoryListener): () => Promise<void> {
+export function watchDirectory(path: string, { kind, onEntry, onError }: DirectoryListener): () => Promise<void> {
   const below = (entry: string) => entry.startsWith(`${path}/`) && onEntry(entry.slice(path.length + 1));
   const watcher = watch(path, {
     depth: 0,
     ignoreInitial: true,
     followSymlinks: false,
     // Entries are enough: no watch on each of a thousand allocations.
-    ignored: (entry, stats) => entry !== path && stats !== undefined && !stats.isDirectory(),
+    ignored: (entry, stats) =>
+      entry !== path && stats !== undefined && stats.isDirectory() !== (kind === 'directories'),
   });
-  watcher.on('addDir', below).on('unlinkDir', below);
+  if (kind === 'directories') watcher.on('addDir', below).on('unlinkDir', below);
+  else watcher.on('add', below).on('unlink', below);
   watcher.on('error', (error) => onError(error instanceof Error ? error : new Error(String(error))));
   return () => watcher.close();
 }

@@ -1,9 +1,13 @@
+import type { VolumeClaim } from './volume.ts';
+
 /** A Nomad allocation, cut down to what decides about access. All of it comes from Nomad; nothing here is trusted further than Nomad is. */
 export interface Allocation {
   /** A lower-case UUID. */
   readonly id: string;
   readonly namespace: string;
   readonly jobId: string;
+  /** The job that Nomad made this one of: a parameterized job that was dispatched, a periodic one. */
+  readonly parentJobId: string | undefined;
   readonly taskGroup: string;
   readonly nodeId: string;
   readonly desiredStatus: 'run' | 'stop' | 'evict';
@@ -11,16 +15,24 @@ export interface Allocation {
   readonly modifyIndex: number;
   /** `networks[0].mode` of the group as Nomad has it: "host", "bridge", "none", "cni/<name>"; undefined where the group has no network block. */
   readonly networkMode: string | undefined;
+  /** The host and CSI volumes that the group claims. */
+  readonly volumes: readonly VolumeClaim[];
   readonly tasks: readonly Task[];
 }
 
-/** One task of the allocation's group, with the meta of task, group and job already merged (task over group over job). */
+/** Where in a job a meta block stands; what stands further in wins, as for Nomad. */
+export const META_LEVELS = ['task', 'group', 'job'] as const;
+export type MetaLevel = (typeof META_LEVELS)[number];
+
+/** One task of the allocation's group. */
 export interface Task {
   readonly name: string;
   readonly driver: string;
   /** The task's `user`; empty where the job sets none. */
   readonly user: string;
-  readonly meta: Readonly<Record<string, string>>;
+  readonly meta: Readonly<Record<MetaLevel, Readonly<Record<string, string>>>>;
+  /** The names of the group's volumes that the task mounts. */
+  readonly volumes: readonly string[];
   /** Nomad's state of the task; undefined where the client has not reported it yet. */
   readonly state: 'pending' | 'running' | 'dead' | undefined;
 }

@@ -1,23 +1,17 @@
-import { type Allocation, isFinished, type Task } from './allocation.ts';
-import { PODMAN_DRIVER, podmanTasks, podmanUserOf } from './podman-user.ts';
-
-/** What is known of a user when the desired state is worked out. */
-export interface KnownUser {
-  readonly name: string;
-  readonly uid: number;
-  readonly hasSubordinateIds: boolean;
-}
+import { type Allocation, isFinished } from './allocation.ts';
+import { PODMAN_DRIVER, podmanTasks } from './podman-user.ts';
+import { judge, type KnownUser, refusalFor, type UserRules, type Verdict } from './verdict.ts';
+import { type DesiredVolume, desiredVolumes } from './volume.ts';
 
 /** What decides, beside the allocation itself. */
-export interface Rules {
+export interface Rules extends UserRules {
   readonly nodeId: string;
-  readonly metaKey: string;
-  /** Users below this uid are refused. */
-  readonly minUid: number;
-  /** Names of the users that have a gate, from the configuration. */
-  readonly configured: ReadonlySet<string>;
-  /** What NSS says of each name or uid that the allocation names; undefined: no such user. */
-  readonly accounts: ReadonlyMap<string | number, KnownUser | undefined>;
+  /** Whether a container that joins the allocation's netns is held at the gate. */
+  readonly isNetnsAwaited: boolean;
+  /** The host volumes of this node: name to path. */
+  readonly hostVolumes: ReadonlyMap<string, string>;
+  /** The uids that tasks have been prepared for on this host, by task. */
+  readonly granted: ReadonlyMap<string, number>;
 }
 
 /** A user of the allocation, with the names of the tasks that run as that user. */
@@ -44,9 +38,21 @@ export type Desired =
       readonly others: readonly Access[];
       /** The names of all tasks of the group, whoever runs them. */
       readonly tasks: readonly string[];
-      /** The mode of the group's network where it has a netns of its own: bridge, none, cni/<name>. */
-      readonly netns: string | undefined;
+      /** Where the group has a netns of its own. */
+      readonly netns: DesiredNetns | undefined;
+      /** What its podman tasks mount of the volumes that the group claims. */
+      readonly volumes: readonly DesiredVolume[];
+      /** Changes of users that come too late for what runs, in words. */
+      readonly unfollowed: readonly string[];
     };
+
+/** The netns of a group, which is to belong to its user. */
+export interface DesiredNetns {
+  /** bridge, none or cni/<name>. */
+  readonly mode: string;
+  /** Whether a container is held at the gate that joins it: the driver creates it only when the network is finished. */
+  readonly isAwaited: boolean;
+}
 
 /** The desired state of an allocation; `allocation` is undefined when Nomad says that there is none of this id. */
 export function desire(id: string, allocation: Allocation | undefined, rules: Rules): Desired {
@@ -55,49 +61,52 @@ export function desire(id: string, allocation: Allocation | undefined, rules: Ru
   if (isFinished(allocation)) return { kind: 'nothing', id, why: 'finished' };
 
   const podman = new Map<number, Access>();
+  const unfollowed: string[] = [];
   for (const task of podmanTasks(allocation)) {
-    const wanted = podmanUserOf(task, rules.metaKey);
-    if (wanted === undefined) continue;
-    const verdict = judge(task, wanted, rules);
-    if ('reason' in verdict) return { kind: 'refused', id, ...verdict };
-    const known = podman.get(verdict.uid);
-    podman.set(verdict.uid, { ...verdict, tasks: [...(known?.tasks ?? []), task.name] });
+    const verdict = judge(task, allocation, rules);
+    const former = formerUser(verdict, allocation, rules);
+    if (former) unfollowed.push(tooLate(verdict, former, id, rules));
+    else if (verdict.refusal) return { kind: 'refused', id, ...verdict.refusal };
+    const user = former ?? verdict.user;
+    if (!user) continue;
+    const { name, uid } = user;
+    podman.set(uid, { name, uid, tasks: [...(podman.get(uid)?.tasks ?? []), task.name] });
   }
   if (podman.size === 0) return { kind: 'nothing', id, why: 'unmanaged' };
 
-  const netns = netnsMode(allocation.networkMode);
-  if (netns && podman.size > 1) {
+  const mode = netnsMode(allocation.networkMode);
+  if (mode && podman.size > 1) {
     const names = [...podman.values()].map((user) => user.name).join(', ');
-    const reason = `tasks of the group run as several users (${names}), but its ${netns} network has one owner; use one podman_user for the group or network mode "host"`;
+    const reason = `tasks of the group run as several users (${names}), but its ${mode} network has one owner; use one podman_user for the group or network mode "host"`;
     return { kind: 'refused', id, code: 'several_users_one_netns', reason };
   }
-  const tasks = allocation.tasks.map((task) => task.name);
-  return { kind: 'access', id, podman: [...podman.values()], others: othersOf(allocation, rules), tasks, netns };
+  const users = [...podman.values()];
+  return {
+    kind: 'access',
+    id,
+    podman: users,
+    others: othersOf(allocation, rules),
+    tasks: allocation.tasks.map((task) => task.name),
+    netns: mode === undefined ? undefined : { mode, isAwaited: rules.isNetnsAwaited },
+    volumes: desiredVolumes(allocation, users, rules.hostVolumes),
+    unfollowed,
+  };
 }
 
-function judge(
-  task: Task,
-  wanted: { user: string | number } | { problem: string },
-  rules: Rules,
-): { name: string; uid: number } | { code: string; reason: string } {
-  const { configured, metaKey, minUid } = rules;
-  if ('problem' in wanted) return { code: 'bad_podman_user', reason: `task ${task.name}: ${wanted.problem}` };
-  const asked = `task ${task.name}: ${metaKey} = "${wanted.user}"`;
-  const account = rules.accounts.get(wanted.user);
-  if (!account) return { code: 'unknown_user', reason: `${asked}: there is no such user on this node` };
-  const { name, uid } = account;
-  if (uid === 0) return { code: 'root_user', reason: `${asked} is root; rootless Podman needs an ordinary user` };
-  if (uid < minUid) return { code: 'uid_below_min', reason: `${asked} has uid ${uid}, below min_uid ${minUid}` };
-  if (!configured.has(name)) {
-    const have = [...configured].join(', ') || 'nobody';
-    const reason = `${asked}: user ${name} has no gate on this node (configured: ${have}); ask the operator to add it to users in nomad-rootless's config`;
-    return { code: 'user_not_configured', reason };
-  }
-  if (!account.hasSubordinateIds) {
-    const reason = `${asked}: user ${name} has no range in /etc/subuid and /etc/subgid; ask the operator to run: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${name}`;
-    return { code: 'no_subordinate_ids', reason };
-  }
-  return { name, uid };
+/**
+ * The user whom a task has been prepared for, where the job now says another one: its containers and files are the former
+ * one's, in Podmans that do not know each other. Nomad replaces an allocation when its meta changes; this is for what it
+ * does not see, such as an account that got another uid. Whoever may no longer run it is not kept.
+ */
+function formerUser({ task, user }: Verdict, allocation: Allocation, rules: Rules): KnownUser | undefined {
+  const uid = rules.granted.get(task);
+  const former = uid === undefined || uid === user?.uid ? undefined : rules.accounts.get(uid);
+  return former && !refusalFor(former, `task ${task}`, allocation, rules) ? former : undefined;
+}
+
+function tooLate({ task, meta }: Verdict, former: KnownUser, id: string, { metaKey }: Rules): string {
+  const now = meta ? `${metaKey} = ${JSON.stringify(meta.value)}` : `no ${metaKey}`;
+  return `task ${task}: the job now has ${now}, but the task was prepared for ${former.name} and stays so; run: nomad alloc stop ${id}`;
 }
 
 function othersOf(allocation: Allocation, { accounts }: Rules): Access[] {
@@ -112,6 +121,14 @@ function othersOf(allocation: Allocation, { accounts }: Rules): Access[] {
   return [...others.values()];
 }
 
+/** The uids that the podman tasks of an allocation are prepared for, by task; undefined where none are. */
+export function grantedBy(desired: Desired): ReadonlyMap<string, number> | undefined {
+  if (desired.kind !== 'access') return undefined;
+  return new Map(desired.podman.flatMap(({ uid, tasks }) => tasks.map((task): [string, number] => [task, uid])));
+}
+
+/** The modes for which Nomad makes a netns, netModeToIsolationMode in its client/allocrunner; in any case of letters. */
 function netnsMode(mode: string | undefined): string | undefined {
-  return mode === undefined || mode === '' || mode === 'host' ? undefined : mode;
+  const known = mode?.toLowerCase() ?? '';
+  return known === 'bridge' || known === 'none' || known.startsWith('cni/') ? known : undefined;
 }

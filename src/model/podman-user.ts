@@ -1,29 +1,33 @@
-import type { Allocation, Task } from './allocation.ts';
+import { type Allocation, META_LEVELS, type MetaLevel, type Task } from './allocation.ts';
 
 /** The podman driver's name in a job: the tasks that we serve. */
 export const PODMAN_DRIVER = 'podman';
 
-/**
- * What a task's meta names as its podman user: a user name or a numeric uid. Undefined where the key is missing or
- * empty; `problem` where the value cannot be one.
- */
-export type PodmanUser = { readonly user: string | number } | { readonly problem: string } | undefined;
+/** The value that decides which user a task runs as, and where it stands. */
+export interface MetaValue {
+  readonly level: MetaLevel;
+  readonly value: string;
+}
 
-/** Reads the podman user of a task. The meta is already merged: task over group over job. */
-export function podmanUserOf(task: Task, metaKey: string): PodmanUser {
-  const value = task.meta[metaKey];
-  if (value === undefined || value === '') return undefined;
-  if (value !== value.trim()) return { problem: `${metaKey} = ${JSON.stringify(value)} has spaces around it` };
-  if (value.includes('${')) {
-    return {
-      problem: `${metaKey} = ${JSON.stringify(value)} is not interpolated by Nomad in meta; write the user's name`,
-    };
-  }
+/** What a task's meta names as its podman user: a user name or a numeric uid, or why the value cannot be one. */
+export type PodmanUser = MetaValue & ({ readonly user: string | number } | { readonly problem: string });
+
+/** Reads the podman user of a task: task over group over job meta (Nomad's `Job.CombinedTaskMeta`). Undefined where the key is missing or empty. */
+export function podmanUserOf({ meta }: Task, metaKey: string): PodmanUser | undefined {
+  const level = META_LEVELS.find((one) => Object.hasOwn(meta[one], metaKey));
+  const value = level && meta[level][metaKey];
+  return value ? { level, value, ...userIn(value, metaKey) } : undefined;
+}
+
+function userIn(value: string, metaKey: string): { user: string | number } | { problem: string } {
+  const shown = `${metaKey} = ${JSON.stringify(value)}`;
+  if (value !== value.trim()) return { problem: `${shown} has spaces around it` };
+  if (value.includes('${')) return { problem: `${shown} is not interpolated by Nomad in meta; write the user's name` };
   if (/^\d+$/.test(value)) {
     const uid = Number(value);
     return uid < 2 ** 32 - 1 ? { user: uid } : { problem: `${metaKey} = ${value} is no uid` };
   }
-  if (/[\s:/\0]/.test(value)) return { problem: `${metaKey} = ${JSON.stringify(value)} is no user name` };
+  if (/[\s:/\0]/.test(value)) return { problem: `${shown} is no user name` };
   return { user: value };
 }
 

@@ -31,6 +31,8 @@ export interface AllocationStatus {
   readonly view: 'mounted' | 'missing' | 'none';
   /** The ACLs on its directories; `none` where there are to be none. */
   readonly acl: 'set' | 'missing' | 'none';
+  /** The network namespace of its group: handed to its user, not yet, or `none` where the group has none. */
+  readonly netns: 'owned' | 'missing' | 'none';
   readonly state: AllocationState;
   /** Since when it is in that state. */
   readonly since: number;

@@ -13,6 +13,10 @@ export interface AgentSelf {
   readonly allocDir: string;
   /** Absolute; where the client keeps what it remembers, its node's id among it. */
   readonly stateDir: string;
+  /** Absolute; where the plugins of dynamic host volumes make them, unless they choose another place. */
+  readonly hostVolumesDir: string;
+  /** Absolute; below it CSI volumes are mounted for allocations. */
+  readonly csiDir: string;
   readonly region: string;
   /** Such as `2.0.5`. */
   readonly version: string;
@@ -49,7 +53,9 @@ const agentSelf = z.object({
     DataDir: z.string(),
     Region: z.string(),
     Version: z.object({ Version: z.string(), VersionPrerelease: z.string().default('') }),
-    Client: z.object({ AllocDir: z.string(), StateDir: z.string().default('') }).nullish(),
+    Client: z
+      .object({ AllocDir: z.string(), StateDir: z.string().default(''), HostVolumesDir: z.string().default('') })
+      .nullish(),
     Plugins: z.array(z.object({ Name: z.string(), Config: z.unknown() })).nullish(),
   }),
   stats: z.object({ client: z.object({ node_id: z.string() }).optional() }),
@@ -80,12 +86,16 @@ export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSel
     const message = `Nomad names no absolute data_dir (it says "${dataDir}", as with -dev): set nomad.data_dir and nomad.alloc_dir`;
     throw new RefusedError('nomad_no_data_dir', message);
   }
+  const stateDir = config.Client?.StateDir || `${dataDir}/client`;
   const { Version: release, VersionPrerelease: prerelease } = config.Version;
   return {
     nodeId,
     dataDir,
     allocDir,
-    stateDir: config.Client?.StateDir || `${dataDir}/client`,
+    stateDir,
+    // The defaults of command/agent/agent.go (convertClientConfig), and client/allocrunner/taskrunner/plugin_supervisor_hook.go.
+    hostVolumesDir: config.Client?.HostVolumesDir || `${dataDir}/host_volumes`,
+    csiDir: `${stateDir}/csi`,
     region: config.Region,
     version: prerelease === '' ? release : `${release}-${prerelease}`,
     podmanSockets: podmanSockets(config.Plugins ?? []),

@@ -7,17 +7,32 @@ const uuid = z.string().refine(isAllocationId, 'a lower-case UUID');
 /** Go marshals an empty map or list as null. */
 const meta = z.record(z.string(), z.string()).nullish();
 
-const task = z.object({ Name: z.string().min(1), Driver: z.string(), User: z.string().default(''), Meta: meta });
+const task = z.object({
+  Name: z.string().min(1),
+  Driver: z.string(),
+  User: z.string().default(''),
+  Meta: meta,
+  VolumeMounts: z.array(z.object({ Volume: z.string() })).nullish(),
+});
+
+const volume = z.object({
+  Type: z.string(),
+  Source: z.string(),
+  ReadOnly: z.boolean().default(false),
+  PerAlloc: z.boolean().default(false),
+});
 
 const taskGroup = z.object({
   Name: z.string(),
   Meta: meta,
   Networks: z.array(z.object({ Mode: z.string().optional() })).nullish(),
+  Volumes: z.record(z.string(), volume).nullish(),
   Tasks: z.array(task),
 });
 
 const allocation = z.object({
   ID: uuid,
+  Name: z.string(),
   Namespace: z.string().min(1),
   JobID: z.string().min(1),
   TaskGroup: z.string(),
@@ -25,13 +40,13 @@ const allocation = z.object({
   DesiredStatus: z.enum(['run', 'stop', 'evict']),
   ClientStatus: z.enum(['pending', 'running', 'complete', 'failed', 'lost', 'unknown']),
   ModifyIndex: z.int().nonnegative(),
-  Job: z.object({ Meta: meta, TaskGroups: z.array(taskGroup) }),
+  Job: z.object({ Meta: meta, ParentID: z.string().nullish(), TaskGroups: z.array(taskGroup) }),
   TaskStates: z.record(z.string(), z.object({ State: z.enum(['pending', 'running', 'dead']) })).nullish(),
 });
 
 /**
  * An allocation as Nomad's API gives it (openapi/nomad.yaml, `Allocation`), cut down to the model's. Nomad gives the
- * meta of job, group and task unmerged; they are merged here as Nomad's client does it (`Job.CombinedTaskMeta`).
+ * meta of job, group and task unmerged.
  * @throws ParseError where the JSON is not an allocation with its job, such as the ones in events are
  */
 export function parseAllocation(json: unknown): Allocation {
@@ -47,20 +62,34 @@ export function parseAllocation(json: unknown): Allocation {
     id: found.ID,
     namespace: found.Namespace,
     jobId: found.JobID,
+    parentJobId: job.ParentID || undefined,
     taskGroup: found.TaskGroup,
     nodeId: found.NodeID,
     desiredStatus: found.DesiredStatus,
     clientStatus: found.ClientStatus,
     modifyIndex: found.ModifyIndex,
     networkMode: group.Networks?.[0]?.Mode,
-    tasks: group.Tasks.map(({ Name, Driver, User, Meta }) => ({
+    volumes: Object.entries(group.Volumes ?? {}).map(([name, { Type, Source, ReadOnly, PerAlloc }]) => ({
+      name,
+      type: Type,
+      source: PerAlloc ? `${Source}${suffixOf(found.Name)}` : Source,
+      readOnly: ReadOnly,
+    })),
+    tasks: group.Tasks.map(({ Name, Driver, User, Meta, VolumeMounts }) => ({
       name: Name,
       driver: Driver,
       user: User,
-      meta: { ...job.Meta, ...group.Meta, ...Meta },
+      meta: { task: Meta ?? {}, group: group.Meta ?? {}, job: job.Meta ?? {} },
+      volumes: (VolumeMounts ?? []).map(({ Volume }) => Volume),
       state: stateOf.get(Name)?.State,
     })),
   };
+}
+
+/** What Nomad appends to the source of a volume that each allocation has for itself: `[0]` of `web.group[0]` (AllocSuffix in nomad/structs/funcs.go). */
+function suffixOf(name: string): string {
+  const at = name.lastIndexOf('[');
+  return at === -1 ? '' : name.slice(at);
 }
 
 /** The id that a piece of JSON has if it is anything like an allocation, to say which one could not be read. */

@@ -4,6 +4,7 @@ import { type Allocation, isAllocationId } from '../model/allocation.ts';
 import { collectYoungGarbage } from '../young-garbage.ts';
 import { type AgentSelf, type KnownOfSelf, parseAgentSelf } from './agent-self.ts';
 import { allocationIdIn, namespaceIn, parseAllocation } from './allocation-json.ts';
+import { parseHostVolumes } from './node-json.ts';
 import { AGENT_READ, explain, isNoSuchAllocation, NODE_READ, READ_JOB, type Right } from './nomad-failure.ts';
 import { type Line, splitLines } from './split-lines.ts';
 
@@ -98,6 +99,16 @@ export class Nomad {
       }
     }
     return { allocations, malformed, index };
+  }
+
+  /**
+   * The host volumes of a node, dynamic ones and those of its configuration: name to absolute path.
+   * @throws RefusedError `bad_id` for what is no node id
+   */
+  async hostVolumes(nodeId: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    requireUuid(nodeId, "a node's id");
+    const { data } = await ask(NODE_READ, () => this.#client.node(nodeId, { signal }));
+    return parseHostVolumes(data, `node ${nodeId}`);
   }
 
   /**

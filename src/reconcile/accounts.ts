@@ -1,10 +1,11 @@
 import type { Clock } from '../clock.ts';
 import { hasSubordinateIds, lookUpAccount } from '../linux/passwd.ts';
-import type { KnownUser } from '../model/desired.ts';
+import type { KnownUser } from '../model/verdict.ts';
 
 /** A user of this host. */
 export interface HostUser extends KnownUser {
   readonly gid: number;
+  readonly home: string;
 }
 
 const KEPT_MS = 30_000;

@@ -3,24 +3,33 @@ import type { Clock } from '../clock.ts';
 import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
 import type { Metrics, PassResult } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
-import { type Desired, desire, type KnownUser } from '../model/desired.ts';
+import { type Desired, desire, grantedBy, type Rules } from '../model/desired.ts';
 import { usersNamedIn } from '../model/podman-user.ts';
+import type { KnownUser } from '../model/verdict.ts';
 import type { Resource, Step } from '../resources/resource.ts';
 import { AllocationReader, type ReaderOptions } from './reader.ts';
-import { type AllocationRecord, labelsOf, newRecord, type Outcome } from './record.ts';
+import { type AllocationRecord, labelsOf, newRecord, type Outcome, USER_CHANGED } from './record.ts';
 import { WorkQueue } from './workqueue.ts';
 
 const BACKOFF = { firstMs: 100, mostMs: 30_000 };
+/** How often in a row an error may say that it wants to be tried again soon: a user can make some errors last. */
+const MOST_SOON = 50;
 const CONCURRENCY = 8;
 /** Much is not ready at the first look and is at the next: only what fails this often in a row is worth a warning. */
 const WORTH_A_WARNING = 4;
 /** One to apply, one to prove it settled, one more where a step made another one necessary (a view taken off to be mounted anew). */
 const MOST_ROUNDS = 3;
+const NOBODY: ReadonlyMap<string, number> = new Map();
+const NO_VOLUMES: ReadonlyMap<string, string> = new Map();
 
 /** What the reconciler works with. */
 export interface ReconcilerOptions extends ReaderOptions {
-  readonly rules: { nodeId: string; metaKey: string; minUid: number; configured: ReadonlySet<string> };
+  readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited'>;
+  /** The host volumes of this node, name to path. @throws NotYetError where Nomad does not say */
+  readonly hostVolumes: () => Promise<ReadonlyMap<string, string>>;
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
+  /** The uids that the tasks of an allocation have been prepared for on this host, by task: what a restart of ours forgets. */
+  readonly grantedOn: (id: string) => ReadonlyMap<string, number>;
   readonly resources: readonly Resource[];
   readonly clock: Clock;
   readonly metrics: Metrics;
@@ -47,6 +56,11 @@ export class Reconciler {
   /** Something about this allocation may have changed: what is known of it is old. */
   notice(id: string): void {
     this.#reader.doubt(id);
+    this.#queue.add(id);
+  }
+
+  /** Something of this allocation has changed on the host; of what Nomad says of it that is no news. */
+  noticeHost(id: string): void {
     this.#queue.add(id);
   }
 
@@ -80,6 +94,11 @@ export class Reconciler {
   passNow(id: string, signal: AbortSignal): Promise<Outcome> {
     if (!this.#options.isUpToDate()) this.#reader.doubt(id);
     return this.#nextOutcome(id, signal, () => this.#queue.add(id, 'awaited'));
+  }
+
+  /** A container that joins the allocation's netns is held at the gate: it is to be handed to its user from now on. */
+  awaitNetns(id: string): void {
+    this.#recordOf(id).isNetnsAwaited = true;
   }
 
   /** Resolves with the outcome of the next pass, whenever something causes it. */
@@ -123,7 +142,7 @@ export class Reconciler {
   async #reconcile(record: AllocationRecord): Promise<Outcome> {
     const allocation = await this.#reader.read(record);
     record.allocation = allocation;
-    const desired = this.#desire(record.id, allocation);
+    const desired = await this.#desire(record, allocation);
     record.desired = desired;
     for (const resource of this.#options.resources) {
       for (let round = 1; ; round++) {
@@ -143,10 +162,15 @@ export class Reconciler {
     return record;
   }
 
-  #desire(id: string, allocation: Allocation | undefined): Desired {
-    const { rules, accountOf } = this.#options;
-    const named = allocation ? usersNamedIn(allocation, rules.metaKey) : [];
-    return desire(id, allocation, { ...rules, accounts: new Map(named.map((name) => [name, accountOf(name)])) });
+  async #desire(record: AllocationRecord, allocation: Allocation | undefined): Promise<Desired> {
+    const { id, isNetnsAwaited } = record;
+    const { rules, accountOf, grantedOn } = this.#options;
+    const granted = record.granted ?? (allocation ? grantedOn(id) : NOBODY);
+    const named = allocation ? [...usersNamedIn(allocation, rules.metaKey), ...granted.values()] : [];
+    const accounts = new Map(named.map((name) => [name, accountOf(name)]));
+    const claimsHostVolume = allocation?.volumes.some(({ type }) => type === 'host') ?? false;
+    const hostVolumes = claimsHostVolume ? await this.#options.hostVolumes() : NO_VOLUMES;
+    return desire(id, allocation, { ...rules, isNetnsAwaited, accounts, granted, hostVolumes });
   }
 
   async #apply(id: string, step: Step): Promise<void> {
@@ -181,6 +205,10 @@ export class Reconciler {
     record.outcome = outcome;
     if (outcome.kind === 'settled') {
       record.failures = 0;
+      record.granted = grantedBy(outcome.desired) ?? record.granted;
+      this.#reportUnfollowed(record, outcome.desired);
+      // Done, for this network namespace: Nomad may make another one, and not be finished with it.
+      if (outcome.desired.kind === 'access' && outcome.desired.netns?.isAwaited) record.isNetnsAwaited = false;
       if (outcome.desired.kind === 'nothing' && record.waiting.size === 0) this.#forget(record.id, outcome.allocation);
     }
     this.#showAllocations(record);
@@ -190,7 +218,19 @@ export class Reconciler {
     const fields = { allocation: record.id, code: codeOf(outcome.error), failures: record.failures };
     const lasting = !outcome.retryable || record.failures >= WORTH_A_WARNING;
     log[lasting ? 'warn' : 'debug'](fields, messageOf(outcome.error));
-    if (outcome.retryable) this.#queue.addAfter(record.id, backoffMs(record.failures, BACKOFF, Math.random()));
+    if (!outcome.retryable) return;
+    const inMs = backoffMs(record.failures, BACKOFF, Math.random());
+    const soonMs = record.failures <= MOST_SOON ? retryInMs(outcome.error) : Number.POSITIVE_INFINITY;
+    this.#queue.addAfter(record.id, Math.min(inMs, soonMs));
+  }
+
+  #reportUnfollowed(record: AllocationRecord, desired: Desired): void {
+    const unfollowed = desired.kind === 'access' ? desired.unfollowed : [];
+    for (const message of unfollowed.filter((one) => !record.unfollowed.includes(one))) {
+      this.#options.metrics.errors.inc({ code: USER_CHANGED });
+      this.#options.log.warn({ allocation: record.id, code: USER_CHANGED }, message);
+    }
+    record.unfollowed = unfollowed;
   }
 
   #forget(id: string, allocation: Allocation | undefined): void {
@@ -226,6 +266,10 @@ export class Reconciler {
 
 function isRetryable(error: unknown): boolean {
   return error instanceof RootlessError && error.retryable;
+}
+
+function retryInMs(error: unknown): number {
+  return (error instanceof RootlessError && error.retryInMs) || Number.POSITIVE_INFINITY;
 }
 
 /** The `result` label of an outcome. */

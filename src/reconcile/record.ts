@@ -8,6 +8,9 @@ export type Outcome =
   | { readonly kind: 'settled'; readonly desired: Desired; readonly allocation: Allocation | undefined }
   | { readonly kind: 'failed'; readonly error: unknown; readonly retryable: boolean };
 
+/** The code of a change of user that comes too late for what runs. */
+export const USER_CHANGED = 'podman_user_changed';
+
 /** What is remembered of an allocation between passes. Everything that decides is read afresh; this is for the gate, for people and for metrics. */
 export interface AllocationRecord {
   readonly id: string;
@@ -20,6 +23,12 @@ export interface AllocationRecord {
   failures: number;
   /** When the outcome last changed in kind, ms since the epoch. */
   since: number;
+  /** The uids that its tasks have been prepared for, by task; undefined where that was not seen yet. */
+  granted: ReadonlyMap<string, number> | undefined;
+  /** Of the desired state, what has been reported. */
+  unfollowed: readonly string[];
+  /** A container that joins its netns is held at the gate: Nomad has finished the network. */
+  isNetnsAwaited: boolean;
   /** A container of it was found running before it was ready. */
   late: boolean;
   /** The labels it is counted under in the gauge of allocations. */
@@ -38,6 +47,9 @@ export function newRecord(id: string, now: number): AllocationRecord {
     readError: undefined,
     failures: 0,
     since: now,
+    granted: undefined,
+    unfollowed: [],
+    isNetnsAwaited: false,
     late: false,
     counted: [],
     waiting: new Set(),

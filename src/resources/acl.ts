@@ -57,6 +57,21 @@ export class AclResource implements Resource {
     return [...desired.tasks.flatMap((task) => this.#planTask(directory, desired, task)), ...own];
   }
 
+  /** The podman users that the tasks of an allocation have been prepared for, as its directories say: uids by task. */
+  granted(id: string): ReadonlyMap<string, number> {
+    using directory = this.#dataDir.open(id);
+    if (!directory || readMarkedAcl(directory).mark?.kind !== 'replaced') return new Map();
+    return new Map(
+      entriesOf(directory).flatMap((name): [string, number][] => {
+        using taskDir = this.#open(id, name);
+        const { acl, mark } = taskDir ? readMarkedAcl(taskDir) : {};
+        if (!acl || mark?.kind !== 'added') return [];
+        const [uid] = [...mark.uids].filter((one) => acl.users.get(one) === READ_EXECUTE);
+        return uid === undefined ? [] : [[name, uid]];
+      }),
+    );
+  }
+
   #planTask(directory: Handle, desired: Desired & { kind: 'access' }, task: string): Step[] {
     if (task.includes('/') || task === '.' || task === '..') {
       throw new RefusedError('bad_task_name', `task ${JSON.stringify(task)} cannot be the name of a directory`);

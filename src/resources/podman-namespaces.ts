@@ -1,3 +1,4 @@
+import { NotYetError } from '../errors.ts';
 import { type Handle, openAbsoluteIfThere, openBeneathIfThere } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
 import {
@@ -20,13 +21,15 @@ import { listenerOf } from '../linux/unix-peer.ts';
 export interface PodmanOwner {
   readonly name: string;
   readonly uid: number;
+  readonly gid: number;
   readonly socket: string;
 }
 
-/** A mount namespace in which a user's Podman works, held open. */
+/** A mount namespace in which a user's Podman works, and the user namespace that it belongs to, held open. */
 export interface PodmanNamespace {
   readonly pid: number;
   readonly mount: Handle;
+  readonly user: Handle;
 }
 
 interface Known extends PodmanNamespace {
@@ -50,8 +53,18 @@ export class PodmanNamespaces {
   readonly #known = new Map<number, Known[]>();
   readonly #looking = new Map<number, Promise<void>>();
 
-  /** Empty where the user's Podman does not run. @throws SyscallError, NotYetError where that cannot be said now */
-  of(owner: PodmanOwner): Promise<readonly PodmanNamespace[]> {
+  /**
+   * At least one; the first is that of the process that serves the API socket, where one runs.
+   * @throws NotYetError `podman_not_running`, or where it cannot be said now; SyscallError
+   */
+  async of(owner: PodmanOwner): Promise<readonly [PodmanNamespace, ...PodmanNamespace[]]> {
+    const [first, ...others] = await this.#inTurn(owner);
+    if (first) return [first, ...others];
+    const remedy = `as root run: loginctl enable-linger ${owner.name}; as ${owner.name}: systemctl --user enable --now podman.socket`;
+    throw new NotYetError('podman_not_running', `${owner.name}'s Podman does not run (${owner.socket}); ${remedy}`);
+  }
+
+  #inTurn(owner: PodmanOwner): Promise<readonly PodmanNamespace[]> {
     const next = (this.#looking.get(owner.uid) ?? Promise.resolve()).then(() => this.#find(owner));
     // One look at a time for a user: two would close each other's handles. The next one does not care how this one ends.
     this.#looking.set(
@@ -113,8 +126,9 @@ export class PodmanNamespaces {
   }
 }
 
-function close({ mount, process }: Known): void {
+function close({ mount, user, process }: Known): void {
   mount.close();
+  user.close();
   process.close();
 }
 
@@ -150,38 +164,35 @@ function pausePid(uid: number): number[] {
 function identify(pid: number, uid: number): Known | undefined {
   const process = ProcessHandle.open(pid);
   if (!process) return undefined;
-  let mount: Handle | undefined;
+  let namespaces: { mount: Handle; user: Handle } | undefined;
   try {
-    mount = podmanMountNamespace(pid, uid);
-    if (mount && process.isAlive()) return { pid, process, mount, status: stat(mount) };
+    namespaces = podmanNamespaces(pid, uid);
+    if (namespaces && process.isAlive()) return { pid, process, ...namespaces, status: stat(namespaces.mount) };
   } catch (error) {
     if (!isNotHers(error)) {
       process.close();
       throw error;
     }
   }
-  mount?.close();
+  namespaces?.mount.close();
+  namespaces?.user.close();
   process.close();
   return undefined;
 }
 
-function podmanMountNamespace(pid: number, uid: number): Handle | undefined {
+function podmanNamespaces(pid: number, uid: number): { mount: Handle; user: Handle } | undefined {
   if (!uidsOf(pid).every((one) => one === uid) || !hasOurRoot(pid)) return undefined;
-  using user = openNamespace(pid, 'user');
+  using closing = new DisposableStack();
+  const user = closing.use(openNamespace(pid, 'user'));
   using ourUser = openNamespace('self', 'user');
   if (isSameFile(stat(user), stat(ourUser)) || ownerUid(user) !== uid) return undefined;
   using parent = parentUserNamespace(user);
   if (!isSameFile(stat(parent), stat(ourUser))) return undefined;
-  const mount = openNamespace(pid, 'mnt');
-  try {
-    using owner = owningUserNamespace(mount);
-    if (isSameFile(stat(owner), stat(user))) return mount;
-  } catch (error) {
-    mount.close();
-    throw error;
-  }
-  mount.close();
-  return undefined;
+  const mount = closing.use(openNamespace(pid, 'mnt'));
+  using owner = owningUserNamespace(mount);
+  if (!isSameFile(stat(owner), stat(user))) return undefined;
+  closing.move(); // they are the caller's to close
+  return { mount, user };
 }
 
 /** EACCES: its root directory is on a filesystem that does not let even root look. That is no Podman. */

@@ -89,10 +89,6 @@ export class ViewResource implements Resource {
     const owner = this.#ownerOf(user.uid);
     if (!owner) return [];
     const namespaces = await this.#namespaces.of(owner);
-    if (namespaces.length === 0) {
-      const remedy = `as root run: loginctl enable-linger ${owner.name}; as ${owner.name}: systemctl --user enable --now podman.socket`;
-      throw new NotYetError('podman_not_running', `${owner.name}'s Podman does not run (${owner.socket}); ${remedy}`);
-    }
     using directory = this.#dataDir.open(id);
     if (!directory) return [];
     const found = namespaces.map((namespace) => ({ namespace, state: this.#observe(namespace, directory, user) }));
@@ -156,7 +152,8 @@ export class ViewResource implements Resource {
     using skeleton = this.#skeletons.open(uid);
     const path = join(relative(coverFor(this.#dataDir, uid), this.#dataDir.allocDir), id);
     using place = skeleton && openDirectory(skeleton, path);
-    if (!place) return [];
+    // A skeleton without any place is one that could not be taken away with its last one.
+    if (!skeleton || (!place && this.#allocationIdsOf(uid).length > 0)) return [];
     const what = `${this.#dataDir.allocDir}/${id} from the mount namespaces of uid ${uid}`;
     return [{ kind: this.kind, what, removes: true, apply: () => this.#remove(id, uid, again) }];
   }

@@ -16,6 +16,7 @@ export interface DataDirWatchOptions {
  */
 export function watchDataDir({ allocDir, onAllocation, log }: DataDirWatchOptions): () => Promise<void> {
   return watchDirectory(allocDir, {
+    kind: 'directories',
     onEntry: (name) => {
       if (isAllocationId(name)) onAllocation(name);
     },

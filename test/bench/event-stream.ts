@@ -97,7 +97,8 @@ class OwnAllocation {
 
   change(): void {
     const job = { id: 'own', tasks: [{ name: 'main' }] };
-    this.#nomad.announce(newAllocation(this.#id, job, this.#nomad.nodeId, Date.now() * 1e6), 'AllocationUpdated');
+    const placement = { nodeId: this.#nomad.nodeId, ports: [], now: Date.now() * 1e6 };
+    this.#nomad.announce(newAllocation(this.#id, job, placement), 'AllocationUpdated');
   }
 
   /** Changes it behind all that was sent, and waits until the agent has asked for it. */

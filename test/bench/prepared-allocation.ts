@@ -57,7 +57,8 @@ export class PreparedAllocation {
     const stdout = new LogFifo(logs, TASK.name, 'stdout');
     const stderr = new LogFifo(logs, TASK.name, 'stderr');
     const allocDir = this.#allocDir;
-    const config = { allocationId: this.id, job: BENCH_JOB, task: TASK, allocDir, stdout, stderr, netns: undefined };
+    const inHostNetwork = { network: undefined, ports: [] };
+    const config = { allocationId: this.id, job: BENCH_JOB, task: TASK, allocDir, stdout, stderr, ...inHostNetwork };
     return createBody(config, this.#taskDir, IMAGE, PODMAN_API_VERSION);
   }
 
@@ -72,6 +73,6 @@ export class PreparedAllocation {
   }
 
   #record() {
-    return newAllocation(this.id, BENCH_JOB, this.#nomad.nodeId, Date.now() * 1e6);
+    return newAllocation(this.id, BENCH_JOB, { nodeId: this.#nomad.nodeId, ports: [], now: Date.now() * 1e6 });
   }
 }

@@ -3,13 +3,18 @@ import type { Goal } from './goal.ts';
 import type { BenchResults } from './results.ts';
 import type { Comparison, Summary } from './samples.ts';
 import * as scale from './scale-report.ts';
+import type { SwapResults } from './swaps.ts';
 
 const METHOD = `Each call is made on the socket of the user's Podman and through the gate in turn, on a kept connection each, and timed
 by the client from the call to the end of the response; what the gate adds is the difference. The two creates that are
 only decoded are the driver's with one field of a wrong type: the gate treats them alike and Podman makes nothing of
 them, so that the noise of a whole create does not hide what is looked for. Ready: prepared before. Cold: the agent
 hears of the allocation by the create, asks Nomad, sets the ACL and mounts the view. The agent is the built one. The
-first tenth of each row's calls warms up and is not counted.`;
+first tenth of each row's calls warms up and is not counted.
+
+Handing over: the netns of an allocation that CNI plugins have made (bridge, IPv4 and IPv6) is replaced by one of the user's
+Podman, by the agent's own code and by a shell script of nsenter, ip and mount, beside the bare move of the veth, in which the
+kernel waits with the lock of all networks held: moves do not overlap, however many are asked for.`;
 
 /** The results as tables: what was measured, and the goals beside it. */
 export function toText(results: BenchResults): string {
@@ -33,6 +38,7 @@ export function toText(results: BenchResults): string {
       ['largest RSS', mib(memory.peak)],
     ],
   );
+  const handed = renderTable(['NETNS', 'n', 'p50', 'p99', '/CNI ADD p50'], swapRows(results.swaps));
   const goals = renderTable(
     ['GOAL', 'AT MOST', 'MEASURED', ''],
     goalsOf(results).map(({ what, unit, most, measured: got }) => {
@@ -41,7 +47,8 @@ export function toText(results: BenchResults): string {
     }),
   );
   const about = `podman ${podman}, node ${node}, Linux ${kernel}, ${cpus} CPUs; times in ms`;
-  return `${about}\n\n${METHOD}\n\n${measured}\n${resident}\n${scale.toText(results.scale)}\n\n${goals}`.trimEnd();
+  const scaled = scale.toText(results.scale);
+  return `${about}\n\n${METHOD}\n\n${measured}\n${handed}\n${resident}\n${scaled}\n\n${goals}`.trimEnd();
 }
 
 /** The results as JSON, the goals with them. */
@@ -50,11 +57,29 @@ export function toJson(results: BenchResults): string {
   return JSON.stringify({ ...results, goals }, null, 2);
 }
 
-function goalsOf({ ready, cold, stats, memory, allocations, scale: scaled }: BenchResults): Goal[] {
+function goalsOf({ ready, cold, stats, memory, allocations, swaps, scale: scaled }: BenchResults): Goal[] {
   return [
     { what: 'added to a create, allocation ready, median', unit: 'ms', measured: added(ready, 'p50'), most: 2 },
     { what: 'added to a create, allocation cold, median', unit: 'ms', measured: added(cold, 'p50'), most: 10 },
     { what: 'added to stats, p99', unit: 'ms', measured: added(stats, 'p99'), most: 1 },
+    {
+      what: 'handing over a netns, over the bare move, median',
+      unit: 'ms',
+      measured: swaps.swap.p50 - swaps.move.p50,
+      most: 20,
+    },
+    {
+      what: 'handing over a netns, against the same by shell',
+      unit: 'times',
+      measured: swaps.swap.p50 / swaps.shell.p50,
+      most: 0.5,
+    },
+    {
+      what: `${swaps.atOnce.count} handed over at once, against one`,
+      unit: 'times',
+      measured: swaps.atOnce.swaps / swaps.swap.p50,
+      most: 6,
+    },
     { what: `agent's RSS with ${allocations} allocations`, unit: 'MiB', measured: memory.prepared, most: 120 },
     ...scale.goalsOf(scaled),
   ];
@@ -69,6 +94,25 @@ function row(what: string, comparison: Comparison, create: Summary | undefined):
     ...[direct.p50, direct.p99, gate.p50, gate.p99, more, added(comparison, 'p99')].map(ms),
     (gate.p50 / direct.p50).toFixed(2),
     create ? (more / create.p50).toFixed(2) : '',
+  ];
+}
+
+function swapRows({ cni, move, swap, shell, atOnce }: SwapResults): string[][] {
+  const row = (what: string, { count, p50, p99 }: Summary) => [
+    what,
+    String(count),
+    ms(p50),
+    ms(p99),
+    (p50 / cni.p50).toFixed(2),
+  ];
+  const once = (what: string, duration: number) => [what, '1', ms(duration), '', (duration / cni.p50).toFixed(2)];
+  return [
+    row('CNI ADD', cni),
+    row('bare move of the veth', move),
+    row('handed over', swap),
+    row('handed over by shell', shell),
+    once(`${atOnce.count} bare moves at once`, atOnce.moves),
+    once(`${atOnce.count} handed over at once`, atOnce.swaps),
   ];
 }
 

@@ -1,5 +1,6 @@
 import type { Comparison } from './samples.ts';
 import type { ScaleResults } from './scale-report.ts';
+import type { SwapResults } from './swaps.ts';
 
 /** What one run of the bench measured; times in milliseconds, memory in MiB. */
 export interface BenchResults {
@@ -16,4 +17,6 @@ export interface BenchResults {
   readonly memory: { readonly prepared: number; readonly end: number; readonly peak: number };
   /** By an agent of its own. */
   readonly scale: ScaleResults;
+  /** Handing over the netns of an allocation. */
+  readonly swaps: SwapResults;
 }

@@ -8,13 +8,16 @@ import { measureManyAllocations } from './many-allocations.ts';
 import { measurePassThrough } from './pass-through.ts';
 import { PreparedAllocation } from './prepared-allocation.ts';
 import type { BenchResults } from './results.ts';
+import { measureSwaps } from './swaps.ts';
 
 const ALLOCATIONS = 100;
 
 /** Measures everything, one after the other. @param say told what is being done. @throws Error where it cannot */
 export async function runBench(say: (what: string) => void): Promise<BenchResults> {
   const gate = await measureGate(say);
-  return { ...gate, scale: await measureScale(say) };
+  say('measuring: network namespaces handed over');
+  const swaps = await measureSwaps();
+  return { machine: await describeMachine(), ...gate, swaps, scale: await measureScale(say) };
 }
 
 async function measureScale(say: (what: string) => void): Promise<BenchResults['scale']> {
@@ -26,7 +29,7 @@ async function measureScale(say: (what: string) => void): Promise<BenchResults['
   return { events, node: await measureManyAllocations(bench) };
 }
 
-async function measureGate(say: (what: string) => void): Promise<Omit<BenchResults, 'scale'>> {
+async function measureGate(say: (what: string) => void): Promise<Omit<BenchResults, 'machine' | 'swaps' | 'scale'>> {
   say(`preparing: a sandbox, the agent as it is installed, ${ALLOCATIONS} allocations`);
   await using bench = await startBench();
   await using allocations = await buildAllocations(bench);
@@ -41,7 +44,7 @@ async function measureGate(say: (what: string) => void): Promise<Omit<BenchResul
   say('measuring: what passes through');
   const { stats, ping } = await measurePassThrough(bench);
   const memory = { prepared, end: bench.agent.memory('VmRSS'), peak: bench.agent.memory('VmHWM') };
-  return { machine: await describeMachine(), allocations: ALLOCATIONS, create, ready, cold, stats, ping, memory };
+  return { allocations: ALLOCATIONS, create, ready, cold, stats, ping, memory };
 }
 
 async function describeMachine(): Promise<BenchResults['machine']> {

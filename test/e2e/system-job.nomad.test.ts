@@ -1,5 +1,6 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { mountsBelow } from '../support/leftovers.ts';
@@ -20,6 +21,8 @@ const SOCKETS = {
   bob: '/run/nomad-rootless/gate/bob.sock',
 };
 const METRICS = 'http://127.0.0.1:4656';
+/** Between two garbage collections of Nomad's process, since each of them stops it for a moment. */
+const COLLECTION_MS = 100;
 
 requires(
   'root',
@@ -74,10 +77,15 @@ requires(
     expect(mountsBelow(allocation.directory)).toEqual([]);
 
     await agent.stop();
-    // Nomad sees that the event stream's reader is gone when it next writes to it, 30 s later at most; until then the
-    // open socket keeps it from unmounting the task's secrets/, which it tries only once.
+    // Nomad hijacks the connection of an event stream (command/agent/event_endpoint.go). So it sees that the reader is gone
+    // only when it next writes, 30 s later at most, and even then leaves it to Go's garbage collector to close it. Until then
+    // the open socket keeps it from unmounting the task's secrets/, which it tries only once.
     const socket = `${agent.directory}/agent/secrets/api.sock`;
-    const isClosed = () => !readFileSync('/proc/net/unix', 'utf8').includes(socket);
+    const isClosed = async () => {
+      await nomad.collectGarbage();
+      await setTimeout(COLLECTION_MS);
+      return !readFileSync('/proc/net/unix', 'utf8').includes(socket);
+    };
     await until('Nomad has closed the task API', isClosed, 40_000);
     await agent.gc();
   }, 150_000);

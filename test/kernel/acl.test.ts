@@ -20,6 +20,7 @@ import { LogFifoResource } from '../../src/resources/log-fifo.ts';
 import { readMarkedAcl } from '../../src/resources/marked-acl.ts';
 import type { Resource } from '../../src/resources/resource.ts';
 import { TraverseResource } from '../../src/resources/traverse.ts';
+import { accessOf } from '../support/access-of.ts';
 import { requires } from '../support/requires.ts';
 
 const ALICE = 61001;
@@ -282,8 +283,7 @@ const alice = (...tasks: string[]): Access => ({ name: 'alice', uid: ALICE, task
 const bob = (...tasks: string[]): Access => ({ name: 'bob', uid: BOB, tasks });
 
 function access(id: string, ...podman: Access[]): Desired {
-  const tasks = podman.flatMap((user) => user.tasks);
-  return { kind: 'access', id, podman, others: [], tasks, netns: undefined };
+  return accessOf(id, podman);
 }
 
 function nothing(id: string): Desired {

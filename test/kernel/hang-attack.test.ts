@@ -17,11 +17,11 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { Desired } from '../../src/model/desired.ts';
 import { DataDir } from '../../src/resources/data-dir.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import { Skeletons } from '../../src/resources/skeleton.ts';
 import { ViewResource } from '../../src/resources/view.ts';
+import { accessOf } from '../support/access-of.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
 
@@ -128,8 +128,8 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
 
   function newView(): ViewResource {
     const owners = [
-      { name: 'alice', uid: ALICE, socket: alice.socket },
-      { name: 'bob', uid: BOB, socket: bob.socket },
+      { name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket },
+      { name: 'bob', uid: BOB, gid: BOB, socket: bob.socket },
     ];
     const dataDir = new DataDir(join(base, 'nomad/data/alloc'));
     return new ViewResource(dataDir, new Skeletons(join(base, 'state')), namespaces, () => owners);
@@ -206,8 +206,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
   });
 
   test("does not keep another user's stray cover from being swept", async () => {
-    const podman = [{ name: 'bob', uid: BOB, tasks: ['t'] }];
-    const desired: Desired = { kind: 'access', id: ID, podman, others: [], tasks: ['t'], netns: undefined };
+    const desired = accessOf(ID, [{ name: 'bob', uid: BOB, tasks: ['t'] }]);
     for (const step of await newView().plan(desired)) await step.apply();
     execFileSync('umount', [join(base, 'state/views', String(BOB))]);
     rmSync(join(base, 'state'), { recursive: true });
@@ -234,7 +233,8 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     );
     writeFileSync(`/run/user/${ALICE}/libpod/tmp/pause.pid`, readFileSync(pidFile, 'utf8').trim());
     expect(readFileSync(pidFile, 'utf8').trim()).toMatch(/^\d+$/);
-    const look = () => namespaces.of({ name: 'alice', uid: ALICE, socket: alice.socket }).catch(() => undefined);
+    const look = () =>
+      namespaces.of({ name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket }).catch(() => undefined);
     await look();
     const before = readdirSync('/proc/self/fd').length;
     for (let turn = 0; turn < 20; turn++) await look();

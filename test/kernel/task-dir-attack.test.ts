@@ -9,6 +9,7 @@ import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import type { Resource } from '../../src/resources/resource.ts';
 import { Skeletons } from '../../src/resources/skeleton.ts';
 import { ViewResource } from '../../src/resources/view.ts';
+import { accessOf } from '../support/access-of.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
 
@@ -48,7 +49,7 @@ requires('root', 'sandbox')('a user with a view of her allocation', () => {
     namespaces = new PodmanNamespaces();
     dataDir = new DataDir(allocDir);
     acl = new AclResource(dataDir, () => new Set());
-    const owner = { name: 'alice', uid: ALICE, socket: alice.socket };
+    const owner = { name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket };
     view = new ViewResource(dataDir, new Skeletons(join(base, 'state')), namespaces, () => [owner]);
   });
 
@@ -151,5 +152,5 @@ requires('root', 'sandbox')('a user with a view of her allocation', () => {
 const one = (name: string, uid: number, ...tasks: string[]): Access => ({ name, uid, tasks });
 
 function access(...podman: Access[]): Desired & { kind: 'access' } {
-  return { kind: 'access', id: ID, podman, others: [], tasks: podman.flatMap((user) => user.tasks), netns: undefined };
+  return accessOf(ID, podman);
 }

@@ -8,6 +8,7 @@ import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import type { Resource } from '../../src/resources/resource.ts';
 import { Skeletons } from '../../src/resources/skeleton.ts';
 import { ViewResource } from '../../src/resources/view.ts';
+import { accessOf } from '../support/access-of.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
 
@@ -51,7 +52,7 @@ requires('root', 'sandbox')('the private view', () => {
   });
 
   function newView(): ViewResource {
-    const owner = { name: 'alice', uid: ALICE, socket: join(base, String(ALICE), 'podman.sock') };
+    const owner = { name: 'alice', uid: ALICE, gid: ALICE, socket: join(base, String(ALICE), 'podman.sock') };
     return new ViewResource(new DataDir(allocDir), skeletons, namespaces, () => [owner]);
   }
 
@@ -164,6 +165,14 @@ requires('root', 'sandbox')('the private view', () => {
     expect((await read()).output).toBe('hello');
   });
 
+  test('takes its skeleton along also where that failed the first time', async () => {
+    await settle(view, access(ID));
+    rmSync(join(base, 'state/views', String(ALICE), 'alloc', ID), { recursive: true });
+    await settle(view, nothing(ID));
+    expect(skeletons.uids()).toEqual([]);
+    expect((await alice.run(`grep -c ${base}/data /proc/self/mountinfo`)).output.trim()).toBe('0');
+  });
+
   test('leaves no cover and no skeleton behind where a kill cut a removal short', async () => {
     await settle(view, access(ID));
     rmSync(join(base, 'state/views', String(ALICE), 'alloc', ID), { recursive: true });
@@ -190,9 +199,9 @@ requires('root', 'sandbox')('the private view', () => {
 
   test("takes no process of another user for the user's Podman", async () => {
     const bob = await PodmanLikeProcess.start(BOB, join(base, String(BOB), 'podman.sock'));
-    const found = await namespaces.of({ name: 'alice', uid: ALICE, socket: bob.socket });
+    const found = namespaces.of({ name: 'alice', uid: ALICE, gid: ALICE, socket: bob.socket });
+    await expect(found).rejects.toMatchObject({ code: 'podman_not_running' });
     await bob.stop();
-    expect(found).toEqual([]);
   });
 
   test('finds the Podman that serves the socket after another one took it over', async () => {
@@ -207,14 +216,7 @@ requires('root', 'sandbox')('the private view', () => {
 });
 
 function access(id: string): Desired {
-  return {
-    kind: 'access',
-    id,
-    podman: [{ name: 'alice', uid: ALICE, tasks: ['t'] }],
-    others: [],
-    tasks: ['t'],
-    netns: undefined,
-  };
+  return accessOf(id, [{ name: 'alice', uid: ALICE, tasks: ['t'] }]);
 }
 
 function nothing(id: string): Desired {

@@ -7,6 +7,13 @@ export interface AllocationUnderTest {
   readonly id: string;
   /** Its directory below the alloc dir. */
   readonly directory: string;
+  /** Path of its group's network namespace, where it has one. */
+  readonly netns: string;
+  /** Its address in its group's network: IPv4, or IPv6 where it has no other. Waits until Nomad tells of it. */
+  address(): Promise<string>;
+  addressIpv6(): Promise<string>;
+  /** The port of the host that leads to the group's port of that label. */
+  hostPort(label: string): number | Promise<number>;
   /** @throws Error with the tasks' events when it ends otherwise or the time is up */
   waitFor(status: 'running' | 'complete' | 'failed'): Promise<void>;
   /** The lines that a task has written so far, to either stream. */
@@ -28,6 +35,8 @@ export interface NomadUnderTest {
   readonly address: string;
   readonly dataDir: string;
   readonly allocDir: string;
+  /** Where host-local keeps the leases of mode `bridge`, a file for each address. */
+  readonly leaseDir: string;
   /** Places one allocation of a job on this node. */
   runJob(job: JobSpec): AllocationUnderTest | Promise<AllocationUnderTest>;
   stop(): Promise<void>;

@@ -15,9 +15,26 @@ export class PodmanLikeProcess {
     this.socket = socket;
   }
 
-  static async start(uid: number, socket: string): Promise<PodmanLikeProcess> {
+  /** @param propagation of mounts from the host into its mount namespace, as unshare(1) names it: real Podman's is `slave` */
+  static async start(
+    uid: number,
+    socket: string,
+    propagation: 'private' | 'slave' = 'private',
+  ): Promise<PodmanLikeProcess> {
     const as = ['--reuid', String(uid), '--regid', String(uid), '--clear-groups'];
-    const argv = [...as, 'unshare', '--user', '--map-root-user', '--mount', process.execPath, '-e', SERVICE, socket];
+    const argv = [
+      ...as,
+      'unshare',
+      '--user',
+      '--map-root-user',
+      '--mount',
+      '--propagation',
+      propagation,
+      process.execPath,
+      '-e',
+      SERVICE,
+      socket,
+    ];
     const child = spawn('setpriv', argv, { stdio: ['pipe', 'pipe', 'inherit'], cwd: '/' });
     const one = new PodmanLikeProcess(child, socket);
     await one.#line();

@@ -1,6 +1,8 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandResult, runCommand } from './command.ts';
+import { BRIDGE } from './nomad/bridge.ts';
+import type { NetworkOptions } from './nomad/group-network.ts';
 import type { JobSpec } from './nomad/job.ts';
 import type { RecordedAllocation } from './nomad/recorded.ts';
 import type { NomadUnderTest } from './nomad-under-test.ts';
@@ -8,6 +10,7 @@ import { CLIENT_ADDRESS, clientConfig, SERVER_ADDRESS, serverConfig } from './re
 import { RealAllocation } from './real-nomad/allocation.ts';
 import { Api } from './real-nomad/api.ts';
 import { hideControllers } from './real-nomad/cgroups.ts';
+import { coverCniCache } from './real-nomad/cni-cache.ts';
 import { NomadProcess } from './real-nomad/nomad-process.ts';
 import { registration } from './real-nomad/register-job.ts';
 import type { Sandbox } from './sandbox.ts';
@@ -28,9 +31,12 @@ export interface RealNomadOptions {
   readonly sockets: Readonly<Record<string, string>>;
   /** Whether ACLs are on; off unless told. With them, what this class does it does with the management token. */
   readonly acl?: boolean;
+  /** How it makes the networks of groups. */
+  readonly network?: NetworkOptions;
 }
 
 interface Node {
+  readonly ID: string;
   readonly Status: string;
   readonly Drivers: Readonly<Record<string, { readonly Healthy: boolean; readonly HealthDescription: string }>>;
 }
@@ -43,26 +49,39 @@ export class RealNomad implements NomadUnderTest {
   readonly address = REAL_NOMAD_ADDRESS;
   readonly dataDir: string;
   readonly allocDir: string;
+  readonly leaseDir = `/run/cni/${BRIDGE}`;
   readonly api = new Api(REAL_NOMAD_ADDRESS);
   readonly #server: NomadProcess;
   readonly #client: NomadProcess;
   readonly #acl: boolean;
-  #restoreCgroups: () => Promise<void> = async () => undefined;
+  readonly #sandbox: Sandbox;
+  /** What gives back to the sandbox, and to the machine, what Nomad needs to be otherwise. */
+  #restore: AsyncDisposableStack | undefined;
 
-  constructor({ sandbox, dataDir, sockets, acl = false }: RealNomadOptions) {
+  constructor({ sandbox, dataDir, sockets, acl = false, network: { chains = [], ...network } = {} }: RealNomadOptions) {
     this.dataDir = dataDir;
     this.allocDir = join(dataDir, 'alloc');
     this.#acl = acl;
+    this.#sandbox = sandbox;
     mkdirSync(dataDir, { mode: 0o700 });
+    const configDir = `${dataDir}-cni`;
+    mkdirSync(configDir);
+    for (const chain of chains) writeFileSync(join(configDir, `${chain.name}.conflist`), JSON.stringify(chain));
     const pluginDir = process.env.NOMAD_PLUGIN_DIR ?? '';
     const serverData = join(sandbox.directory, 'nomad-server');
     this.#server = new NomadProcess(`${serverData}-agent`, serverConfig({ dataDir: serverData, acl }));
-    this.#client = new NomadProcess(`${dataDir}-agent`, clientConfig({ dataDir, pluginDir, sockets, acl }));
+    this.#client = new NomadProcess(
+      `${dataDir}-agent`,
+      clientConfig({ dataDir, pluginDir, sockets, acl, network: { ...network, configDir } }),
+    );
   }
 
   /** Starts server and client, and waits until the node is ready. @throws Error with the end of a log when one ends before */
   async start(): Promise<void> {
-    this.#restoreCgroups = await hideControllers();
+    const restore = new AsyncDisposableStack();
+    this.#restore = restore;
+    restore.defer(await hideControllers());
+    restore.defer(await coverCniCache(this.#sandbox));
     const server = new Api(SERVER_ADDRESS);
     await this.#server.start(async () => {
       const { keys } = await server.json<{ keys: unknown[] }>('GET', '/.well-known/jwks.json');
@@ -119,6 +138,15 @@ export class RealNomad implements NomadUnderTest {
     return new RealAllocation(this.api, placed, this.allocDir);
   }
 
+  /**
+   * Has Go collect the garbage of the client's process now, and close what nothing refers to any more; by itself it does so
+   * every two minutes at the latest. Needs `acl`: without, Nomad has no profiles to show.
+   */
+  async collectGarbage(): Promise<void> {
+    const { ID } = await this.#node();
+    await this.api.text('GET', `/v1/agent/pprof/heap?gc=1&node_id=${ID}`);
+  }
+
   /** Runs Nomad's command line against this Nomad, with a plain argument list. */
   command(args: readonly string[], input = ''): Promise<CommandResult> {
     return runCommand(['nomad', ...args], { env: this.api.environment, input });
@@ -138,8 +166,7 @@ export class RealNomad implements NomadUnderTest {
   async end(signal: NodeJS.Signals): Promise<void> {
     await this.#client.end(signal);
     await this.#server.end(signal);
-    await this.#restoreCgroups();
-    this.#restoreCgroups = async () => undefined;
+    await this.#restore?.disposeAsync();
   }
 
   async #node(): Promise<Node> {

@@ -1,7 +1,8 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe } from 'vitest';
 import { isInNamespaces } from './namespaces.ts';
+import { PLUGIN_DIR } from './nomad/group-network.ts';
 
 const onPath = (program: string) => () =>
   (process.env.PATH ?? '').split(delimiter).some((directory) => {
@@ -17,6 +18,10 @@ const CONDITIONS = {
   root: { holds: () => process.getuid?.() === 0, reason: 'needs root' },
   sandbox: { holds: isInNamespaces, reason: 'needs the throwaway namespaces of `npm test` (as root)' },
   podman: { holds: onPath('podman'), reason: 'needs podman on PATH' },
+  cni: {
+    holds: () => existsSync(join(PLUGIN_DIR, 'bridge')) && onPath('iptables')(),
+    reason: `needs the CNI plugins in ${PLUGIN_DIR} (or CNI_PATH) and iptables on PATH`,
+  },
   nomad: {
     holds: () => onPath('nomad')() && process.env.NOMAD_PLUGIN_DIR !== undefined,
     reason: 'needs nomad on PATH and NOMAD_PLUGIN_DIR with nomad-driver-podman',

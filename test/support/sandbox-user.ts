@@ -10,7 +10,7 @@ const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const SUBORDINATE_IDS = 65536;
 
 /** No systemd and no journal here; vfs because it works on every kernel and the image is small. */
-const CONTAINERS_CONF = '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n';
+const ENGINE_CONF = '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n';
 const STORAGE_CONF = '[storage]\ndriver = "vfs"\n';
 const POLICY = '{ "default": [{ "type": "insecureAcceptAnything" }] }\n';
 
@@ -54,7 +54,7 @@ export class SandboxUser {
       mkdirSync(directory, { mode: 0o700 });
       chownSync(directory, this.uid, this.gid);
     }
-    writeFileSync(join(config, 'containers.conf'), CONTAINERS_CONF);
+    writeFileSync(join(config, 'containers.conf'), ENGINE_CONF);
     writeFileSync(join(config, 'storage.conf'), STORAGE_CONF);
     writeFileSync(join(config, 'policy.json'), POLICY);
   }
@@ -86,6 +86,14 @@ export class SandboxUser {
       if (service.exitCode !== null) throw new Error(this.serviceLog());
       return ping(this.socket);
     });
+  }
+
+  /** Puts lines into the section `[containers]` of the user's containers.conf, and starts the API service anew with it. */
+  async configure(lines: string): Promise<void> {
+    const file = join(this.home, '.config/containers/containers.conf');
+    writeFileSync(file, `[containers]\n${lines}\n${ENGINE_CONF}`);
+    await this.stopService();
+    await this.startService();
   }
 
   /** Stops the API service, and waits until it has ended. Containers and the pause process live on. */

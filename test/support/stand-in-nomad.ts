@@ -2,10 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { AllocationHandle } from './nomad/allocation-handle.ts';
-import { AllocationRunner, type GroupNetwork } from './nomad/allocation-runner.ts';
+import { AllocationRunner } from './nomad/allocation-runner.ts';
 import { ApiServer, type Rights } from './nomad/api-server.ts';
+import { BRIDGE } from './nomad/bridge.ts';
+import { GroupNetworks, type NetworkOptions } from './nomad/group-network.ts';
 import { type JobSpec, newAllocation } from './nomad/job.ts';
 import { PodmanDriver } from './nomad/podman-driver.ts';
+import { HostPorts } from './nomad/ports.ts';
 import { type RecordedAllocation, recorded } from './nomad/recorded.ts';
 import { ServerState } from './nomad/server-state.ts';
 import type { NomadUnderTest } from './nomad-under-test.ts';
@@ -27,8 +30,8 @@ export interface StandInOptions {
   readonly heartbeatMs?: number;
   /** Tokens that Nomad knows; without this ACLs are off. */
   readonly tokens?: Readonly<Record<string, Rights>>;
-  /** What makes the networks of groups with a network mode other than host; without it such jobs are refused. */
-  readonly network?: GroupNetwork;
+  /** How it makes the networks of groups with a network mode other than host. */
+  readonly network?: NetworkOptions;
 }
 
 /**
@@ -42,13 +45,17 @@ export class StandInNomad implements NomadUnderTest {
   readonly api: ApiServer;
   readonly #state = new ServerState();
   readonly #driver: PodmanDriver;
-  readonly #network: GroupNetwork | undefined;
+  readonly leaseDir: string;
+  readonly #networks: GroupNetworks;
+  readonly #hostPorts = new HostPorts();
   readonly #allocations = new Map<string, AllocationHandle>();
 
   constructor(options: StandInOptions) {
     this.dataDir = options.dataDir;
     this.allocDir = join(options.dataDir, 'alloc');
-    this.#network = options.network;
+    const leasesDir = `${options.dataDir}-leases`;
+    this.leaseDir = join(leasesDir, BRIDGE);
+    this.#networks = new GroupNetworks(options.network ?? {}, leasesDir);
     const node = recorded.node();
     this.nodeId = node.ID;
     this.#driver = new PodmanDriver({
@@ -81,16 +88,18 @@ export class StandInNomad implements NomadUnderTest {
   /** Places one allocation of the job on this node, and starts its life on the client. */
   runJob(job: JobSpec): AllocationHandle {
     const id = randomUUID();
+    const ports = this.#hostPorts.allocate(job.ports ?? []);
     const runner = new AllocationRunner(id, job, {
       allocDir: this.allocDir,
       driver: this.#driver,
-      network: this.#network,
+      networks: this.#networks,
+      ports,
       report: (update) => {
         const known = this.#state.allocation(id);
         if (known) this.#state.write({ ...known, ...update }, 'AllocationUpdated');
       },
     });
-    const allocation = newAllocation(id, job, this.nodeId, Date.now() * 1e6);
+    const allocation = newAllocation(id, job, { nodeId: this.nodeId, ports, now: Date.now() * 1e6 });
     // A plan's result has nothing of the client's yet; these fields are missing from the recorded events too.
     const { TaskStates: _, NetworkStatus: __, ClientDescription: ___, ...placed } = allocation;
     this.#state.write(placed as RecordedAllocation, 'PlanResult');
@@ -115,6 +124,11 @@ export class StandInNomad implements NomadUnderTest {
     return this.#state.allocation(id);
   }
 
+  /** CNI CHECK of an allocation's network, as by a client that has been started again. @throws Error with what a plugin finds wrong */
+  check(allocationId: string): Promise<void> {
+    return this.#networks.check(allocationId);
+  }
+
   /** Every request that the driver has sent to a socket so far: method and path, in order. */
   requestsTo(socket: string): readonly string[] {
     return this.#driver.requestsTo(socket);
@@ -122,9 +136,12 @@ export class StandInNomad implements NomadUnderTest {
 
   /** Stops and collects every allocation, then the API. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#allocations.values()].map((allocation) => allocation.gc()));
-    await this.api.stop();
-    this.#driver.close();
+    try {
+      await Promise.all([...this.#allocations.values()].map((allocation) => allocation.gc()));
+    } finally {
+      await this.api.stop();
+      this.#driver.close();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

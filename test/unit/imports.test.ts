@@ -13,7 +13,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   watch: ['nomad', 'linux', 'model', 'base'],
   reconcile: ['resources', 'linux', 'model', 'base'],
   gate: ['linux', 'model', 'base'],
-  config: ['linux', 'base'],
+  config: ['linux', 'model', 'base'],
   resources: ['linux', 'model', 'base'],
   nomad: ['model', 'base'],
   linux: ['base'],

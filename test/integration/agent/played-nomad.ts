@@ -42,7 +42,7 @@ export class PlayedNomad implements AsyncDisposable {
     const id = randomUUID();
     const job = { id: 'a/b "c"', namespace, meta: { podman_user: 'alice' }, tasks: [{ name: 't' }] };
     mkdirSync(join(this.allocDir, id));
-    this.state.write(newAllocation(id, job, nodeId, Date.now() * 1e6), 'PlanResult');
+    this.state.write(newAllocation(id, job, { nodeId, ports: [], now: Date.now() * 1e6 }), 'PlanResult');
     return id;
   }
 

@@ -19,6 +19,7 @@ const allocation = {
   access: 'mount',
   view: 'mounted',
   acl: 'set',
+  netns: 'owned',
   state: 'ready',
   since: 0,
   late: false,
@@ -76,7 +77,7 @@ describe('status', () => {
   test('prints a table of all allocations', async () => {
     await answer(JSON.stringify(status));
     expect(await run('status', '--config', config)).toBe(EXIT.ok);
-    expect(output).toMatch(/^1a2b3c4d +web +front +alice +mount +mounted +set +ready/m);
+    expect(output).toMatch(/^1a2b3c4d +web +front +alice +mount +mounted +set +owned +ready/m);
     expect(output).toMatch(/^1a2b9999 +db/m);
   });
 

@@ -83,6 +83,17 @@ describe('what is loaded', () => {
     expect(config.nomad).toMatchObject({ token: 'from-env', tokenFile: undefined });
   });
 
+  test('a policy has its entries in their order, for all jobs where none are named', () => {
+    const { config } = load(
+      'users: {alice: , bob: }\npolicy:\n- {namespace: "a*", users: [alice, bob]}\n- {namespace: b, jobs: "x-*", users: []}\n',
+    );
+    expect(config.policy).toEqual([
+      { namespace: 'a*', jobs: '*', users: new Set(['alice', 'bob']) },
+      { namespace: 'b', jobs: 'x-*', users: new Set() },
+    ]);
+    expect(load('').config.policy).toBeUndefined();
+  });
+
   test('a metrics address of "off" is none', () => {
     expect(load('metrics: {address: "off"}\n').config.metrics.address).toBeUndefined();
   });
@@ -110,6 +121,20 @@ describe('what is refused', () => {
     ['log: {banana: 1}', 'log.banana: expected a known key; known here: level, format'],
   ])('the unknown key of %s', (text, problem) => {
     expect(problems(text)).toEqual([`${file}:1: ${problem}`]);
+  });
+
+  test.each([
+    ['policy:', 'policy: expected a list of {namespace, jobs, users}, got null'],
+    ['policy: {namespace: a}', 'policy: expected a list of {namespace, jobs, users}, got a mapping'],
+    [
+      'policy: [{users: [alice]}]',
+      'policy.0.namespace: expected a namespace, where * stands for any text, got nothing',
+    ],
+    ['policy: [{namespace: a}]', 'policy.0.users: expected a list of user names, got nothing'],
+    ['policy: [{namespace: a, users: [bob]}]', 'policy.0.users.0: expected one of users (alice), got "bob"'],
+    ['policy: [{namespace: a, user: [alice], users: []}]', 'policy.0.user: expected a known key; did you mean users?'],
+  ])('of %s, which would let nobody or everybody in by mistake', (text, problem) => {
+    expect(problems(`users: {alice: }\n${text}`)).toEqual([`${file}:2: ${problem}`]);
   });
 
   test('a conflict between keys is told beside other problems', () => {

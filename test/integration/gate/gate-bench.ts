@@ -56,7 +56,13 @@ export class GateBench implements AsyncDisposable {
     const write = (fields: object, message: string) => void this.lines.push({ fields: { ...fields }, message });
     const log: Log = { debug: write, info: write, warn: write, error: write, child: () => log };
     this.gate = new Gate({
-      user: { name: 'alice', uid: OWN_UID, gid: process.getgid?.() ?? -1, socket: this.podmanPath },
+      user: {
+        name: 'alice',
+        uid: OWN_UID,
+        gid: process.getgid?.() ?? -1,
+        home: '/nonexistent',
+        socket: this.podmanPath,
+      },
       path: this.path,
       directories: async () => DIRECTORIES,
       readiness: this.readiness,

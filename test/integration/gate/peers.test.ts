@@ -50,7 +50,7 @@ test('a socket that somebody else than the user serves gets not a byte', async (
   await bench.rawPodman((peer) => void peer.socket.on('data', () => (heard = peer.text)));
   const link = join(bench.dir, 'bobs.sock');
   symlinkSync(bench.podmanPath, link);
-  const bob = { name: 'bob', uid: OWN_UID + 1, gid: OWN_UID + 1, socket: bench.podmanPath };
+  const bob = { name: 'bob', uid: OWN_UID + 1, gid: OWN_UID + 1, home: '/', socket: bench.podmanPath };
   await expect(connectToPodman({ ...bob, socket: link })).rejects.toThrow('cannot reach the Podman of user bob');
   await expect(connectToPodman(bob)).rejects.toThrow(
     `is served by uid ${OWN_UID}, not by user bob (uid ${OWN_UID + 1})`,

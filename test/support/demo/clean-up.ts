@@ -13,7 +13,7 @@ const MOST_SHOWN = 4;
 export async function stopAndLook(scene: Scene, placed: readonly Placed[]): Promise<void> {
   const { environment, follower, screen, checks } = scene;
   const before = await findTraces(environment);
-  for (const kind of [...OURS, 'mount', 'socket', 'container'] satisfies TraceKind[]) {
+  for (const kind of [...OURS, 'mount', 'netns', 'socket', 'container'] satisfies TraceKind[]) {
     // What is not found while it is there would not be found if it were left behind.
     checks.check(
       `while the jobs run, looking finds a ${kind}`,

@@ -6,6 +6,7 @@ import type { Checks } from './checks.ts';
 import { stopAndLook } from './clean-up.ts';
 import { Follower } from './follow.ts';
 import { placeAll } from './jobs.ts';
+import { placeWeb, showPage } from './network.ts';
 import { showMetrics, showStatus } from './observability.ts';
 import { showRefusal, showTasks } from './outcome.ts';
 import { tryToRead } from './reading.ts';
@@ -33,17 +34,21 @@ export async function runDemo(screen: Screen, checks: Checks, withRealNomad: boo
   await showTasks(scene, running, refused);
   await showRefusal(scene, refused);
   await tryToRead(scene, running);
-  await showStatus(scene, running);
+  const [user = '', other = ''] = USERS;
+  const web = await follower.during(() => placeWeb(scene, user));
+  await showPage(scene, web, other);
+  await showStatus(scene, [...running, web]);
   await showMetrics(scene);
-  await stopAndLook(scene, [...running, refused]);
+  await stopAndLook(scene, [...running, refused, web]);
 }
 
 function startWithStandIn(): Promise<Environment> {
-  return startEnvironment({ startNomad: startStandInNomad, users: USERS });
+  return startEnvironment({ startNomad: (options) => startStandInNomad({ ...options, network: {} }), users: USERS });
 }
 
 function startWithRealNomad(): Promise<Environment> {
-  return startEnvironment({ startNomad: startRealNomad, nomadAddress: REAL_NOMAD_ADDRESS, users: USERS });
+  const startNomad = (options: Parameters<typeof startRealNomad>[0]) => startRealNomad({ ...options, network: {} });
+  return startEnvironment({ startNomad, nomadAddress: REAL_NOMAD_ADDRESS, users: USERS });
 }
 
 async function realNomadVersion(): Promise<string> {

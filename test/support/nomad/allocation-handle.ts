@@ -1,5 +1,7 @@
 import { until } from '../until.ts';
+import { addressOf, hostPortOf } from './allocation-network.ts';
 import type { AllocationRunner, ClientStatus } from './allocation-runner.ts';
+import { netnsPath } from './netns.ts';
 import type { ExecResult } from './podman-api.ts';
 import type { TaskEvent } from './recorded.ts';
 import type { ServerState } from './server-state.ts';
@@ -17,6 +19,25 @@ export class AllocationHandle {
     this.directory = runner.allocDir.directory;
     this.#runner = runner;
     this.#state = state;
+  }
+
+  /** Path of its group's network namespace, where it has one. */
+  get netns(): string {
+    return netnsPath(this.id);
+  }
+
+  /** Its address in its group's network. */
+  address(): Promise<string> {
+    return addressOf('Address', () => this.#state.allocation(this.id));
+  }
+
+  addressIpv6(): Promise<string> {
+    return addressOf('AddressIPv6', () => this.#state.allocation(this.id));
+  }
+
+  /** The port of the host that leads to a port of its group. */
+  hostPort(label: string): number {
+    return hostPortOf(label, this.#state.allocation(this.id));
   }
 
   get status(): ClientStatus {

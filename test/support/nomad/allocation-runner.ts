@@ -1,31 +1,29 @@
 import { EventEmitter } from 'node:events';
+import { messageOf } from '../../../src/errors.ts';
 import { AllocDir } from './alloc-dir.ts';
+import type { GroupNetwork, GroupNetworks } from './group-network.ts';
 import { type JobSpec, newTaskEvent, type TaskSpec } from './job.ts';
 import { LogFifo } from './log-fifo.ts';
 import type { PodmanDriver } from './podman-driver.ts';
-import type { RecordedAllocation, TaskState } from './recorded.ts';
+import type { AllocatedPort } from './ports.ts';
+import type { NetworkStatus, RecordedAllocation, TaskState } from './recorded.ts';
 import { TaskRunner } from './task-runner.ts';
 
 /** An allocation's status as its client reports it. */
 export type ClientStatus = 'pending' | 'running' | 'complete' | 'failed';
 
-/**
- * The group's network: made before the tasks' directories, taken away when all tasks have ended.
- * The place for network modes other than host: bridge, none and cni/<name>.
- */
-export interface GroupNetwork {
-  /** @returns the path of the allocation's network namespace */
-  create(allocationId: string): Promise<string>;
-  destroy(allocationId: string): Promise<void>;
-}
+/** What the client tells of an allocation. */
+type ClientUpdate = Pick<RecordedAllocation, 'ClientStatus' | 'ClientDescription' | 'TaskStates' | 'NetworkStatus'>;
 
 /** What an allocation's life needs of the client. */
 export interface AllocationContext {
   readonly allocDir: string;
   readonly driver: PodmanDriver;
-  readonly network: GroupNetwork | undefined;
+  readonly networks: GroupNetworks;
+  /** The ports that the servers have given the group. */
+  readonly ports: readonly AllocatedPort[];
   /** Hands the client's part of the allocation to the servers. */
-  readonly report: (update: Pick<RecordedAllocation, 'ClientStatus' | 'ClientDescription' | 'TaskStates'>) => void;
+  readonly report: (update: ClientUpdate) => void;
 }
 
 /** The client sends what has changed this often. */
@@ -38,6 +36,8 @@ const DESCRIPTIONS: Record<ClientStatus, string> = {
   failed: 'Failed tasks',
 };
 
+const NO_STATUS: NetworkStatus = { InterfaceName: '', Address: '', AddressIPv6: '', DNS: null };
+
 /** One allocation's life on the client, in Nomad's order: alloc dir, network, then prestart, main, poststart and poststop tasks. */
 export class AllocationRunner extends EventEmitter<{ change: [] }> {
   readonly id: string;
@@ -47,6 +47,7 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
   readonly #job: JobSpec;
   readonly #context: AllocationContext;
   readonly #tasks = new Map<string, TaskRunner>();
+  #network: GroupNetwork | undefined;
   #report: NodeJS.Timeout | undefined;
   #stopping = false;
   #done: Promise<void> = Promise.resolve();
@@ -54,8 +55,8 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
   constructor(id: string, job: JobSpec, context: AllocationContext) {
     super();
     this.id = id;
-    if (hasNetns(job) && !context.network) {
-      throw new Error(`the stand-in was given nothing that makes a network of mode ${job.networkMode}`);
+    if (hasNetns(job) && !context.networks.has(job.networkMode)) {
+      throw new Error(`the stand-in was given no chain for a network of mode ${job.networkMode}`);
     }
     this.#job = job;
     this.#context = context;
@@ -95,18 +96,43 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
     await this.#done;
   }
 
-  /** The client's garbage collection: secrets/ and private/ are unmounted, the directory removed. */
+  /**
+   * The client's garbage collection: secrets/ and private/ are unmounted, the directory removed.
+   * @throws Error when something that is the client's own to do has failed in its life
+   */
   async destroy(): Promise<void> {
     await this.stop();
     await this.allocDir.destroy();
+    if (this.failure !== undefined) throw this.failure;
   }
 
   async #live(): Promise<void> {
-    const { network } = this.#context;
     this.allocDir.build();
-    const netns = hasNetns(this.#job) ? await network?.create(this.id) : undefined;
-    for (const task of this.#job.tasks) this.#tasks.set(task.name, this.#newTask(task, netns));
+    const setupFailure = await this.#createNetwork();
+    for (const task of this.#job.tasks) this.#tasks.set(task.name, this.#newTask(task));
+    try {
+      if (setupFailure === undefined) await this.#runTasks();
+      else for (const task of this.#tasks.values()) task.failSetup(setupFailure);
+    } finally {
+      await this.#context.networks.destroy(this.id);
+      this.#changed();
+    }
+  }
 
+  /** @returns what went wrong, in Nomad's words */
+  async #createNetwork(): Promise<string | undefined> {
+    const { networks, ports } = this.#context;
+    if (!hasNetns(this.#job)) return undefined;
+    try {
+      this.#network = await networks.create(this.id, this.#job, ports);
+      return undefined;
+    } catch (error) {
+      return `failed to setup alloc: pre-run hook "network" failed: ${messageOf(error)}`;
+    }
+  }
+
+  /** In the order of their lifecycle, until the last has ended. */
+  async #runTasks(): Promise<void> {
     const prestart = this.#tasksOf('prestart');
     const sidecars = prestart.filter(({ lifecycle }) => lifecycle?.sidecar).map((task) => this.#run(task));
     await Promise.all(prestart.filter(({ lifecycle }) => !lifecycle?.sidecar).map((task) => this.#run(task)));
@@ -120,11 +146,9 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
     await Promise.all(this.#tasksOf('poststop').map((task) => this.#run(task)));
     // Tasks that never started are over too.
     for (const task of this.#tasks.values()) task.state.State = 'dead';
-    if (netns !== undefined) await network?.destroy(this.id);
-    this.#changed();
   }
 
-  #newTask(task: TaskSpec, netns: string | undefined): TaskRunner {
+  #newTask(task: TaskSpec): TaskRunner {
     const config = {
       allocationId: this.id,
       job: this.#job,
@@ -132,7 +156,8 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
       allocDir: this.allocDir,
       stdout: new LogFifo(this.allocDir.logs, task.name, 'stdout'),
       stderr: new LogFifo(this.allocDir.logs, task.name, 'stderr'),
-      netns,
+      network: this.#network,
+      ports: this.#context.ports,
     };
     return new TaskRunner(this.#context.driver, config, () => this.#changed());
   }
@@ -179,12 +204,13 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
         ClientStatus: this.status,
         ClientDescription: DESCRIPTIONS[this.status],
         TaskStates: Object.fromEntries(states),
+        NetworkStatus: this.#network?.status ?? NO_STATUS,
       });
     }, REPORT_INTERVAL_MS);
   }
 }
 
 /** Whether the group gets a network namespace of its own. */
-function hasNetns({ networkMode }: JobSpec): boolean {
-  return networkMode !== undefined && networkMode !== 'host';
+function hasNetns(job: JobSpec): job is JobSpec & { readonly networkMode: string } {
+  return job.networkMode !== undefined && job.networkMode !== 'host';
 }

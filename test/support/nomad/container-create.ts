@@ -1,7 +1,10 @@
 import type { AllocDir, TaskDir } from './alloc-dir.ts';
+import type { GroupNetwork } from './group-network.ts';
 import type { JobSpec, TaskSpec } from './job.ts';
 import type { LogFifo } from './log-fifo.ts';
+import type { AllocatedPort } from './ports.ts';
 import { recorded } from './recorded.ts';
+import { taskEnvironment } from './task-environment.ts';
 
 /** What the driver is told of a task that it is to start. */
 export interface TaskConfig {
@@ -11,9 +14,14 @@ export interface TaskConfig {
   readonly allocDir: AllocDir;
   readonly stdout: LogFifo;
   readonly stderr: LogFifo;
-  /** Path of the group's network namespace, where it has one. */
-  readonly netns: string | undefined;
+  /** The group's network, where it has a namespace of its own. */
+  readonly network: GroupNetwork | undefined;
+  /** The ports that the group has been given. */
+  readonly ports: readonly AllocatedPort[];
 }
+
+/** Where a container finds the directories of its allocation. */
+const CONTAINER_DIRS = { alloc: '/alloc', local: '/local', secrets: '/secrets' };
 
 /** The body of containers/create: the recorded one, with this task's names, paths and network. */
 export function createBody(config: TaskConfig, taskDir: TaskDir, image: string, podmanVersion: string): object {
@@ -24,7 +32,7 @@ export function createBody(config: TaskConfig, taskDir: TaskDir, image: string, 
     ...body,
     name: `${task.name}-${allocationId}`,
     command: [...(task.command === undefined ? [] : [task.command]), ...(task.args ?? [])],
-    env: environment(config),
+    env: taskEnvironment(config, CONTAINER_DIRS),
     image,
     ...(task.user === undefined ? {} : { user: task.user }),
     log_configuration: { driver: 'k8s-file', path: config.stdout.path },
@@ -34,12 +42,21 @@ export function createBody(config: TaskConfig, taskDir: TaskDir, image: string, 
       { destination: '/secrets', type: 'bind', source: taskDir.secrets },
       ...volumes.map((volume) => volumeMount(volume, taskDir.directory)),
     ],
-    netns: network(config, podmanVersion),
+    netns: netnsOf(config, podmanVersion),
+    ...usernsOf(task),
   };
 }
 
-function network({ netns, task }: TaskConfig, podmanVersion: string): { nsmode: string; value?: string } {
-  if (netns !== undefined) return { nsmode: 'path', value: netns };
+/** As the driver writes them (parseUserNSConfig in its driver.go). */
+function usernsOf({ userns }: TaskSpec): object {
+  if (userns === undefined) return {};
+  const isAuto = userns === 'auto';
+  const idmappings = { HostUIDMapping: false, HostGIDMapping: false, UIDMap: isAuto ? [] : null, AutoUserNs: isAuto };
+  return { userns: { nsmode: userns }, idmappings: { ...idmappings, GIDMap: idmappings.UIDMap, AutoUserNsOpts: {} } };
+}
+
+function netnsOf({ network, task }: TaskConfig, podmanVersion: string): { nsmode: string; value?: string } {
+  if (network) return { nsmode: 'path', value: network.netns };
   if (task.networkMode !== undefined) return { nsmode: task.networkMode };
   return { nsmode: Number.parseInt(podmanVersion, 10) >= 5 ? 'pasta' : 'slirp4netns' };
 }
@@ -52,35 +69,5 @@ function volumeMount(volume: string, taskDirectory: string): object {
     destination,
     source: source.startsWith('/') ? source : `${taskDirectory}/${source}`,
     ...(options === undefined ? {} : { options: options.split(',') }),
-  };
-}
-
-function environment({ allocationId, job, task }: TaskConfig): Record<string, string> {
-  const meta = { ...job.meta, ...job.groupMeta, ...task.meta };
-  const group = job.group ?? 'g';
-  return {
-    NOMAD_ALLOC_DIR: '/alloc',
-    NOMAD_ALLOC_ID: allocationId,
-    NOMAD_ALLOC_INDEX: '0',
-    NOMAD_ALLOC_NAME: `${job.id}.${group}[0]`,
-    NOMAD_CPU_LIMIT: '50',
-    NOMAD_DC: 'dc1',
-    NOMAD_GROUP_NAME: group,
-    NOMAD_JOB_ID: job.id,
-    NOMAD_JOB_NAME: job.id,
-    NOMAD_MEMORY_LIMIT: '64',
-    ...Object.fromEntries(
-      Object.entries(meta).flatMap(([key, value]) => [
-        [`NOMAD_META_${key}`, value],
-        [`NOMAD_META_${key.toUpperCase()}`, value],
-      ]),
-    ),
-    NOMAD_NAMESPACE: job.namespace ?? 'default',
-    NOMAD_REGION: 'global',
-    NOMAD_SECRETS_DIR: '/secrets',
-    NOMAD_SHORT_ALLOC_ID: allocationId.slice(0, 8),
-    NOMAD_TASK_DIR: '/local',
-    NOMAD_TASK_NAME: task.name,
-    ...task.env,
   };
 }

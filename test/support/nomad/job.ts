@@ -1,3 +1,4 @@
+import { type AllocatedPort, networkBlock, type PortSpec } from './ports.ts';
 import { type RecordedAllocation, type RecordedTask, recorded, type TaskEvent } from './recorded.ts';
 
 /** A job of one group and one allocation, as tests write it. */
@@ -11,6 +12,8 @@ export interface JobSpec {
   readonly tasks: readonly TaskSpec[];
   /** The mode of the group's network block; without it the group has none. */
   readonly networkMode?: string;
+  /** The ports of that block. */
+  readonly ports?: readonly PortSpec[];
   /** How often a task that has ended with an error is started again; 0 unless told. */
   readonly restartAttempts?: number;
 }
@@ -34,12 +37,21 @@ export interface TaskSpec {
   readonly secrets?: Readonly<Record<string, string>>;
   /** `volumes` of the task's driver config. */
   readonly volumes?: readonly string[];
+  /** `userns` of the task's driver config: auto or keep-id. */
+  readonly userns?: 'auto' | 'keep-id';
   /** `network_mode` of the task's driver config. */
   readonly networkMode?: string;
 }
 
-/** An allocation in the recorded shape, placed on a node and not yet seen by its client. Times are nanoseconds. */
-export function newAllocation(id: string, job: JobSpec, nodeId: string, now: number): RecordedAllocation {
+/** What the servers decide of an allocation: its node, its ports, and when (nanoseconds since the epoch). */
+export interface Placement {
+  readonly nodeId: string;
+  readonly ports: readonly AllocatedPort[];
+  readonly now: number;
+}
+
+/** An allocation in the recorded shape, placed on a node and not yet seen by its client. */
+export function newAllocation(id: string, job: JobSpec, { nodeId, ports, now }: Placement): RecordedAllocation {
   const allocation = recorded.allocation();
   const [group] = allocation.Job.TaskGroups;
   const [task] = group?.Tasks ?? [];
@@ -50,9 +62,11 @@ export function newAllocation(id: string, job: JobSpec, nodeId: string, now: num
     ...group,
     Name: job.group ?? 'g',
     Meta: job.groupMeta ? { ...job.groupMeta } : null,
-    Networks: job.networkMode === undefined ? null : [{ Mode: job.networkMode }],
+    Networks: networkBlock(job.networkMode, job.ports),
     Tasks: tasks,
   };
+  const Networks = networkBlock(job.networkMode, job.ports, ports);
+  const { Shared, ...resources } = allocation.AllocatedResources;
   return {
     ...allocation,
     ID: id,
@@ -74,15 +88,20 @@ export function newAllocation(id: string, job: JobSpec, nodeId: string, now: num
       Meta: job.meta ? { ...job.meta } : null,
       TaskGroups: [taskGroup],
     },
-    AllocatedResources: perTask(allocation['AllocatedResources'], ['Tasks', 'TaskLifecycles'], tasks),
+    AllocatedResources: {
+      ...perTask(resources, ['Tasks', 'TaskLifecycles'], tasks),
+      Shared: { ...Shared, Networks, Ports: ports.length === 0 ? null : [...ports] },
+    },
+    Resources: { ...allocation.Resources, Networks },
+    SharedResources: { ...allocation.SharedResources, Networks },
     TaskResources: Object.fromEntries(tasks.map(({ Name, Resources }) => [Name, Resources])),
     TaskStates: null,
   };
 }
 
 function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
-  const { image, socket, command, args, volumes, networkMode } = spec;
-  const config = { image, socket, command, args, volumes, network_mode: networkMode };
+  const { image, socket, command, args, volumes, userns, networkMode } = spec;
+  const config = { image, socket, command, args, volumes, userns, network_mode: networkMode };
   return {
     ...task,
     Name: spec.name,

@@ -3,15 +3,22 @@ import { once } from 'node:events';
 import { closeSync, constants, openSync } from 'node:fs';
 import type { TaskDir } from './alloc-dir.ts';
 import type { TaskConfig } from './container-create.ts';
+import { taskEnvironment } from './task-environment.ts';
 
-/** Starts a task without a container, in its directory and as its `user`, as drivers that isolate nothing do. */
-export function startRawExec({ task, stdout, stderr }: TaskConfig, taskDir: TaskDir): ChildProcess {
-  const command = [task.command ?? '/bin/true', ...(task.args ?? [])];
-  const asUser = ['--reuid', task.user ?? '', '--regid', task.user ?? '', '--init-groups'];
-  const [program = '', ...args] = task.user ? ['setpriv', ...asUser, ...command] : command;
+/** Starts a task without a container, in its directory, as its `user` and in its group's network, as raw_exec does. */
+export function startRawExec(config: TaskConfig, taskDir: TaskDir): ChildProcess {
+  const { task, stdout, stderr, network, allocDir } = config;
+  const inNetwork = network ? ['nsenter', `--net=${network.netns}`] : [];
+  const asUser = task.user ? ['setpriv', '--reuid', task.user, '--regid', task.user, '--init-groups'] : [];
+  const [program = '', ...args] = [...inNetwork, ...asUser, task.command ?? '/bin/true', ...(task.args ?? [])];
   const outputs = [stdout, stderr].map(({ path }) => openSync(path, constants.O_WRONLY | constants.O_NONBLOCK));
   try {
-    return spawn(program, args, { cwd: taskDir.directory, stdio: ['ignore', ...outputs], detached: true });
+    return spawn(program, args, {
+      cwd: taskDir.directory,
+      env: { ...process.env, ...taskEnvironment(config, { ...taskDir, alloc: allocDir.shared }) },
+      stdio: ['ignore', ...outputs],
+      detached: true,
+    });
   } finally {
     for (const output of outputs) closeSync(output);
   }

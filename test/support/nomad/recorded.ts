@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { AllocatedPort } from './ports.ts';
 
 /** A task state as Nomad reports it; recorded in allocation-web.json. Times of events are nanoseconds since the epoch. */
 export interface TaskState {
@@ -35,11 +36,38 @@ export interface RecordedTask {
   [field: string]: unknown;
 }
 
+/** A port in a network block. */
+export interface RecordedPort {
+  Label: string;
+  HostNetwork: string;
+  /** The port inside; left out where it is the host's own. */
+  To?: number;
+  /** The port of the host; left out as long as none is given. */
+  Value?: number;
+}
+
+/** A network block of a group or of an allocation. */
+export interface RecordedNetwork {
+  Mode: string;
+  /** The host's address, in an allocation. */
+  IP?: string;
+  DynamicPorts?: RecordedPort[];
+  ReservedPorts?: RecordedPort[];
+}
+
+/** What the client tells of a group's network; all of it empty where no CNI plugin has given it an address. */
+export interface NetworkStatus {
+  InterfaceName: string;
+  Address: string;
+  AddressIPv6: string;
+  DNS: null;
+}
+
 /** A group of a job. */
 export interface RecordedGroup {
   Name: string;
   Meta: Record<string, string> | null;
-  Networks: { Mode: string }[] | null;
+  Networks: RecordedNetwork[] | null;
   Tasks: RecordedTask[];
   [field: string]: unknown;
 }
@@ -73,6 +101,13 @@ export interface RecordedAllocation {
   ModifyTime: number;
   Job: RecordedJob;
   TaskStates: Record<string, TaskState> | null;
+  AllocatedResources: {
+    Shared: { Networks: RecordedNetwork[] | null; Ports: AllocatedPort[] | null; [field: string]: unknown };
+    [field: string]: unknown;
+  };
+  Resources: { Networks: RecordedNetwork[] | null; [field: string]: unknown };
+  SharedResources: { Networks: RecordedNetwork[] | null; [field: string]: unknown };
+  NetworkStatus: NetworkStatus;
   [field: string]: unknown;
 }
 

@@ -62,6 +62,14 @@ export class TaskRunner {
     this.#changed();
   }
 
+  /** Ends it before it has begun, as when the group's network cannot be made. */
+  failSetup(reason: string): void {
+    this.state.Failed = true;
+    this.state.State = 'dead';
+    this.state.FinishedAt = new Date().toISOString();
+    this.#tell('Setup Failure', reason, { FailsTask: true });
+  }
+
   /** Stops the task if it runs, and keeps it from starting if it does not yet. */
   async stop(event?: TaskEvent): Promise<void> {
     if (this.state.State === 'dead' || this.#stopping) return;

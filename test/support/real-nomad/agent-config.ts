@@ -1,3 +1,5 @@
+import { PLUGIN_DIR } from '../nomad/group-network.ts';
+
 /** What a Nomad client is to be like. */
 export interface ClientOptions {
   readonly dataDir: string;
@@ -5,6 +7,18 @@ export interface ClientOptions {
   /** Name of each socket block of the podman driver to the path of its socket. */
   readonly sockets: Readonly<Record<string, string>>;
   readonly acl: boolean;
+  readonly network: ClientNetwork;
+}
+
+/** How it makes the networks of groups. */
+export interface ClientNetwork {
+  /** Directory of the CNI plugins; that of CNI_PATH, or else Debian's, unless told. */
+  readonly pluginDir?: string | undefined;
+  /** Subnets of mode `bridge`: Nomad's default, and no IPv6, unless told. */
+  readonly subnet?: string | undefined;
+  readonly subnetIpv6?: string | undefined;
+  /** Directory with a `.conflist` file for each mode `cni/<name>`. */
+  readonly configDir: string;
 }
 
 const SERVER_HTTP_PORT = 5646;
@@ -29,7 +43,7 @@ server {
 }
 
 /** The configuration, in HCL, of an agent that is a client alone, with the podman driver and raw_exec. */
-export function clientConfig({ dataDir, pluginDir, sockets, acl }: ClientOptions): string {
+export function clientConfig({ dataDir, pluginDir, sockets, acl, network }: ClientOptions): string {
   const blocks = Object.entries(sockets).map(
     ([name, path]) => `socket {
       name        = ${JSON.stringify(name)}
@@ -43,7 +57,7 @@ client {
   enabled           = true
   servers           = ["127.0.0.1:4647"]
   network_interface = "lo"
-  cni_path          = "/usr/lib/cni"
+  ${networkConfig(network).join('\n  ')}
   options = {
     "driver.allowlist"     = "podman,raw_exec"
     "fingerprint.denylist" = "${SLOW_FINGERPRINTERS}"
@@ -68,6 +82,18 @@ plugin "nomad-driver-podman" {
   }
 }
 `;
+}
+
+function networkConfig({ pluginDir = PLUGIN_DIR, subnet, subnetIpv6, configDir }: ClientNetwork): string[] {
+  const settings = {
+    cni_path: pluginDir,
+    cni_config_dir: configDir,
+    bridge_network_subnet: subnet,
+    bridge_network_subnet_ipv6: subnetIpv6,
+  };
+  return Object.entries(settings).flatMap(([key, value]) =>
+    value === undefined ? [] : [`${key} = ${JSON.stringify(value)}`],
+  );
 }
 
 function agentConfig(dataDir: string, httpPort: number, acl: boolean): string {

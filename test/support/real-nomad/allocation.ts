@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { runCommand } from '../command.ts';
+import { addressOf, hostPortOf } from '../nomad/allocation-network.ts';
+import { netnsPath } from '../nomad/netns.ts';
 import type { ExecResult } from '../nomad/podman-api.ts';
 import type { RecordedAllocation, TaskEvent } from '../nomad/recorded.ts';
 import type { AllocationUnderTest } from '../nomad-under-test.ts';
@@ -28,17 +30,38 @@ export class RealAllocation implements AllocationUnderTest {
     this.#jobPath = `/v1/job/${placed.JobID}?namespace=${placed.Namespace}`;
   }
 
+  get netns(): string {
+    return netnsPath(this.id);
+  }
+
+  address(): Promise<string> {
+    return addressOf('Address', () => this.read());
+  }
+
+  addressIpv6(): Promise<string> {
+    return addressOf('AddressIPv6', () => this.read());
+  }
+
+  async hostPort(label: string): Promise<number> {
+    return hostPortOf(label, await this.read());
+  }
+
+  /** As the API gives it. */
+  read(): Promise<RecordedAllocation> {
+    return this.#api.json('GET', `/v1/allocation/${this.id}`);
+  }
+
   async waitFor(status: 'running' | 'complete' | 'failed'): Promise<void> {
     const ended = await until(
       `allocation ${this.id} is ${status}`,
       async () => {
-        const { ClientStatus } = await this.#read();
+        const { ClientStatus } = await this.read();
         return [status, ...ENDED].includes(ClientStatus) && ClientStatus;
       },
       TIMEOUT_MS,
     );
     if (ended === status) return;
-    const { TaskStates } = await this.#read();
+    const { TaskStates } = await this.read();
     const events = Object.entries(TaskStates ?? {}).map(
       ([task, { Events }]) =>
         `${task}: ${Events.map(({ Type, DisplayMessage }) => `${Type}: ${DisplayMessage}`).join('; ')}`,
@@ -65,7 +88,7 @@ export class RealAllocation implements AllocationUnderTest {
   }
 
   async events(task: string): Promise<readonly TaskEvent[]> {
-    return (await this.#read()).TaskStates?.[task]?.Events ?? [];
+    return (await this.read()).TaskStates?.[task]?.Events ?? [];
   }
 
   async exec(task: string, argv: readonly string[], stdin = ''): Promise<ExecResult> {
@@ -102,9 +125,5 @@ export class RealAllocation implements AllocationUnderTest {
     const known = await this.#api.json<{ ID: string; ClientStatus: string }[]>('GET', '/v1/allocations?namespace=*');
     const status = known.find(({ ID }) => ID === this.id)?.ClientStatus;
     return status === undefined || ENDED.includes(status);
-  }
-
-  #read(): Promise<RecordedAllocation> {
-    return this.#api.json('GET', `/v1/allocation/${this.id}`);
   }
 }

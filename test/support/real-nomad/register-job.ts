@@ -1,4 +1,5 @@
 import type { JobSpec, TaskSpec } from '../nomad/job.ts';
+import { networkBlock } from '../nomad/ports.ts';
 
 /**
  * The body of `PUT /v1/jobs` for a job as tests write it: one allocation that is placed once, so that a test sees how
@@ -18,7 +19,7 @@ export function registration(job: JobSpec): object {
           Name: job.group ?? 'g',
           Count: 1,
           Meta: job.groupMeta ?? null,
-          Networks: job.networkMode === undefined ? null : [{ Mode: job.networkMode }],
+          Networks: networkBlock(job.networkMode, job.ports),
           RestartPolicy: { Attempts: job.restartAttempts ?? 0, Mode: 'fail', Delay: 1e6, Interval: 60e9 },
           ReschedulePolicy: { Attempts: 0, Unlimited: false },
           EphemeralDisk: { SizeMB: 10 },
@@ -30,8 +31,8 @@ export function registration(job: JobSpec): object {
 }
 
 function taskOf(task: TaskSpec): object {
-  const { image, socket, command, args, volumes, networkMode, lifecycle } = task;
-  const config = { image, socket, command, args, volumes, network_mode: networkMode };
+  const { image, socket, command, args, volumes, userns, networkMode, lifecycle } = task;
+  const config = { image, socket, command, args, volumes, userns, network_mode: networkMode };
   return {
     Name: task.name,
     Driver: task.driver ?? 'podman',

@@ -26,6 +26,8 @@ export const CONFIG: NodeFollowerParts['config'] = {
   nomad: NOMAD,
   metaKey: 'podman_user',
   minUid: 1000,
+  ordering: 'gate',
+  policy: undefined,
   users: new Map(['alice', 'bob'].map((name) => [name, { socket: undefined }])),
   resyncIntervalMs: INTERVAL_MS,
 };
@@ -77,7 +79,8 @@ export class Followed {
   /** What is on this host, and what is said of it. */
   state() {
     const records = this.follower.records().map((record) => {
-      return [record.id, stateOf(record), ...labelsOf(record).map(({ user }) => user)].join(' ');
+      const users = labelsOf(record).map(({ user }) => user);
+      return [record.id, stateOf(record), ...users, record.allocation?.modifyIndex].join(' ');
     });
     const on = [...this.#host.on].map(([id, uids]) => `${id} ${uids}`);
     const open = [...this.#host.open];

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
+import { allocationOf, metaOf, taskOf } from '../../support/allocation-of.ts';
 import { NODE_ID } from '../nomad/fixture.ts';
 import { cleanState, Followed, INTERVAL_MS, settle } from './followed.ts';
 import { type Faults, SimulatedNomad } from './simulated-nomad.ts';
@@ -13,25 +14,19 @@ function idOf(number: number): string {
   return `00000000-0000-0000-0000-${String(number).padStart(12, '0')}`;
 }
 
-/** A running allocation of a user's; the first is in another namespace than the others. */
-function allocation(number: number, user: 'alice' | 'bob' = 'alice', nodeId = NODE_ID): Allocation {
-  const task = { name: 't', driver: 'podman', user: '', meta: { podman_user: user }, state: 'running' as const };
-  return {
+/** A running allocation: the first is in another namespace than the others, the third is bob's, the others alice's. */
+function allocation(number: number, nodeId = NODE_ID): Allocation {
+  return allocationOf({
     id: idOf(number),
     namespace: number === 1 ? 'ünï/"c*d"' : 'default',
-    jobId: 'web',
-    taskGroup: 'g',
     nodeId,
-    desiredStatus: 'run',
     clientStatus: 'running',
-    modifyIndex: 0,
-    networkMode: undefined,
-    tasks: [task],
-  };
+    tasks: [taskOf('t', { meta: metaOf(number === 3 ? 'bob' : 'alice'), state: 'running' })],
+  });
 }
 
 type Happening =
-  | { readonly what: 'place' | 'hand over' | 'finish' | 'purge' | 'notice'; readonly number: number }
+  | { readonly what: 'place' | 'finish' | 'purge' | 'notice'; readonly number: number }
   | { readonly what: 'hold'; readonly holds: boolean }
   | { readonly what: 'deliver'; readonly number: number }
   | { readonly what: 'cut line' | 'snapshot' | 'restore' | 'break' | 'restart' }
@@ -44,7 +39,7 @@ const time = (...ms: number[]) => fc.constantFrom(...ms.map((one): Happening => 
 /** What happens in a Nomad that is well, with answers that take their time. */
 const course: fc.Arbitrary<Happening>[] = [
   fc.record({
-    what: fc.constantFrom('place', 'hand over', 'finish', 'purge', 'notice'),
+    what: fc.constantFrom('place', 'finish', 'purge', 'notice'),
     number: fc.integer({ min: 1, max: 3 }),
   }),
   fc.record({ what: fc.constant('hold'), holds: fc.boolean() }),
@@ -65,8 +60,7 @@ const trouble: fc.Arbitrary<Happening>[] = [
 ];
 
 async function happen(one: Happening, nomad: SimulatedNomad, followed: Followed): Promise<void> {
-  if (one.what === 'place') nomad.write(allocation(one.number, 'alice'));
-  else if (one.what === 'hand over') nomad.write(allocation(one.number, 'bob'));
+  if (one.what === 'place') nomad.write(allocation(one.number));
   else if (one.what === 'finish') nomad.finish(idOf(one.number));
   else if (one.what === 'purge') nomad.purge(idOf(one.number));
   else if (one.what === 'notice') followed.follower.prepare(idOf(one.number));
@@ -142,7 +136,7 @@ describe('following a node', () => {
     expect(followed.state().on).toEqual([`${idOf(2)} 1001`]);
     nomad.breakStreams();
     nomad.nodeId = OTHER_NODE;
-    nomad.write(allocation(3, 'bob', OTHER_NODE));
+    nomad.write(allocation(3, OTHER_NODE));
     await followed.pass(5000);
     expect(followed.follower.self?.nodeId).toBe(OTHER_NODE);
     expect(followed.state()).toMatchObject({ on: [`${idOf(3)} 1002`], open: [1002], reasons: [] });
@@ -154,17 +148,17 @@ describe('following a node', () => {
   test('lets a create of the new node through although nobody has said yet that it is another one', async () => {
     await followed.pass(2000);
     nomad.nodeId = OTHER_NODE;
-    nomad.write(allocation(3, 'alice', OTHER_NODE));
-    const ready = followed.follower.ready(create(3), never);
+    nomad.write(allocation(2, OTHER_NODE));
+    const ready = followed.follower.ready(create(2), never);
     await followed.pass(2000);
     await ready;
-    expect(followed.state().on).toEqual([`${idOf(3)} 1001`]);
+    expect(followed.state().on).toEqual([`${idOf(2)} 1001`]);
   });
 
   test('refuses a create for an allocation that really is of another node', async () => {
     await followed.pass(2000);
-    nomad.write(allocation(3, 'alice', OTHER_NODE));
-    await expect(followed.follower.ready(create(3), never)).rejects.toMatchObject({ code: 'allocation_gone' });
+    nomad.write(allocation(2, OTHER_NODE));
+    await expect(followed.follower.ready(create(2), never)).rejects.toMatchObject({ code: 'allocation_gone' });
     expect(followed.follower.self?.nodeId).toBe(NODE_ID);
   });
 
@@ -247,7 +241,7 @@ describe('following a node', () => {
     await followed.pass(2000);
     nomad.restoreSnapshot();
     await followed.pass(INTERVAL_MS);
-    expect(followed.state()).toMatchObject({ on: [`${idOf(2)} 1001`], records: [`${idOf(2)} waiting alice`] });
+    expect(followed.state()).toMatchObject({ on: [`${idOf(2)} 1001`], records: [`${idOf(2)} waiting alice 11`] });
     nomad.removeDirectory(idOf(2));
     await followed.pass(31_000);
     expect(followed.state()).toMatchObject({ on: [], open: [], records: [] });

@@ -129,9 +129,10 @@ export class SimulatedNomad {
 
   async self(): Promise<AgentSelf> {
     const [dataDir, allocDir, stateDir] = ['/nowhere/nomad', '/nowhere/nomad/alloc', '/nowhere/nomad/client'];
+    const volumes = { hostVolumesDir: '/nowhere/nomad/host_volumes', csiDir: '/nowhere/nomad/client/csi' };
     const rest = { region: 'global', version: '2.0.5', podmanSockets: [], disagreements: [] };
     if (this.selfError) throw this.selfError;
-    return { nodeId: this.nodeId, dataDir, allocDir, stateDir, ...rest };
+    return { nodeId: this.nodeId, dataDir, allocDir, stateDir, ...volumes, ...rest };
   }
 
   allocation(id: string, signal: AbortSignal): Promise<Allocation | undefined> {
@@ -142,6 +143,10 @@ export class SimulatedNomad {
       return this.#fail(signal, new NotYetError('nomad_denied', 'Unknown allocation'));
     if (read === 'error') return this.#fail(signal, new NotYetError('nomad_error', '500'));
     return this.#answer(signal, allocation);
+  }
+
+  async hostVolumes(): Promise<ReadonlyMap<string, string>> {
+    return new Map();
   }
 
   nodeAllocations(nodeId: string, _wait: object, signal: AbortSignal): Promise<AllocationListing> {

@@ -5,6 +5,7 @@ import type { Resource, Step } from '../../../src/resources/resource.ts';
 /** A host that has a switch for each allocation, on where it has access, and a way in for each user, open while she needs it. */
 export class SwitchedHost implements Host {
   readonly allocDir: string;
+  readonly netnsDir = '/nowhere/netns';
   readonly resources: readonly Resource[];
   /** The uids that have access, by the allocation that is switched on. */
   readonly on = new Map<string, readonly number[]>();
@@ -34,6 +35,14 @@ export class SwitchedHost implements Host {
 
   hasDirectory(id: string): boolean {
     return this.#directories().has(id);
+  }
+
+  grantedOn(): ReadonlyMap<string, number> {
+    return new Map();
+  }
+
+  isNetnsOwned(): boolean {
+    return false;
   }
 
   sweep(): Step[] {

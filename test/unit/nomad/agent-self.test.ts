@@ -27,6 +27,8 @@ describe("the agent's own description", () => {
       dataDir: '/var/lib/nomad',
       allocDir: '/var/lib/nomad/alloc',
       stateDir: '/var/lib/nomad/client',
+      hostVolumesDir: '/var/lib/nomad/host_volumes',
+      csiDir: '/var/lib/nomad/client/csi',
       region: 'global',
       version: '2.0.5',
       podmanSockets: [
@@ -40,6 +42,12 @@ describe("the agent's own description", () => {
   test('names an alloc dir of its own where there is one', () => {
     const self = parseAgentSelf(agentWith({ Client: { AllocDir: '/srv/alloc', StateDir: '/srv/state' } }));
     expect([self.dataDir, self.allocDir, self.stateDir]).toEqual(['/var/lib/nomad', '/srv/alloc', '/srv/state']);
+  });
+
+  test('names places of their own for volumes where there are some', () => {
+    const Client = { AllocDir: '', StateDir: '/srv/state', HostVolumesDir: '/srv/volumes' };
+    const { hostVolumesDir, csiDir } = parseAgentSelf(agentWith({ Client }));
+    expect([hostVolumesDir, csiDir]).toEqual(['/srv/volumes', '/srv/state/csi']);
   });
 
   test('gives way to what the operator sets', () => {

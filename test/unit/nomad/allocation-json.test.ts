@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ParseError } from '../../../src/errors.ts';
+import { podmanUserOf } from '../../../src/model/podman-user.ts';
 import { parseAllocation } from '../../../src/nomad/allocation-json.ts';
 import { fixture, jsonFixture, NODE_ID, WEB_ID } from './fixture.ts';
 
@@ -15,9 +16,10 @@ function allocationWith(metas: { job: Meta; group: Meta; task: Meta }): object {
   };
 }
 
-function metaOf(metas: { job?: Meta; group?: Meta; task?: Meta }) {
+function userOf(metas: { job?: Meta; group?: Meta; task?: Meta }, metaKey = 'podman_user') {
   const all = { job: undefined, group: undefined, task: undefined, ...metas };
-  return parseAllocation(allocationWith(all)).tasks[0]?.meta;
+  const [task] = parseAllocation(allocationWith(all)).tasks;
+  return task && podmanUserOf(task, metaKey);
 }
 
 describe('an allocation from the API', () => {
@@ -26,13 +28,24 @@ describe('an allocation from the API', () => {
       id: WEB_ID,
       namespace: 'default',
       jobId: 'web',
+      parentJobId: undefined,
       taskGroup: 'g',
       nodeId: NODE_ID,
       desiredStatus: 'run',
       clientStatus: 'running',
       modifyIndex: 124,
       networkMode: undefined,
-      tasks: [{ name: 't', driver: 'podman', user: '', meta: { podman_user: 'alice' }, state: 'running' }],
+      volumes: [],
+      tasks: [
+        {
+          name: 't',
+          driver: 'podman',
+          user: '',
+          meta: { task: {}, group: {}, job: { podman_user: 'alice' } },
+          volumes: [],
+          state: 'running',
+        },
+      ],
     });
   });
 
@@ -42,12 +55,14 @@ describe('an allocation from the API', () => {
 
   test('has the user of each task by the innermost meta that names one, and its state', () => {
     const { tasks } = parseAllocation(jsonFixture('allocation-lifecycle-tasks.json'));
-    expect(tasks.map(({ name, driver, meta, state }) => [name, driver, meta['podman_user'], state])).toEqual([
-      ['init', 'raw_exec', 'bob', 'dead'],
-      ['main', 'podman', 'alice', 'running'],
-      ['side', 'podman', 'bob', 'pending'],
-      ['after', 'podman', 'bob', 'pending'],
-    ]);
+    expect(tasks.map((task) => [task.name, task.driver, podmanUserOf(task, 'podman_user')?.value, task.state])).toEqual(
+      [
+        ['init', 'raw_exec', 'bob', 'dead'],
+        ['main', 'podman', 'alice', 'running'],
+        ['side', 'podman', 'bob', 'pending'],
+        ['after', 'podman', 'bob', 'pending'],
+      ],
+    );
   });
 
   test('has no task state while the client has reported none', () => {
@@ -61,28 +76,53 @@ describe('an allocation from the API', () => {
   });
 });
 
-describe('merging meta', () => {
-  test('takes the job where group and task have none, as null or not at all', () => {
-    expect(metaOf({ job: { podman_user: 'alice' }, group: null })).toEqual({ podman_user: 'alice' });
+describe('the user of a task', () => {
+  test("is the job's where group and task have none, as null or not at all", () => {
+    expect(userOf({ job: { podman_user: 'alice' }, group: null })).toMatchObject({ level: 'job', user: 'alice' });
   });
 
-  test('lets an empty text of the task win over the group', () => {
-    expect(metaOf({ group: { podman_user: 'bob' }, task: { podman_user: '' } })).toEqual({ podman_user: '' });
+  test('is none where the task has an empty text, whatever the group has', () => {
+    expect(userOf({ group: { podman_user: 'bob' }, task: { podman_user: '' } })).toBeUndefined();
   });
 
-  test('takes each key from the innermost level that has it, whatever the keys are', () => {
-    const keys = fc.constantFrom('podman_user', 'a', 'b', 'constructor');
+  test('comes from the innermost level that has the key, whatever the key is', () => {
+    const keys = fc.constantFrom('podman_user', 'a', 'constructor', 'toString');
     const meta = fc.dictionary(keys, fc.string(), { noNullPrototype: true });
     fc.assert(
-      fc.property(meta, meta, meta, (job, group, task) => {
-        const merged = new Map(Object.entries(metaOf({ job, group, task }) ?? {}));
-        const levels = [task, group, job].map((level) => new Map(Object.entries(level)));
-        for (const key of ['podman_user', 'a', 'b', 'constructor']) {
-          expect(merged.get(key)).toBe(levels.find((level) => level.has(key))?.get(key));
-        }
+      fc.property(meta, meta, meta, keys, (job, group, task, key) => {
+        const levels = Object.entries({ task, group, job }).map(([level, one]) => ({
+          level,
+          value: new Map(Object.entries(one)).get(key),
+        }));
+        const decides = levels.find(({ value }) => value !== undefined);
+        const found = userOf({ job, group, task }, key);
+        expect(found && { level: found.level, value: found.value }).toEqual(decides?.value ? decides : undefined);
       }),
     );
   });
+});
+
+describe('the volumes of an allocation', () => {
+  test('are those that its group claims, and each task names the ones that it mounts', () => {
+    const { volumes, tasks } = parseAllocation(jsonFixture('allocation-host-volume.json'));
+    expect(volumes).toEqual([{ name: 'files', type: 'host', source: 'files', readOnly: false }]);
+    expect(tasks.map((task) => task.volumes)).toEqual([['files']]);
+  });
+
+  test('have the index of the allocation where each has its own', () => {
+    const claim = { Type: 'csi', Source: 'disk', ReadOnly: true, PerAlloc: true };
+    const group = { Name: 'g', Volumes: { data: claim }, Tasks: [] };
+    const json = { ...jsonFixture('allocation-web.json'), Name: 'web.g[2]', Job: { TaskGroups: [group] } };
+    expect(parseAllocation(json).volumes).toEqual([{ name: 'data', type: 'csi', source: 'disk[2]', readOnly: true }]);
+  });
+});
+
+test('a job that Nomad made of another one knows which', () => {
+  const json = jsonFixture('allocation-web.json');
+  const parentOf = (ParentID: string) =>
+    parseAllocation({ ...json, Job: { ...Object(json['Job']), ParentID } }).parentJobId;
+  expect(parentOf('batch')).toBe('batch');
+  expect(parentOf('')).toBeUndefined();
 });
 
 describe('an allocation that cannot be read', () => {

@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import { ParseError } from '../errors.ts';
+import type { Handle } from './handle.ts';
+import { AT, statxCall } from './libc.ts';
+import { STATX } from './stat.ts';
+
+/** include/uapi/linux/stat.h; Linux 5.8. */
+const STATX_MNT_ID = 0x1000;
+
+/** One mount, as proc_pid_mountinfo(5) has it. */
+interface Mount {
+  readonly id: number;
+  readonly parent: number;
+  readonly mountPoint: string;
+  /** What of its filesystem is mounted: of a namespace file, `net:[4026532247]`. */
+  readonly root: string;
+}
+
+/**
+ * What is mounted over one another at the path of an open file, from the one that is seen down to the lowest, in this
+ * process's mount namespace: the root of each mount. Mounts at the same path that lie under another mount's directory,
+ * and so cannot be seen, are none of them.
+ * @throws ParseError, SyscallError, an Error of node:fs
+ */
+export function mountStackAt(file: Handle): string[] {
+  const mounts = new Map(
+    parseMountInfo(readFileSync('/proc/thread-self/mountinfo', 'utf8')).map((one) => [one.id, one]),
+  );
+  const stack: string[] = [];
+  const top = mounts.get(mountIdOf(file));
+  for (let mount = top; mount && mount.mountPoint === top?.mountPoint; mount = mounts.get(mount.parent)) {
+    stack.push(mount.root);
+  }
+  return stack;
+}
+
+function mountIdOf(file: Handle): number {
+  const buffer = Buffer.alloc(STATX.SIZE);
+  statxCall(file.path, file.fd, '', AT.EMPTY_PATH | AT.STATX_DONT_SYNC, STATX_MNT_ID, buffer);
+  return Number(buffer.readBigUInt64LE(STATX.MNT_ID));
+}
+
+/** The mounts in a mountinfo file. @throws ParseError */
+export function parseMountInfo(text: string): Mount[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const [id = '', parent = '', , root = '', mountPoint = ''] = line.split(' ');
+      if (!/^\d+$/.test(id) || !/^\d+$/.test(parent) || !mountPoint.startsWith('/')) {
+        throw new ParseError('/proc/self/mountinfo', 'ID, parent, device, root and mount point', line.slice(0, 200));
+      }
+      return { id: Number(id), parent: Number(parent), root: unescaped(root), mountPoint: unescaped(mountPoint) };
+    });
+}
+
+/** Spaces and the like are written in octal, as \040. */
+function unescaped(field: string): string {
+  return field.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+}

@@ -1,0 +1,17 @@
+import { closeSync, constants, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+
+/** Writes a file that only root reads, whole or not at all, in the place of an earlier one. @throws an Error of node:fs */
+export function writeTextWhole(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+/** Makes an empty file to mount something on; nothing where it is there. @throws an Error of node:fs */
+export function makeMountPoint(path: string): void {
+  closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600));
+}
+
+/** Removes a file; nothing where it is gone already. @throws an Error of node:fs */
+export function removeFile(path: string): void {
+  rmSync(path, { force: true });
+}

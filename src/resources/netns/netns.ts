@@ -1,0 +1,186 @@
+import { NotYetError, RefusedError } from '../../errors.ts';
+import { type Handle, openCached, openMountedBeneath } from '../../linux/handle.ts';
+import { O } from '../../linux/libc.ts';
+import { inMountNamespace } from '../../linux/mount-namespace.ts';
+import { openNamespace, ownerUid, owningUserNamespace, pidsIn } from '../../linux/process.ts';
+import { isSameFile, stat } from '../../linux/stat.ts';
+import type { Access, Desired, DesiredNetns } from '../../model/desired.ts';
+import type { DataDir } from '../data-dir.ts';
+import type { PodmanNamespace, PodmanNamespaces, PodmanOwner } from '../podman-namespaces.ts';
+import type { Resource, Step } from '../resource.ts';
+import { NetnsSwap, type SwapOptions } from './swap.ts';
+
+/** Without a gate the driver waits for nobody: in that time a container is created. */
+const WATCH_POLL_MS = 20;
+
+/** Mounted by Nomad in a task's directory when it sets the task up, after everything that it does for the allocation. */
+const TASK_MOUNT = 'secrets';
+
+/** What the resource works with. */
+export interface NetnsOptions extends SwapOptions {
+  readonly dataDir: DataDir;
+  readonly namespaces: PodmanNamespaces;
+  /** The users that have a gate. */
+  readonly owners: () => readonly PodmanOwner[];
+  /**
+   * How it is known that Nomad has finished a network. With `gate` a container is held that joins it: the driver creates
+   * one only then. With `watch` Nomad has begun with a task, which it does only then: a race with the driver all the same.
+   */
+  readonly ordering: 'gate' | 'watch';
+}
+
+/** Whose a network namespace is: root's, the user's Podman's, that of a Podman of hers that is no more, or somebody else's. */
+type Ownership = 'root' | 'current' | 'former' | 'foreign';
+
+/**
+ * The network namespace of an allocation belongs to the user namespace of its user's Podman: only then may a rootless
+ * container join it. A namespace keeps its owner for life, so the one that Nomad made is replaced by one that is made in
+ * the user's, which gets everything that the old one had: links, addresses, routes, rules, neighbours, packet filters,
+ * kernel parameters.
+ *
+ * The user then has root's power in that network namespace, and nowhere else: she can change the addresses of her own
+ * allocation and see its traffic. What would give her more (devices of the hardware) is refused.
+ */
+export class NetnsResource implements Resource {
+  readonly kind = 'netns';
+  readonly #options: NetnsOptions;
+  readonly #swap: NetnsSwap;
+  readonly #owned = new Set<string>();
+
+  constructor(options: NetnsOptions) {
+    this.#options = options;
+    this.#swap = new NetnsSwap(options);
+  }
+
+  async plan(desired: Desired): Promise<Step[]> {
+    if (desired.kind === 'refused') return [];
+    if (desired.kind === 'nothing' || !desired.netns) {
+      this.#owned.delete(desired.id);
+      return this.#planRemoval(desired);
+    }
+    const [user] = desired.podman;
+    const owner = user && this.#options.owners().find(({ uid }) => uid === user.uid);
+    if (!owner) return [];
+    const { id } = desired;
+    if (this.#options.journal.ids().includes(id)) {
+      const what = `the network namespace of ${id}: what a crash left undone`;
+      return [this.#step(what, () => this.#swap.resume(id))];
+    }
+    using current = this.#options.directory.open(id);
+    this.#owned.delete(id);
+    if (!current) {
+      if (this.#isExpected(desired)) throw this.#notUp(id, 'is not there');
+      return [];
+    }
+    const [namespace] = await this.#options.namespaces.of(owner);
+    switch (ownershipOf(current, namespace.user, user.uid)) {
+      case 'current':
+        this.#checkView(id, current, namespace, user);
+        this.#owned.add(id);
+        return [];
+      case 'foreign':
+        throw foreign(id, current, user);
+      case 'former':
+        refuseWhileInUse(current, user);
+        break;
+      case 'root':
+        if (!this.#isFinished(desired, desired.netns)) {
+          if (this.#options.ordering === 'gate') return [];
+          throw this.#notUp(id, 'is not finished', WATCH_POLL_MS);
+        }
+    }
+    const what = `the network namespace of ${id}: replaced by one of ${user.name}'s Podman`;
+    return [this.#step(what, () => this.#replace(id, owner, namespace.user))];
+  }
+
+  /** Whether the network namespace of an allocation belonged to its user when it was last looked at. */
+  isOwned(id: string): boolean {
+    return this.#owned.has(id);
+  }
+
+  /** The ids of allocations whose swap was begun and not ended. */
+  allocationIds(): string[] {
+    return this.#options.journal.ids();
+  }
+
+  #step(what: string, apply: () => Promise<void>): Step {
+    return { kind: this.kind, what, removes: false, apply };
+  }
+
+  #planRemoval({ id }: Desired): Step[] {
+    if (!this.#options.journal.ids().includes(id)) return [];
+    const what = `the network namespace that was being made for ${id}`;
+    return [{ kind: this.kind, what, removes: true, apply: () => this.#discard(id) }];
+  }
+
+  #discard(id: string): void {
+    using allocation = this.#options.dataDir.open(id);
+    this.#swap.discard(id, allocation === undefined);
+  }
+
+  async #replace(id: string, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
+    using former = this.#options.directory.open(id);
+    if (!former) throw this.#notUp(id, 'is not there');
+    await this.#swap.begin(id, former, owner, userNamespace);
+  }
+
+  /** Whether Nomad has finished the network, so that it can be taken out of its hands. */
+  #isFinished(desired: Desired & { kind: 'access' }, netns: DesiredNetns): boolean {
+    return this.#options.ordering === 'gate' ? netns.isAwaited : this.#isTaskSetUp(desired);
+  }
+
+  /** Whether a network that is not there will come: it is taken down before Nomad says that the allocation has ended. */
+  #isExpected(desired: Desired & { kind: 'access' }): boolean {
+    return this.#options.ordering === 'gate' ? desired.netns?.isAwaited === true : !this.#isTaskSetUp(desired);
+  }
+
+  /** Whether Nomad has begun with a task: it does so only after it has finished the network of the allocation. */
+  #isTaskSetUp({ id, tasks }: Desired & { kind: 'access' }): boolean {
+    using allocation = this.#options.dataDir.open(id);
+    if (!allocation) return false;
+    const root = stat(allocation);
+    return tasks.some((task) => {
+      using mounted = openMountedBeneath(allocation, `${task}/${TASK_MOUNT}`);
+      return mounted !== undefined && stat(mounted).dev !== root.dev;
+    });
+  }
+
+  /** Where mounts do not propagate, the user's Podman sees another file at the path than the host. */
+  #checkView(id: string, netns: Handle, { mount }: PodmanNamespace, user: Access): void {
+    const path = `${this.#options.directory.path}/${id}`;
+    const expected = stat(netns);
+    const isSeen = inMountNamespace(mount, () => {
+      using seen = openCached(path, O.PATH | O.NOFOLLOW);
+      return seen !== undefined && isSameFile(stat(seen), expected);
+    });
+    if (isSeen) return;
+    const remedy = `mount --make-rshared / as root, then restart ${user.name}'s Podman with: podman system migrate`;
+    throw new NotYetError('netns_hidden', `${user.name}'s Podman does not see the host's ${path}; ${remedy}`);
+  }
+
+  #notUp(id: string, why: string, retryInMs?: number): NotYetError {
+    const message = `the network namespace ${this.#options.directory.path}/${id} of the allocation ${why}`;
+    return new NotYetError('network_not_up', message, undefined, retryInMs);
+  }
+}
+
+function ownershipOf(netns: Handle, userNamespace: Handle, uid: number): Ownership {
+  using owner = owningUserNamespace(netns);
+  using ours = openNamespace('self', 'user');
+  if (isSameFile(stat(owner), stat(userNamespace))) return 'current';
+  if (isSameFile(stat(owner), stat(ours))) return 'root';
+  return ownerUid(owner) === uid ? 'former' : 'foreign';
+}
+
+/** A process keeps the network namespace that it is in: another one at the path would cut it off from its allocation. */
+function refuseWhileInUse(netns: Handle, user: Access): void {
+  const [pid, ...others] = pidsIn(netns, 'net');
+  if (pid === undefined) return;
+  const message = `${user.name}'s Podman was restarted, and the allocation's network belongs to the one before, of which process ${pid}${others.length > 0 ? ` and ${others.length} others` : ''} still runs; it is made anew when they have ended: restart the allocation`;
+  throw new NotYetError('netns_in_use', message);
+}
+
+function foreign(id: string, netns: Handle, user: Access): RefusedError {
+  const message = `the network namespace ${netns.path} of allocation ${id} belongs neither to root nor to ${user.name}; stop the allocation`;
+  return new RefusedError('foreign_netns', message);
+}

@@ -1,0 +1,126 @@
+import type { Clock } from '../../clock.ts';
+import { codeOf, RefusedError } from '../../errors.ts';
+import type { Handle } from '../../linux/handle.ts';
+import { makeNetworkNamespace } from '../../linux/net/make-network-namespace.ts';
+import { nameOfNamespace } from '../../linux/process.ts';
+import type { PodmanOwner } from '../podman-namespaces.ts';
+import { carryFoundation, carryLinks, hasLinks, refuseObstacles } from './carry.ts';
+import type { NetnsDirectory } from './netns-directory.ts';
+import { surveyNetwork } from './network.ts';
+import type { Swap, SwapJournal } from './swap-journal.ts';
+
+/** How far a swap has come: for the log, and for tests that kill the agent there. */
+export type SwapPoint =
+  | 'read'
+  | 'made'
+  | 'founded'
+  | 'pinned'
+  | 'recorded'
+  | 'moved'
+  | 'carried'
+  | 'attached'
+  | 'ended';
+
+/** What a swap works with. */
+export interface SwapOptions {
+  readonly directory: NetnsDirectory;
+  readonly journal: SwapJournal;
+  readonly clock: Pick<Clock, 'sleep'>;
+  /** Told of each point that a swap reaches. */
+  readonly reached?: (id: string, point: SwapPoint) => void;
+}
+
+/**
+ * Replaces the network namespace of an allocation by one that is made in a user's user namespace and gets everything that
+ * the old one had. Until the first link is moved a crash loses nothing; from then on the journal says what is to be done.
+ */
+export class NetnsSwap {
+  readonly #options: SwapOptions;
+
+  constructor(options: SwapOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * From the beginning to the end.
+   * @throws RefusedError `network_not_carriable` that names what cannot be carried; NotYetError; SyscallError
+   */
+  async begin(id: string, former: Handle, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
+    const { journal } = this.#options;
+    // The child that makes it needs some milliseconds, in which the old one can be read.
+    const making = makeNetworkNamespace(userNamespace, owner);
+    const [read, made] = await Promise.allSettled([this.#read(id, former, owner), making]);
+    if (made.status === 'rejected') throw read.status === 'rejected' ? read.reason : made.reason;
+    using netns = made.value.netns;
+    if (read.status === 'rejected') throw read.reason;
+    const network = read.value;
+    this.#reached(id, 'made');
+    refuseObstacles(await carryFoundation(network, made.value), id, owner.name);
+    this.#reached(id, 'founded');
+    const names = { formerName: nameOfNamespace(former, 'net'), name: nameOfNamespace(netns, 'net') };
+    const record = { network, ...names };
+    journal.begin(id, netns, record, (point) => this.#reached(id, point));
+    this.#reached(id, 'recorded');
+    await this.#finish(id, record, netns);
+  }
+
+  async #read(id: string, former: Handle, owner: PodmanOwner) {
+    const { network, obstacles } = await surveyNetwork(former);
+    refuseObstacles(obstacles, id, owner.name);
+    this.#reached(id, 'read');
+    return network;
+  }
+
+  /** After a crash: finishes what has begun to move; begins anew otherwise, since Nomad may have made the network anew. */
+  async resume(id: string): Promise<void> {
+    const { directory, journal } = this.#options;
+    const record = journal.record(id);
+    using netns = journal.open(id);
+    const isReplaced = record !== undefined && directory.stack(id)[0] === record.name;
+    if (record && !netns && !isReplaced) throw lost(id);
+    if (record && netns && !isReplaced && (await hasLinks(netns))) await this.#finish(id, record, netns);
+    else journal.end(id);
+  }
+
+  /** From what is written down to the end, wherever it stands. */
+  async #finish(id: string, record: Swap, netns: Handle): Promise<void> {
+    const { directory, journal, clock } = this.#options;
+    using former = directory.open(id);
+    try {
+      await carryLinks(record.network, former, netns, { clock, moved: () => this.#reached(id, 'moved') });
+      this.#reached(id, 'carried');
+      directory.replace(id, record.formerName, netns, (point) => this.#reached(id, point));
+    } catch (error) {
+      // Nomad has torn the network down, and has perhaps made another one: what was carried is of no use any more.
+      if (['netns_gone', 'network_replaced'].includes(codeOf(error))) journal.end(id);
+      throw error;
+    }
+    journal.end(id);
+    this.#reached(id, 'ended');
+  }
+
+  /**
+   * Takes away what a crash left of a swap whose allocation needs it no more.
+   * @param isTornDown whether Nomad has taken away all that it had of the allocation
+   */
+  discard(id: string, isTornDown: boolean): void {
+    const { directory, journal } = this.#options;
+    const record = journal.record(id);
+    using netns = journal.open(id);
+    if (record && isTornDown) directory.clear(id, record.name);
+    // Nomad will unmount once.
+    else if (record && netns && directory.stack(id).length > 1) {
+      directory.replace(id, record.formerName, netns, (point) => this.#reached(id, point));
+    }
+    journal.end(id);
+  }
+
+  #reached(id: string, point: SwapPoint): void {
+    this.#options.reached?.(id, point);
+  }
+}
+
+function lost(id: string): RefusedError {
+  const message = `the network of allocation ${id} went lost while it was handed over: somebody has unmounted what held it; restart the allocation`;
+  return new RefusedError('network_lost', message);
+}

@@ -1,0 +1,170 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import type { Handle } from '../../src/linux/handle.ts';
+import { LOOPBACK_INDEX, readLinks, toMove } from '../../src/linux/net/link.ts';
+import { NETLINK } from '../../src/linux/net/netlink-protocol.ts';
+import { NetlinkSocket } from '../../src/linux/net/netlink-socket.ts';
+import type { NetnsResource } from '../../src/resources/netns/netns.ts';
+import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
+import { mustRun } from '../support/command.ts';
+import { newNetnsResource, wantedNetns } from '../support/netns-resource.ts';
+import { GroupNetworks } from '../support/nomad/group-network.ts';
+import { createSandbox } from '../support/sandbox.ts';
+import type { SandboxUser } from '../support/sandbox-user.ts';
+import { type Summary, summarize } from './samples.ts';
+
+const ROUNDS = 20;
+const AT_ONCE = 20;
+/** Warm up: not counted. */
+const FIRST = 2;
+
+/** What handing over a netns costs, in one run; durations of one of each, milliseconds. */
+export interface SwapResults {
+  /** CNI ADD of the network that is then handed over. */
+  readonly cni: Summary;
+  /** The bare move of the veth into another netns. */
+  readonly move: Summary;
+  readonly swap: Summary;
+  /** The same done by nsenter, ip and mount. */
+  readonly shell: Summary;
+  /** All of them together, milliseconds. */
+  readonly atOnce: { readonly count: number; readonly swaps: number; readonly moves: number };
+}
+
+/** Measures in a sandbox of its own, with a real rootless Podman and real CNI plugins; the kinds in turn, so that all see the same noise. */
+export async function measureSwaps(): Promise<SwapResults> {
+  await using sandbox = await createSandbox({ users: ['alice'] });
+  await using stage = new SwapStage(join(sandbox.directory, 'swaps'), sandbox.user('alice'));
+  const durations: Record<'cni' | 'move' | 'swap' | 'shell', number[]> = { cni: [], move: [], swap: [], shell: [] };
+  for (let round = 0; round < ROUNDS + FIRST; round++) {
+    const ids: string[] = [];
+    for (let made = 0; made < 3; made++) {
+      const started = performance.now();
+      ids.push(await stage.make());
+      durations.cni.push(performance.now() - started);
+    }
+    const [toSwap = '', toShell = '', toMoveOnly = ''] = ids;
+    durations.swap.push(await timed(() => stage.swap(toSwap)));
+    durations.shell.push(await timed(() => stage.swapByShell(toShell)));
+    durations.move.push(await timed(await stage.bareMove(toMoveOnly)));
+    for (const id of ids) await stage.destroy(id);
+  }
+  const counted = (all: number[], each = 1) => summarize(all.slice(FIRST * each));
+  return {
+    cni: counted(durations.cni, 3),
+    move: counted(durations.move),
+    swap: counted(durations.swap),
+    shell: counted(durations.shell),
+    atOnce: await measureAtOnce(stage),
+  };
+}
+
+async function measureAtOnce(stage: SwapStage): Promise<SwapResults['atOnce']> {
+  const make = async () => {
+    const ids: string[] = [];
+    while (ids.length < AT_ONCE) ids.push(await stage.make());
+    return ids;
+  };
+  const toSwap = await make();
+  const swaps = await timed(() => Promise.all(toSwap.map((id) => stage.swap(id))));
+  for (const id of toSwap) await stage.destroy(id);
+  const toMoveOnly = await make();
+  const prepared = await Promise.all(toMoveOnly.map((id) => stage.bareMove(id)));
+  const moves = await timed(() => Promise.all(prepared.map((move) => move())));
+  for (const id of toMoveOnly) await stage.destroy(id);
+  return { count: AT_ONCE, swaps, moves };
+}
+
+async function timed(action: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await action();
+  return performance.now() - started;
+}
+
+/** Networks of allocations, made as Nomad has them made, and the ways to hand them over. */
+export class SwapStage implements AsyncDisposable {
+  readonly #base: string;
+  readonly #user: SandboxUser;
+  readonly #networks: GroupNetworks;
+  readonly #resource: NetnsResource;
+  readonly #directory = new NetnsDirectory();
+  readonly #closing = new AsyncDisposableStack();
+
+  constructor(base: string, user: SandboxUser) {
+    this.#base = base;
+    this.#user = user;
+    this.#networks = new GroupNetworks({ subnetIpv6: 'fd00:6e72::/64' }, join(base, 'leases'));
+    const { resource, namespaces } = newNetnsResource(base, user.uid, { socket: user.socket });
+    this.#resource = resource;
+    this.#closing.defer(() => namespaces.close());
+  }
+
+  async make(): Promise<string> {
+    const id = randomUUID();
+    await this.#networks.create(id, { id: 'bench', networkMode: 'bridge', tasks: [] }, []);
+    return id;
+  }
+
+  destroy(id: string): Promise<void> {
+    return this.#networks.destroy(id);
+  }
+
+  async swap(id: string): Promise<void> {
+    for (const step of await this.#resource.plan(wantedNetns(id, this.#user.uid))) await step.apply();
+  }
+
+  swapByShell(id: string): Promise<unknown> {
+    const pause = this.#user.pausePid();
+    if (pause === undefined) throw new Error('no pause process');
+    return mustRun(['sh', '-ec', BY_SHELL, 'sh', id, String(pause)]);
+  }
+
+  /** Prepares the move of an allocation's links into another netns. @returns what makes it */
+  async bareMove(id: string): Promise<() => Promise<void>> {
+    const other = `other-${id.slice(0, 8)}`;
+    await mustRun(['ip', 'netns', 'add', other]);
+    const [from, to] = [this.#open(id), this.#open(other)];
+    const socket = NetlinkSocket.open(from, NETLINK.ROUTE);
+    const links = (await readLinks(socket)).filter(({ index }) => index !== LOOPBACK_INDEX);
+    this.#closing.defer(async () => {
+      for (const one of [socket, from, to]) one[Symbol.dispose]();
+      await mustRun(['ip', 'netns', 'delete', other]);
+    });
+    return () => socket.demand(links.map((link) => toMove(link, to)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#closing.disposeAsync();
+    await mustRun(['rm', '-r', this.#base]);
+  }
+
+  #open(name: string): Handle {
+    const netns = this.#directory.open(name);
+    if (!netns) throw new Error(`no network namespace ${name}`);
+    return netns;
+  }
+}
+
+/** By hand: a netns in the user namespace of a process, addresses and routes saved, the link moved, all restored, the mount replaced. */
+const BY_SHELL = `
+id=$1 pause=$2 new=/run/netns/new-$1
+nsenter --user --target "$pause" unshare --net sleep 60 &
+child=$!
+until [ "$(readlink /proc/$child/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
+touch "$new"
+mount --bind /proc/$child/ns/net "$new"
+kill $child
+ip -netns "$id" -4 address save >/tmp/a4.$id; ip -netns "$id" -6 address save >/tmp/a6.$id
+ip -netns "$id" -4 route save >/tmp/r4.$id; ip -netns "$id" -6 route save >/tmp/r6.$id
+ip -netns "$id" link set eth0 netns "new-$id"
+ip -netns "new-$id" link set lo up
+ip -netns "new-$id" link set eth0 up
+ip -netns "new-$id" address restore <"/tmp/a4.$id" || true
+ip -netns "new-$id" address restore <"/tmp/a6.$id" || true
+ip -netns "new-$id" route restore <"/tmp/r4.$id" || true
+ip -netns "new-$id" route restore <"/tmp/r6.$id" || true
+umount --lazy "/run/netns/$id"
+mount --bind "$new" "/run/netns/$id"
+umount --lazy "$new"
+rm "$new"
+`;

@@ -1,0 +1,89 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { readContainersConf } from '../../../src/gate/containers-conf.ts';
+import { refuseUnjoinable } from '../../../src/gate/join-netns.ts';
+import type { CreateBody } from '../../../src/gate/spec-generator.ts';
+
+let home: string;
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'nomad-rootless-home-'));
+  mkdirSync(join(home, '.config/containers/containers.conf.d'), { recursive: true });
+});
+afterEach(() => rmSync(home, { recursive: true }));
+
+/** Nobody serves the socket, so that no environment counts. */
+const user = () => ({
+  name: 'alice',
+  uid: process.getuid?.() ?? 0,
+  gid: process.getgid?.() ?? 0,
+  home,
+  socket: join(home, 'none.sock'),
+});
+const write = (file: string, text: string) => writeFileSync(join(home, '.config/containers', file), text);
+const NONE = '[containers]\ndefault_sysctls = []\n';
+
+describe("a user's containers.conf", () => {
+  test('takes the place of what the host says', async () => {
+    write('containers.conf', '[containers]\nuserns = "auto"\ndefault_sysctls = ["net.ipv4.ping_group_range=0 0"]\n');
+    const { userns, defaultSysctls } = await readContainersConf(user());
+    expect({ userns, defaultSysctls }).toEqual({
+      userns: 'auto',
+      defaultSysctls: ['net.ipv4.ping_group_range=0 0'],
+    });
+  });
+
+  test('is read with its drop-ins, in the order of their names, which win', async () => {
+    write('containers.conf', '[containers]\ndefault_sysctls = ["net.a=1"]\n');
+    write('containers.conf.d/20.conf', '[containers]\ndefault_sysctls = ["net.c=3", { append = true }]\n');
+    write('containers.conf.d/10.conf', '[containers]\ndefault_sysctls = ["net.b=2"]\n');
+    write('containers.conf.d/30.txt', '[containers]\ndefault_sysctls = ["net.d=4"]\n');
+    expect((await readContainersConf(user())).defaultSysctls).toEqual(['net.b=2', 'net.c=3']);
+  });
+
+  test('that is none is told of by its name', async () => {
+    write('containers.conf', '[containers\n');
+    await expect(readContainersConf(user())).rejects.toMatchObject({
+      code: 'containers_conf',
+      message: /\.config\/containers\/containers\.conf is no containers\.conf/,
+    });
+  });
+});
+
+describe('a container that joins the netns of its group', () => {
+  const target = { allocationId: '11111111-2222-3333-4444-555555555555', task: 't', joinsNetns: true };
+  const refuse = (body: Partial<CreateBody>) => refuseUnjoinable({ name: 't-1', ...body }, target, user());
+
+  test.each(['auto', 'keep-id', 'nomap'])(
+    'with userns "%s" is refused while Podman has kernel parameters of the network to set, with the remedy',
+    async (nsmode) => {
+      write('containers.conf', '[containers]\ndefault_sysctls = ["net.ipv4.ping_group_range=0 0"]\n');
+      await expect(refuse({ userns: { nsmode } })).rejects.toMatchObject({
+        code: 'netns_sysctls',
+        message: /net\.ipv4\.ping_group_range.*default_sysctls = \[\]/,
+        retryable: false,
+      });
+      write('containers.conf', NONE);
+      await refuse({ userns: { nsmode } });
+    },
+  );
+
+  test('with a userns that containers.conf sets is refused likewise', async () => {
+    write('containers.conf', '[containers]\nuserns = "keep-id:uid=1000"\ndefault_sysctls = ["net.x=1"]\n');
+    await expect(refuse({})).rejects.toMatchObject({ code: 'netns_sysctls', message: /keep-id/ });
+    await refuse({ userns: { nsmode: 'host' } });
+  });
+
+  test('in the user namespace of Podman may have kernel parameters of the network', async () => {
+    write('containers.conf', '[containers]\ndefault_sysctls = ["net.x=1"]\n');
+    await refuse({ userns: {}, sysctl: { 'net.ipv4.ip_forward': '1' } });
+  });
+
+  test("with parameters of the job's own is refused too, other parameters than the network's are not", async () => {
+    write('containers.conf', NONE);
+    const sysctl = { 'net.ipv4.ip_forward': '1' };
+    await expect(refuse({ userns: { nsmode: 'auto' }, sysctl })).rejects.toMatchObject({ message: /net\.ipv4\.ip_f/ });
+    await refuse({ userns: { nsmode: 'auto' }, sysctl: { 'kernel.shmmax': '1' } });
+  });
+});

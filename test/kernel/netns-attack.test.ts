@@ -1,0 +1,194 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Handle } from '../../src/linux/handle.ts';
+import { makeNetworkNamespace } from '../../src/linux/net/make-network-namespace.ts';
+import { NETLINK } from '../../src/linux/net/netlink-protocol.ts';
+import { NetlinkSocket } from '../../src/linux/net/netlink-socket.ts';
+import { OBJECT, readObjects, toRemove } from '../../src/linux/net/rtnetlink.ts';
+import { openNamespace } from '../../src/linux/process.ts';
+import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
+import { runCommand } from '../support/command.ts';
+import { wantedNetns } from '../support/netns-resource.ts';
+import { ALICE, ID, NETNS_FILE, NetnsStage } from '../support/netns-stage.ts';
+import { dumpNetwork } from '../support/network-dump.ts';
+import { requires } from '../support/requires.ts';
+import { until } from '../support/until.ts';
+
+const SWAP = fileURLToPath(new URL('../support/swap-netns.ts', import.meta.url));
+const UNIT = fileURLToPath(new URL('../../deploy/systemd/nomad-rootless.service', import.meta.url));
+
+requires('root', 'sandbox')('a user who shapes the making of her network namespace', () => {
+  let stage: NetnsStage;
+
+  beforeEach(async () => {
+    stage = await NetnsStage.set();
+  });
+  afterEach(() => stage.strike());
+
+  const swap = async () => {
+    for (const step of await stage.newResource().plan(wantedNetns(ID, ALICE))) await step.apply();
+  };
+  const expectUntouched = (before: unknown) => {
+    expect(dumpNetwork(ID)).toEqual(before);
+    expect(stage.owner()).toBe(0);
+    expect(stage.journal()).toEqual([]);
+  };
+
+  test('finds in the process that makes it nothing that is not hers', async () => {
+    process.env['NOMAD_TOKEN'] = 'secret';
+    const user = openNamespace(stage.alice.pid, 'user');
+    const seen: { uids: string; groups: string; environment: string; files: string[] }[] = [];
+    const making = makeNetworkNamespace(user, { uid: ALICE, gid: ALICE });
+    // It holds still as soon as it has run: stopped from outside, as she could do herself.
+    const [pid] = await until('the process is there', () => childrenOf(process.pid, 'nsenter|unshare|grep'));
+    if (pid === undefined) throw new Error('no process');
+    process.kill(pid, 'SIGSTOP');
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    seen.push({
+      uids: /^Uid:\s+(.*)$/m.exec(status)?.[1] ?? '',
+      groups: /^Groups:[ \t]*(.*?)[ \t]*$/m.exec(status)?.[1] ?? '',
+      environment: readFileSync(`/proc/${pid}/environ`, 'latin1'),
+      files: readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`)),
+    });
+    process.kill(pid, 'SIGCONT');
+    const { netns } = await making;
+    netns.close();
+    user.close();
+    delete process.env['NOMAD_TOKEN'];
+    expect(seen[0]).toMatchObject({ uids: Array(4).fill(ALICE).join('\t'), groups: '', environment: '' });
+    const others = seen[0]?.files.filter((file) => !/^(pipe|socket|user):|^\/proc|^\/usr|^\/lib/.test(file));
+    expect(others).toEqual([]);
+  });
+
+  test('cannot hold it up: stopped, the process is killed, and nothing was touched', async () => {
+    stage.makeBridged();
+    const before = dumpNetwork(ID);
+    const stopper = spawn('sh', ['-c', `while :; do pkill -STOP -u ${ALICE} -x 'nsenter|unshare|grep'; done`]);
+    await expect(swap()).rejects.toMatchObject({ code: 'no_network_namespace', retryable: true });
+    stopper.kill('SIGKILL');
+    await once(stopper, 'exit');
+    expect(childrenOf(process.pid, 'nsenter|unshare|grep')).toEqual([]);
+    expectUntouched(before);
+    await swap();
+    expect(stage.owner()).toBe(ALICE);
+  });
+
+  test('who may make none is told so, and nothing was touched', async () => {
+    stage.makeBridged();
+    const before = dumpNetwork(ID);
+    await stage.alice.run('echo 0 >/proc/sys/user/max_net_namespaces');
+    const message = /unshare failed: No space left on device/;
+    await expect(swap()).rejects.toMatchObject({ code: 'no_network_namespace', message });
+    expectUntouched(before);
+  });
+
+  test('cannot make one hers that is not: the process of another user namespace is refused', async () => {
+    const ours = openNamespace('self', 'user');
+    // In the host's own user namespace there is nothing to enter: what comes out is not of a user's.
+    await expect(makeNetworkNamespace(ours, { uid: ALICE, gid: ALICE })).rejects.toMatchObject({
+      code: 'no_network_namespace',
+    });
+    ours.close();
+  });
+
+  test('cannot answer us in the place of the kernel', async () => {
+    await swap();
+    using netns = open();
+    using route = NetlinkSocket.open(netns, NETLINK.ROUTE);
+    const rules = await readObjects(route, OBJECT.rule);
+    const [rule] = rules;
+    if (!rule) throw new Error('no rule');
+    // A message that says "done" for every sequence number to come, to every port that our socket could have.
+    const liar = spawn('nsenter', [`--net=${NETNS_FILE}`, 'python3', '-c', LIAR, String(process.pid)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    await once(createInterface({ input: liar.stdout }), 'line');
+    const twice = [toRemove(OBJECT.rule, rule, 'a rule'), toRemove(OBJECT.rule, rule, 'a rule that is gone')];
+    const [first, second] = await route.request(twice);
+    expect(first).toBeUndefined();
+    expect(second).toMatchObject({ errno: 2 });
+    liar.kill('SIGKILL');
+  });
+
+  test('cannot fill our memory with what she puts into it', async () => {
+    await swap();
+    const add = 'for i in $(seq 0 255); do for j in $(seq 0 79); do echo "route add 10.$i.$j.0/24 dev lo"; done; done';
+    const fill = await stage.alice.run(`${add} | nsenter --net=${NETNS_FILE} sh -c 'ip link set lo up; ip -batch -'`);
+    expect(fill).toMatchObject({ code: 0 });
+    await stage.restartPodman();
+    await expect(swap()).rejects.toMatchObject({ code: 'network_too_large' });
+    await stage.alice.stop();
+  });
+
+  test('cannot keep us busy with links', async () => {
+    await swap();
+    const add = 'for i in $(seq 20); do ip link add a$i type veth peer name b$i; done';
+    expect(await stage.alice.run(`nsenter --net=${NETNS_FILE} sh -c '${add}'`)).toMatchObject({ code: 0 });
+    await stage.restartPodman();
+    await expect(swap()).rejects.toMatchObject({
+      code: 'network_not_carriable',
+      message: /has 41 links, more than 32/,
+    });
+  });
+
+  test('is served by an agent that has no more rights than the systemd unit gives it', async () => {
+    stage.makeBridged();
+    const before = dumpNetwork(ID);
+    const lines = readFileSync(UNIT, 'utf8').match(/^CapabilityBoundingSet=.+$/gm) ?? [];
+    const capabilities = lines.flatMap((line) => line.slice(line.indexOf('=') + 1).split(' '));
+    const kept = capabilities.map((name) => `+${name.replace('CAP_', '').toLowerCase()}`);
+    const limited = ['setpriv', '--no-new-privs', `--bounding-set=-all,${kept.join(',')}`, '--inh-caps=-all'];
+    const argv = [...limited, process.execPath, SWAP, stage.base, ID, String(ALICE), 'never'];
+    expect(await runCommand(argv, { cwd: '/' })).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(dumpNetwork(ID)).toEqual(before);
+    expect(stage.owner()).toBe(ALICE);
+  });
+
+  function open(): Handle {
+    const netns = new NetnsDirectory().open(ID);
+    if (!netns) throw new Error('no network namespace');
+    return netns;
+  }
+});
+
+/** Children of a process whose program has one of these names; none is no answer for until. */
+function childrenOf(pid: number, names: string): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+  return children.filter((child) => new RegExp(`^(${names})$`).test(commandOf(child)));
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return ''; // it has ended
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return 'pipe: closed meanwhile';
+  }
+}
+
+/** Sends acknowledgements to a netlink port and to some of those behind it, over and over; says so when it has begun. */
+const LIAR = `
+import socket, struct, sys
+port = int(sys.argv[1])
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+said = False
+while True:
+    for sequence in range(1, 64):
+        message = struct.pack('=IHHII', 36, 2, 0, sequence, 0) + struct.pack('=i', 0) + bytes(16)
+        try:
+            s.sendto(message, (port, 0))
+        except OSError as error:
+            if error.errno != 111 and error.errno != 105: raise
+    if not said: print('lying', flush=True); said = True
+`;

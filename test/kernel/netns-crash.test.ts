@@ -1,0 +1,129 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Desired } from '../../src/model/desired.ts';
+import type { SwapPoint } from '../../src/resources/netns/swap.ts';
+import { runCommand } from '../support/command.ts';
+import { mountsBelow } from '../support/leftovers.ts';
+import { wantedNetns } from '../support/netns-resource.ts';
+import { ALICE, ID, NETNS_FILE, NetnsStage } from '../support/netns-stage.ts';
+import { dumpNetwork, inNetns } from '../support/network-dump.ts';
+import { requires } from '../support/requires.ts';
+import { makeRichNetwork } from '../support/rich-network.ts';
+import { until } from '../support/until.ts';
+
+const SWAP = fileURLToPath(new URL('../support/swap-netns.ts', import.meta.url));
+/** Every point of a swap, in order. */
+const POINTS = ['read', 'made', 'founded', 'pinned', 'recorded', 'moved', 'carried', 'attached', 'ended'] as const;
+const SIGKILLED = -1;
+
+requires('root', 'sandbox')('a swap of a network namespace that was killed', () => {
+  let stage: NetnsStage;
+
+  beforeEach(async () => {
+    stage = await NetnsStage.set();
+  });
+  afterEach(() => stage.strike());
+
+  /** Runs a swap in a process of its own, which ends by SIGKILL when it gets there. */
+  async function killedAt(point: SwapPoint, without?: 'without'): Promise<void> {
+    const argv = [process.execPath, SWAP, stage.base, ID, String(ALICE), point, ...(without ? [without] : [])];
+    const { code, stderr } = await runCommand(argv, { cwd: '/' });
+    expect({ code, stderr }).toEqual({ code: SIGKILLED, stderr: '' });
+  }
+
+  async function goOn(wanted: Desired = wantedNetns(ID, ALICE), beneath?: boolean): Promise<void> {
+    const resource = stage.newResource(beneath === undefined ? {} : { beneath });
+    for (let round = 0; round < 3; round++) for (const step of await resource.plan(wanted)) await step.apply();
+    expect(await resource.plan(wanted)).toEqual([]);
+  }
+
+  test.each(POINTS)('at the point "%s" is finished by the next start, and all is as it was', async (point) => {
+    makeRichNetwork(ID);
+    const before = dumpNetwork(ID);
+    await killedAt(point);
+    await goOn();
+    expect(dumpNetwork(ID)).toEqual(before);
+    expect(stage.owner()).toBe(ALICE);
+    expect(stage.journal()).toEqual([]);
+    stage.tearDown();
+    await expectNothingLeft();
+  });
+
+  test.each(POINTS)('at the point "%s", twice, is finished where nothing can be mounted beneath', async (point) => {
+    stage.makeBridged();
+    const before = dumpNetwork(ID);
+    await killedAt(point, 'without');
+    await runCommand([process.execPath, SWAP, stage.base, ID, String(ALICE), point, 'without'], { cwd: '/' });
+    await goOn(wantedNetns(ID, ALICE), false);
+    expect(dumpNetwork(ID)).toEqual(before);
+    expect(stage.journal()).toEqual([]);
+    stage.tearDown();
+    await expectNothingLeft();
+  });
+
+  describe.each([
+    ['Nomad knows no more of the allocation', { kind: 'nothing', id: ID, why: 'gone' }],
+    ['the allocation has finished', { kind: 'nothing', id: ID, why: 'finished' }],
+  ] as const)('while %s', (_, wanted) => {
+    test.each(POINTS)('at the point "%s", and which Nomad has torn down, leaves nothing', async (point) => {
+      stage.makeBridged();
+      await killedAt(point);
+      // As Nomad does; the file cannot be removed where a crash has left a second mount on it.
+      execFileSync('sh', ['-c', `umount --lazy ${NETNS_FILE}; rm -f ${NETNS_FILE}; true`], { stdio: 'pipe' });
+      stage.removeAllocationDirectory();
+      await goOn(wanted);
+      await expectNothingLeft();
+    });
+  });
+
+  test.each(POINTS)(
+    'at the point "%s" is left so that Nomad can tear it down, where the allocation has finished',
+    async (point) => {
+      stage.makeBridged();
+      await killedAt(point);
+      await goOn({ kind: 'nothing', id: ID, why: 'finished' });
+      stage.tearDown();
+      await expectNothingLeft();
+    },
+  );
+
+  test.each(['recorded', 'moved', 'attached'] as const)(
+    'at the point "%s" gives way to the network that Nomad has made anew since',
+    async (point) => {
+      stage.makeBridged();
+      await killedAt(point);
+      execFileSync('sh', ['-c', `while umount ${NETNS_FILE} 2>/dev/null; do :; done; rm ${NETNS_FILE}`]);
+      execFileSync('sh', ['-c', 'ip link delete veth-a 2>/dev/null || true']);
+      stage.makeBridged();
+      inNetns(ID, 'ip', 'address', 'add', '10.9.0.44/16', 'dev', 'eth0');
+      const before = dumpNetwork(ID);
+      const resource = stage.newResource();
+      await until('it is settled', async () => {
+        const steps = await resource.plan(wantedNetns(ID, ALICE));
+        for (const step of steps) await step.apply();
+        return steps.length === 0;
+      });
+      expect(dumpNetwork(ID)).toEqual(before);
+      expect(stage.journal()).toEqual([]);
+    },
+  );
+
+  test('is told of where somebody has taken away what held its links', async () => {
+    stage.makeBridged();
+    await killedAt('moved');
+    execFileSync('umount', [`${stage.base}/state/netns/${ID}`]);
+    const [step] = await stage.newResource().plan(wantedNetns(ID, ALICE));
+    await expect(Promise.resolve(step?.apply())).rejects.toMatchObject({ code: 'network_lost', retryable: false });
+  });
+
+  /** No mount, no file, no link, and so no namespace: what held eth0 is gone, and with it the other end on the host. */
+  async function expectNothingLeft(): Promise<void> {
+    expect(existsSync(NETNS_FILE)).toBe(false);
+    expect(stage.journal()).toEqual([]);
+    expect([...mountsBelow(NETNS_FILE), ...mountsBelow(`${stage.base}/state`)]).toEqual([]);
+    const hasLink = () => execFileSync('ip', ['-brief', 'link'], { encoding: 'utf8' }).includes('veth-a');
+    await until('the other end is gone', () => !hasLink());
+  }
+});

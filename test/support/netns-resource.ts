@@ -1,0 +1,46 @@
+import { join } from 'node:path';
+import { systemClock } from '../../src/clock.ts';
+import type { Desired } from '../../src/model/desired.ts';
+import { DataDir } from '../../src/resources/data-dir.ts';
+import { type NetnsOptions, NetnsResource } from '../../src/resources/netns/netns.ts';
+import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
+import { SwapJournal } from '../../src/resources/netns/swap-journal.ts';
+import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
+import { accessOf } from './access-of.ts';
+
+/** How a resource for tests differs from the agent's. */
+export interface NetnsResourceOptions extends Partial<Pick<NetnsOptions, 'reached' | 'ordering'>> {
+  /** Where the Podman of the user listens; in the base directory unless told. */
+  readonly socket?: string;
+  /** Whether a mount can be put beneath another; as the kernel says unless told. */
+  readonly beneath?: boolean;
+}
+
+/**
+ * The agent's resource for network namespaces, for a user alice whose Podman listens at `<base>/<uid>/podman.sock`; its
+ * alloc dir and its state lie in the base directory, the namespaces where Nomad has them.
+ */
+export function newNetnsResource(
+  base: string,
+  uid: number,
+  { beneath, socket = join(base, String(uid), 'podman.sock'), ...options }: NetnsResourceOptions = {},
+): { resource: NetnsResource; namespaces: PodmanNamespaces } {
+  const namespaces = new PodmanNamespaces();
+  const owner = { name: 'alice', uid, gid: uid, socket };
+  const resource = new NetnsResource({
+    dataDir: new DataDir(join(base, 'alloc')),
+    directory: new NetnsDirectory('/var/run/netns', beneath),
+    journal: new SwapJournal(join(base, 'state')),
+    namespaces,
+    owners: () => [owner],
+    clock: systemClock,
+    ordering: 'gate',
+    ...options,
+  });
+  return { resource, namespaces };
+}
+
+/** What an allocation of alice's with a group network is to have, a container waiting for it. */
+export function wantedNetns(id: string, uid: number, isAwaited = true): Desired {
+  return accessOf(id, [{ name: 'alice', uid, tasks: ['t'] }], { netns: { mode: 'bridge', isAwaited } });
+}
