@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { removeSocketFiles, socketFilesIn } from '../linux/socket-file.ts';
 import type { Desired } from '../model/desired.ts';
+import type { ClientPaths } from '../nomad/agent-self.ts';
 import type { HostUser } from '../reconcile/accounts.ts';
 import type { Step } from '../resources/resource.ts';
 import { makeHost } from './host.ts';
@@ -11,10 +12,10 @@ export interface Leftover {
   readonly what: string;
 }
 
-/** What cleanUp works with; `allocDir` is where Nomad's allocations are. */
+/** What cleanUp works with; `paths` are those of Nomad's client. */
 export interface CleanupOptions {
   readonly config: Config;
-  readonly allocDir: string;
+  readonly paths: ClientPaths;
   readonly accountOf: (nameOrUid: string | number) => HostUser | undefined;
   /** Only say what there is. */
   readonly dryRun: boolean;
@@ -27,8 +28,8 @@ export interface CleanupOptions {
  * containers keep what they have mounted.
  * @throws what a resource throws; what was taken away before stays away, and doing it again goes on from there
  */
-export async function cleanUp({ config, allocDir, accountOf, dryRun, onLeftover }: CleanupOptions): Promise<void> {
-  const host = makeHost({ config, allocDir, accountOf, liveUids: () => new Set() });
+export async function cleanUp({ config, paths, accountOf, dryRun, onLeftover }: CleanupOptions): Promise<void> {
+  const host = makeHost({ config, paths, accountOf, liveUids: () => new Set(), liveVolumes: () => [] });
   const take = async (steps: readonly Step[]) => {
     for (const step of steps) {
       onLeftover({ kind: step.kind, what: step.what });

@@ -2,6 +2,8 @@ import { systemClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { canonicalPath } from '../linux/directory.ts';
 import type { Desired } from '../model/desired.ts';
+import type { LiveVolume } from '../model/volume.ts';
+import type { ClientPaths } from '../nomad/agent-self.ts';
 import type { HostUser } from '../reconcile/accounts.ts';
 import { AclResource } from '../resources/acl.ts';
 import { DataDir } from '../resources/data-dir.ts';
@@ -14,6 +16,9 @@ import type { Resource, Step } from '../resources/resource.ts';
 import { Skeletons } from '../resources/skeleton.ts';
 import { TraverseResource } from '../resources/traverse.ts';
 import { ViewResource } from '../resources/view.ts';
+import { VolumeAclResource } from '../resources/volume-acl.ts';
+import { VolumeDirectories } from '../resources/volume-directories.ts';
+import { VolumeViewResource } from '../resources/volume-view.ts';
 
 /** What an allocation gets on this host, and where its traces are. */
 export interface Host {
@@ -37,19 +42,21 @@ export interface Host {
 
 /** What makeHost works with. `accountOf` looks a user up by name or uid. */
 export interface HostOptions {
-  readonly config: Pick<Config, 'access' | 'ordering' | 'stateDir' | 'users'>;
-  readonly allocDir: string;
+  readonly config: Pick<Config, 'access' | 'ordering' | 'stateDir' | 'users' | 'volumes'>;
+  readonly paths: ClientPaths;
   readonly accountOf: (nameOrUid: string | number) => HostUser | undefined;
   /** uids of users with an allocation that needs access; undefined while that is not known. */
   readonly liveUids: () => ReadonlySet<number> | undefined;
+  /** The volumes that allocations need; undefined while that is not known. */
+  readonly liveVolumes: () => readonly LiveVolume[] | undefined;
   /** Told of each point that the swap of a netns reaches. */
   readonly onSwap?: NonNullable<NetnsOptions['reached']>;
 }
 
 /** Puts the resources together for the configured access mode. The other mode's only take away what it left behind. */
-export function makeHost({ config, allocDir, accountOf, liveUids, onSwap }: HostOptions): Host {
+export function makeHost({ config, paths, accountOf, liveUids, liveVolumes, onSwap }: HostOptions): Host {
   const byAcl = config.access === 'acl';
-  const dataDir = new DataDir(canonicalPath(allocDir));
+  const dataDir = new DataDir(canonicalPath(paths.allocDir));
   const namespaces = new PodmanNamespaces();
   const skeletons = new Skeletons(config.stateDir);
   const traverse = new TraverseResource(dataDir, byAcl ? liveUids : () => NOBODY);
@@ -68,11 +75,20 @@ export function makeHost({ config, allocDir, accountOf, liveUids, onSwap }: Host
     ordering: config.ordering,
     ...(onSwap ? { reached: onSwap } : {}),
   });
+  const directories = new VolumeDirectories(paths);
+  const opensVolumes = config.volumes === 'acl' && !byAcl;
+  const volumeAcl = new VolumeAclResource(directories, opensVolumes ? liveVolumes : () => []);
+  const { access: mode } = config;
+  const volumeView = new VolumeViewResource({
+    ...{ dataDir, directories, skeletons, namespaces, owners, access: mode },
+    live: liveVolumes,
+  });
+  const volumes = [opensVolumes ? volumeAcl : unused(volumeAcl), volumeView];
   const access = byAcl ? [acl, unused(view), traverse] : [untilSettled(unused(traverse)), acl, view];
   return {
     allocDir: dataDir.allocDir,
     // A way in is closed before the fences come down, and a directory is locked before anybody is let in.
-    resources: [...access, logFifo, netns],
+    resources: [...access, ...volumes, logFifo, netns],
     netnsDir: directory.path,
     grantedOn: (id) => acl.granted(id),
     isNetnsOwned: (id) => netns.isOwned(id),
@@ -81,7 +97,12 @@ export function makeHost({ config, allocDir, accountOf, liveUids, onSwap }: Host
       using allocation = dataDir.open(id);
       return allocation !== undefined;
     },
-    sweep: () => [...view.planSweep(), ...traverse.plan(NO_ALLOCATION)],
+    sweep: () => [
+      ...view.planSweep(),
+      ...volumeView.planSweep(),
+      ...volumeAcl.planSweep(),
+      ...traverse.plan(NO_ALLOCATION),
+    ],
     close: () => namespaces.close(),
   };
 }

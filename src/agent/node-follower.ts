@@ -12,6 +12,7 @@ import type { Nomad } from '../nomad/nomad.ts';
 import { Reconciler } from '../reconcile/reconciler.ts';
 import type { AllocationRecord } from '../reconcile/record.ts';
 import type { Host, HostOptions } from './host.ts';
+import { HostVolumes } from './host-volumes.ts';
 import { requireOwnNode } from './node-identity.ts';
 import { NomadHealth } from './nomad-health.ts';
 import { ReconcilerReadiness } from './readiness.ts';
@@ -24,7 +25,7 @@ export interface NodeFollowerParts {
   readonly nomad: Pick<Nomad, 'self' | 'allocation' | 'nodeAllocations' | 'hostVolumes' | 'eventStart' | 'eventLines'>;
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
   /** Puts together what allocations get on this host, once it is known where they are. */
-  readonly makeHost: (options: Pick<HostOptions, 'allocDir' | 'liveUids'>) => Host;
+  readonly makeHost: (options: Pick<HostOptions, 'paths' | 'liveUids' | 'liveVolumes'>) => Host;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -156,9 +157,18 @@ export class NodeFollower implements Readiness {
   #attach(self: AgentSelf): Attached {
     const { config, nomad, accountOf, makeHost, clock, log, metrics } = this.#parts;
     const { nodeId, allocDir } = self;
-    const host = makeHost({ allocDir, liveUids: () => this.#liveUids() });
+    const ifListed = <T>(read: (reconciler: Reconciler) => T | undefined) => {
+      const reconciler = this.#health.lastListing === undefined ? undefined : this.#attached?.reconciler;
+      return reconciler && read(reconciler);
+    };
+    const host = makeHost({
+      paths: self,
+      liveUids: () => ifListed((reconciler) => reconciler.liveUids()),
+      liveVolumes: () => ifListed((reconciler) => reconciler.liveVolumes()),
+    });
     const health = this.#health;
     const ended = new AbortController();
+    const hostVolumes = new HostVolumes(() => nomad.hostVolumes(nodeId, this.#stopping.signal), { clock, log });
     const signal = AbortSignal.any([this.#stopping.signal, ended.signal]);
     const reconciler = new Reconciler({
       readAllocation: (id) => this.#readAllocation(id, attached),
@@ -172,7 +182,7 @@ export class NodeFollower implements Readiness {
         policy: config.policy,
       },
       accountOf,
-      hostVolumes: () => nomad.hostVolumes(nodeId, this.#stopping.signal),
+      hostVolumes: () => hostVolumes.paths(),
       grantedOn: (id) => host.grantedOn(id),
       resources: host.resources,
       clock,
@@ -192,7 +202,7 @@ export class NodeFollower implements Readiness {
       { nomad, nodeId, host, reconciler, health, intervalMs, ordering, onListed, clock, log, metrics },
       signal,
     );
-    const readiness = new ReconcilerReadiness(reconciler, config.metaKey);
+    const readiness = new ReconcilerReadiness(reconciler, config.metaKey, self.csiDir);
     const attached: Attached = { self, host, reconciler, readiness, watch, ended };
     log.info({ node: nodeId, allocDir, nomad: self.version }, 'attached to Nomad');
     for (const warning of self.disagreements) log.warn({ code: 'nomad_disagrees' }, warning);
@@ -224,10 +234,6 @@ export class NodeFollower implements Readiness {
       attached.ended.abort();
     }
     throw new NotYetError('nomad_other_node', message);
-  }
-
-  #liveUids(): ReadonlySet<number> | undefined {
-    return this.#health.lastListing === undefined ? undefined : this.#attached?.reconciler.liveUids();
   }
 }
 

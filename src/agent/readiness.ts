@@ -2,6 +2,7 @@ import { codeOf, messageOf, NotYetError, RefusedError } from '../errors.ts';
 import type { Readiness, ReadyRequest } from '../gate/readiness.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { Desired } from '../model/desired.ts';
+import { type DesiredVolume, isSourceOf } from '../model/volume.ts';
 import type { Reconciler } from '../reconcile/reconciler.ts';
 import type { Outcome } from '../reconcile/record.ts';
 
@@ -9,10 +10,17 @@ import type { Outcome } from '../reconcile/record.ts';
 export class ReconcilerReadiness implements Readiness {
   readonly #reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns'>;
   readonly #metaKey: string;
+  readonly #csiDir: string;
 
-  constructor(reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns'>, metaKey: string) {
+  /** @param csiDir where Nomad mounts CSI volumes, as it spells it */
+  constructor(
+    reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns'>,
+    metaKey: string,
+    csiDir: string,
+  ) {
     this.#reconciler = reconciler;
     this.#metaKey = metaKey;
+    this.#csiDir = csiDir;
   }
 
   prepare(allocationId: string): void {
@@ -29,12 +37,15 @@ export class ReconcilerReadiness implements Readiness {
         throw new NotYetError(codeOf(error), messageOf(error), aborted);
       });
     }
-    judge(request, outcome.desired, this.#metaKey);
+    const desired = judge(request, outcome.desired, this.#metaKey);
+    for (const mounted of request.volumes) judgeVolume(request, mounted, desired.volumes, this.#csiDir);
   }
 }
 
+type Granted = Desired & { kind: 'access' };
+
 /** @throws RefusedError unless that task is to run as the user through whose gate it came */
-function judge({ allocationId, task, uid }: ReadyRequest, desired: Desired, metaKey: string): void {
+function judge({ allocationId, task, uid }: ReadyRequest, desired: Desired, metaKey: string): Granted {
   const remedy = `add meta { ${metaKey} = "alice" } to the job, group or task`;
   if (desired.kind === 'refused') throw new RefusedError(desired.code, `allocation ${allocationId}: ${desired.reason}`);
   if (desired.kind === 'nothing') {
@@ -51,7 +62,29 @@ function judge({ allocationId, task, uid }: ReadyRequest, desired: Desired, meta
   if (!owner) {
     throw new RefusedError('no_podman_user', `task ${task} of allocation ${allocationId} has no ${metaKey}; ${remedy}`);
   }
-  if (owner.uid === uid) return;
+  if (owner.uid === uid) return desired;
   const message = `task ${task} of allocation ${allocationId} has ${metaKey} = "${owner.name}", but its socket is another user's; set socket = "${owner.name}" in the task's config, or change ${metaKey}`;
   throw new RefusedError('wrong_socket', message);
+}
+
+/**
+ * Stops a job author who names something else in Nomad's data dir than what Nomad itself would mount for the task, or who
+ * would write to what the group has claimed for reading only.
+ * @throws RefusedError
+ */
+function judgeVolume(
+  { allocationId, task }: ReadyRequest,
+  { where, path, readOnly }: ReadyRequest['volumes'][number],
+  volumes: readonly DesiredVolume[],
+  csiDir: string,
+): void {
+  const shown = `${where} ${JSON.stringify(path)}`;
+  const volume = volumes.find((one) => one.tasks.includes(task) && isSourceOf(path, allocationId, one, csiDir));
+  if (!volume) {
+    const message = `${shown} lies in Nomad's data dir, but neither in the directory of allocation ${allocationId} nor is it a volume that task ${task} mounts by a volume_mount block`;
+    throw new RefusedError('data_dir_refused', message);
+  }
+  if (!volume.claim.readOnly || readOnly) return;
+  const message = `${shown} is volume ${volume.claim.name}, which the group claims read_only; mount it read-only, or claim it for writing`;
+  throw new RefusedError('volume_read_only', message);
 }

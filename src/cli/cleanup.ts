@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { cleanUp, type Leftover } from '../agent/cleanup.ts';
 import { nomadConnection } from '../agent/nomad-connection.ts';
@@ -6,6 +7,7 @@ import type { Config } from '../config/config.ts';
 import { DEFAULT_FILE, loadConfig } from '../config/load-config.ts';
 import { messageOf, RefusedError } from '../errors.ts';
 import { claimSocketPath, type SocketClaim } from '../linux/socket-path.ts';
+import { type ClientPaths, clientPaths } from '../nomad/agent-self.ts';
 import { Nomad } from '../nomad/nomad.ts';
 import { Accounts } from '../reconcile/accounts.ts';
 import { processTerminal, type Terminal } from './terminal.ts';
@@ -32,7 +34,7 @@ export function cleanupCommand(terminal: Terminal = processTerminal): Command {
       const dryRun = options.dryRun === true;
       await cleanUp({
         config,
-        allocDir: await allocDirOf(config),
+        paths: await pathsOf(config),
         accountOf: (user) => accounts.get(user),
         dryRun,
         onLeftover: (leftover) => {
@@ -60,12 +62,13 @@ function keepAgentsOut(config: Config): SocketClaim {
   }
 }
 
-async function allocDirOf(config: Config): Promise<string> {
+async function pathsOf(config: Config): Promise<ClientPaths> {
   const { allocDir, dataDir, nodeId } = config.nomad;
-  if (allocDir ?? dataDir) return allocDir ?? `${dataDir}/alloc`;
+  if (dataDir !== undefined) return clientPaths(dataDir, { AllocDir: allocDir });
+  if (allocDir !== undefined) return clientPaths(dirname(allocDir), { AllocDir: allocDir });
   const nomad = new Nomad(nomadConnection(config.nomad));
   try {
-    return (await nomad.self(AbortSignal.timeout(NOMAD_TIMEOUT_MS), { nodeId })).allocDir;
+    return await nomad.self(AbortSignal.timeout(NOMAD_TIMEOUT_MS), { nodeId });
   } catch (error) {
     const message = `Nomad does not say where its allocations are (${messageOf(error)}); set nomad.alloc_dir in the configuration`;
     throw new RefusedError('no_alloc_dir', message, error);

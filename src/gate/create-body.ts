@@ -15,6 +15,17 @@ export interface CreateTarget {
   readonly task: string;
   /** Whether it joins the allocation's netns: its group has a network of its own. */
   readonly joinsNetns: boolean;
+  /** What it mounts of Nomad's data dir beside the allocation's directory: only volumes that its task has may be there. */
+  readonly volumes: readonly MountedVolume[];
+}
+
+/** A mount of something in Nomad's data dir that is not in an allocation's directory. */
+export interface MountedVolume {
+  /** The field, such as `mounts.0.source`. */
+  readonly where: string;
+  /** As the driver spells it. */
+  readonly path: string;
+  readonly readOnly: boolean;
 }
 
 /**
@@ -31,9 +42,15 @@ export function targetOf(body: CreateBody, directories: NomadDirectories): Creat
     );
   }
   let allocationId: string | undefined;
-  for (const { where, path, isMount } of hostPaths(body)) {
+  const volumes: MountedVolume[] = [];
+  for (const { where, path, isMount, readOnly } of hostPaths(body)) {
     const owner = ownerOf(where, path, directories);
-    if (owner === undefined) continue;
+    if (owner === 'nobody') continue;
+    if (owner === 'nomad') {
+      if (!isMount) throw outsideOfAllocation(where, path, directories);
+      volumes.push({ where, path, readOnly });
+      continue;
+    }
     if (allocationId === undefined && isMount) allocationId = owner;
     else if (owner !== allocationId) throw foreign(where, path, allocationId);
   }
@@ -52,28 +69,31 @@ export function targetOf(body: CreateBody, directories: NomadDirectories): Creat
       `the container is named ${JSON.stringify(body.name)}, but its mounts are of allocation ${allocationId}; its name must be <task>${suffix}, as the podman driver writes it`,
     );
   }
-  return { allocationId, task, joinsNetns: joinsNetns(body, allocationId) };
+  return { allocationId, task, joinsNetns: joinsNetns(body, allocationId), volumes };
 }
 
-/** The allocation whose directory holds the path; undefined where it is not Nomad's at all. */
-function ownerOf(where: string, path: string, { dataDir, allocDir }: NomadDirectories): string | undefined {
+/** The allocation whose directory holds the path; `nomad` where it is elsewhere in the data dir, `nobody` where it is not Nomad's at all. */
+function ownerOf(where: string, path: string, { dataDir, allocDir }: NomadDirectories): string {
   const shown = `${where} ${JSON.stringify(path)}`;
   if (!path.startsWith('/') || path.split('/').includes('..') || path.includes('\0')) {
     throw refused('bad_path', `${shown} must be an absolute path without ".."`);
   }
   const inAllocDir = below(cleaned(allocDir), cleaned(path));
   if (inAllocDir === undefined) {
-    if (below(cleaned(dataDir), cleaned(path)) === undefined) return undefined;
-    throw refused(
-      'data_dir_refused',
-      `${shown} lies in Nomad's data dir ${dataDir} but not in an allocation's directory; a task can mount only what is in its own`,
-    );
+    return below(cleaned(dataDir), cleaned(path)) === undefined ? 'nobody' : 'nomad';
   }
   const id = inAllocDir.split('/', 1)[0] ?? '';
   if (isAllocationId(id)) return id;
   throw refused(
     'alloc_dir_refused',
     `${shown} lies in Nomad's alloc dir ${allocDir} but names no allocation; a task can mount only what is in its own directory`,
+  );
+}
+
+function outsideOfAllocation(where: string, path: string, { dataDir }: NomadDirectories): RefusedError {
+  return refused(
+    'data_dir_refused',
+    `${where} ${JSON.stringify(path)} lies in Nomad's data dir ${dataDir} but not in an allocation's directory; a task can use only what is in its own`,
   );
 }
 

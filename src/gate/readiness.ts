@@ -1,3 +1,5 @@
+import type { MountedVolume } from './create-body.ts';
+
 /**
  * What the gate asks of the reconciler. `ready` resolves once the allocation is prepared for that task and user,
  * and rejects with a RefusedError (terminal: the message goes to the job author) or with the signal's reason.
@@ -19,4 +21,6 @@ export interface ReadyRequest {
   readonly uid: number;
   /** Whether the container joins the netns of the allocation's group. */
   readonly joinsNetns: boolean;
+  /** What it mounts of Nomad's data dir beside the allocation's directory. */
+  readonly volumes: readonly MountedVolume[];
 }

@@ -86,37 +86,42 @@ export interface HostPath {
   readonly path: string;
   /** Whether it decides which allocation the container is for. */
   readonly isMount: boolean;
+  /** Whether it is a mount that the container cannot write to. */
+  readonly readOnly: boolean;
 }
+
+const NO_MOUNT = { isMount: false, readOnly: false } as const;
 
 /** Every host path that the create names. Mount sources come first: they say whose everything after them has to be. */
 export function* hostPaths(body: CreateBody): Generator<HostPath> {
   for (const [index, { type, source, options }] of (body.mounts ?? []).entries()) {
+    const readOnly = (options ?? []).includes('ro') && !(options ?? []).includes('rw');
     const isWord = source === undefined || source === null || !source.includes('/');
     const isBind =
       !isWord || type === 'bind' || (options ?? []).some((option) => option === 'bind' || option === 'rbind');
     // "tmpfs", "proc", "devpts": the sources of filesystems that have no place on the host.
-    if (isBind) yield { where: `mounts.${index}.source`, path: source ?? '', isMount: true };
+    if (isBind) yield { where: `mounts.${index}.source`, path: source ?? '', isMount: true, readOnly };
   }
   for (const [index, mount] of (body.mounts ?? []).entries()) yield* optionPaths(`mounts.${index}`, mount.options);
   for (const [index, { source, options }] of (body.overlay_volumes ?? []).entries()) {
-    yield { where: `overlay_volumes.${index}.source`, path: source ?? '', isMount: false };
+    yield { where: `overlay_volumes.${index}.source`, path: source ?? '', ...NO_MOUNT };
     yield* optionPaths(`overlay_volumes.${index}`, options);
   }
   for (const [index, { Options }] of (body.volumes ?? []).entries()) yield* optionPaths(`volumes.${index}`, Options);
   for (const list of ['devices', 'host_device_list'] as const) {
     for (const [index, { path }] of (body[list] ?? []).entries()) {
       // Others are names of devices in the Container Device Interface, such as nvidia.com/gpu=all.
-      if (path?.startsWith('/')) yield { where: `${list}.${index}.path`, path, isMount: false };
+      if (path?.startsWith('/')) yield { where: `${list}.${index}.path`, path, ...NO_MOUNT };
     }
   }
   for (const key of ['rootfs', 'init_path', 'conmon_pid_file', 'seccomp_profile_path', 'base_hosts_file'] as const) {
     const path = body[key];
-    if (path) yield { where: key, path, isMount: false };
+    if (path) yield { where: key, path, ...NO_MOUNT };
   }
   const log = body.log_configuration?.path;
-  if (log) yield { where: 'log_configuration.path', path: log, isMount: false };
+  if (log) yield { where: 'log_configuration.path', path: log, ...NO_MOUNT };
   for (const key of ['netns', 'ipcns', 'pidns', 'utsns', 'userns', 'cgroupns'] as const) {
-    if (body[key]?.nsmode === 'path') yield { where: `${key}.value`, path: body[key].value ?? '', isMount: false };
+    if (body[key]?.nsmode === 'path') yield { where: `${key}.value`, path: body[key].value ?? '', ...NO_MOUNT };
   }
 }
 
@@ -124,6 +129,6 @@ export function* hostPaths(body: CreateBody): Generator<HostPath> {
 function* optionPaths(where: string, options: readonly string[] | null | undefined): Generator<HostPath> {
   for (const option of options ?? []) {
     const [, list = ''] = /^(?:upperdir|workdir|lowerdir)=(.*)$/is.exec(option) ?? [];
-    for (const path of list.split(':')) if (path) yield { where: `${where}.options`, path, isMount: false };
+    for (const path of list.split(':')) if (path) yield { where: `${where}.options`, path, ...NO_MOUNT };
   }
 }

@@ -101,6 +101,17 @@ export function openMountedBeneath(
   }
 }
 
+/** Whether something is mounted on what has this name in an open directory. What is mounted is not gone into. @throws SyscallError */
+export function isMountedIn(directory: Handle, name: string): boolean {
+  try {
+    using _there = openBeneathIfThere(directory, name);
+    return false;
+  } catch (error) {
+    if (error instanceof SyscallError && error.is('EXDEV')) return true;
+    throw error;
+  }
+}
+
 /**
  * Opens the file of a unix socket at a path that a user shapes; undefined where there is none, or a symlink on the way.
  * @throws SyscallError

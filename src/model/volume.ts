@@ -19,6 +19,38 @@ export interface DesiredVolume {
   readonly path: string | undefined;
 }
 
+/** A volume that an allocation needs now. */
+export interface LiveVolume {
+  /** The allocation. */
+  readonly id: string;
+  readonly volume: DesiredVolume;
+}
+
+/**
+ * Whether a path, as the driver spells it, is what a task that mounts a claimed volume has for the source of that mount.
+ * @param csiDir below which CSI volumes are mounted: `<kind>/<plugin>/per-alloc/<allocation>/<volume>/<usage>`, where the
+ *   usage begins with ro- or rw- (targetForVolume and ToFS in client/pluginmanager/csimanager)
+ */
+export function isSourceOf(
+  path: string,
+  id: string,
+  { claim, path: hostPath }: DesiredVolume,
+  csiDir: string,
+): boolean {
+  if (claim.type === 'host') return path === hostPath;
+  if (claim.type !== 'csi' || !path.startsWith(`${csiDir}/`)) return false;
+  const [kind, plugin, perAlloc, allocation, volume, usage, ...more] = path.slice(csiDir.length + 1).split('/');
+  return (
+    ['node', 'monolith'].includes(kind ?? '') &&
+    !['', '.', '..', undefined].includes(plugin) &&
+    perAlloc === 'per-alloc' &&
+    allocation === id &&
+    volume === claim.source &&
+    (usage?.startsWith(claim.readOnly ? 'ro-' : 'rw-') ?? false) &&
+    more.length === 0
+  );
+}
+
 /**
  * The volumes that tasks of an allocation mount, for each user.
  * @param hostVolumes the host volumes of the node: name to path

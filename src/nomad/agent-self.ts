@@ -3,20 +3,23 @@ import { RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import { parse } from './parse.ts';
 
+/** Where Nomad's client keeps things on this machine: absolute paths, as Nomad spells them. */
+export interface ClientPaths {
+  readonly dataDir: string;
+  /** Where the allocations' directories are. */
+  readonly allocDir: string;
+  /** What the client remembers, its node's id among it. */
+  readonly stateDir: string;
+  /** Where the plugins of dynamic host volumes make them, unless they choose another place. */
+  readonly hostVolumesDir: string;
+  /** Below it CSI volumes are mounted for allocations. */
+  readonly csiDir: string;
+}
+
 /** What the Nomad agent of this machine says of itself. */
-export interface AgentSelf {
+export interface AgentSelf extends ClientPaths {
   /** A lower-case UUID. */
   readonly nodeId: string;
-  /** Absolute. */
-  readonly dataDir: string;
-  /** Absolute; where the allocations' directories are. */
-  readonly allocDir: string;
-  /** Absolute; where the client keeps what it remembers, its node's id among it. */
-  readonly stateDir: string;
-  /** Absolute; where the plugins of dynamic host volumes make them, unless they choose another place. */
-  readonly hostVolumesDir: string;
-  /** Absolute; below it CSI volumes are mounted for allocations. */
-  readonly csiDir: string;
   readonly region: string;
   /** Such as `2.0.5`. */
   readonly version: string;
@@ -86,20 +89,33 @@ export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSel
     const message = `Nomad names no absolute data_dir (it says "${dataDir}", as with -dev): set nomad.data_dir and nomad.alloc_dir`;
     throw new RefusedError('nomad_no_data_dir', message);
   }
-  const stateDir = config.Client?.StateDir || `${dataDir}/client`;
   const { Version: release, VersionPrerelease: prerelease } = config.Version;
   return {
     nodeId,
-    dataDir,
-    allocDir,
-    stateDir,
-    // The defaults of command/agent/agent.go (convertClientConfig), and client/allocrunner/taskrunner/plugin_supervisor_hook.go.
-    hostVolumesDir: config.Client?.HostVolumesDir || `${dataDir}/host_volumes`,
-    csiDir: `${stateDir}/csi`,
+    ...clientPaths(dataDir, { ...config.Client, AllocDir: allocDir }),
     region: config.Region,
     version: prerelease === '' ? release : `${release}-${prerelease}`,
     podmanSockets: podmanSockets(config.Plugins ?? []),
     disagreements: disagreements(known, said),
+  };
+}
+
+/**
+ * The paths of a client, with the defaults of Nomad: command/agent/agent.go (convertClientConfig),
+ * client/allocrunner/taskrunner/plugin_supervisor_hook.go.
+ * @param client what its configuration says, empty for the default
+ */
+export function clientPaths(
+  dataDir: string,
+  client: { readonly [key in 'AllocDir' | 'StateDir' | 'HostVolumesDir']?: string | undefined } = {},
+): ClientPaths {
+  const stateDir = client.StateDir || `${dataDir}/client`;
+  return {
+    dataDir,
+    allocDir: client.AllocDir || `${dataDir}/alloc`,
+    stateDir,
+    hostVolumesDir: client.HostVolumesDir || `${dataDir}/host_volumes`,
+    csiDir: `${stateDir}/csi`,
   };
 }
 

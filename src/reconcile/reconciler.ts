@@ -6,6 +6,7 @@ import type { Allocation } from '../model/allocation.ts';
 import { type Desired, desire, grantedBy, type Rules } from '../model/desired.ts';
 import { usersNamedIn } from '../model/podman-user.ts';
 import type { KnownUser } from '../model/verdict.ts';
+import type { LiveVolume } from '../model/volume.ts';
 import type { Resource, Step } from '../resources/resource.ts';
 import { AllocationReader, type ReaderOptions } from './reader.ts';
 import { type AllocationRecord, labelsOf, newRecord, type Outcome, USER_CHANGED } from './record.ts';
@@ -112,6 +113,16 @@ export class Reconciler {
     for (const { desired } of this.#records.values()) {
       if (!desired) return undefined;
       if (desired.kind === 'access') for (const user of desired.podman) live.add(user.uid);
+    }
+    return live;
+  }
+
+  /** The volumes of allocations that need access; undefined while one has not been looked at yet. */
+  liveVolumes(): readonly LiveVolume[] | undefined {
+    const live: LiveVolume[] = [];
+    for (const { id, desired } of this.#records.values()) {
+      if (!desired) return undefined;
+      if (desired.kind === 'access') live.push(...desired.volumes.map((volume) => ({ id, volume })));
     }
     return live;
   }

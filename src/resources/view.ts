@@ -1,35 +1,31 @@
-import { basename, dirname, join, relative } from 'node:path';
+import { dirname } from 'node:path';
 import { NotYetError } from '../errors.ts';
 import { entriesOf } from '../linux/directory.ts';
-import { type Handle, openAbsolute, openCached, openMountedBeneath } from '../linux/handle.ts';
-import { ATTRIBUTE, attach, cloneTree, PROPAGATION, removeDirectory, setMountAttributes } from '../linux/mount.ts';
+import { type Handle, openAbsolute, openMountedBeneath } from '../linux/handle.ts';
 import { inMountNamespace } from '../linux/mount-namespace.ts';
 import { isSameFile, type Stat, stat } from '../linux/stat.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { Access, Desired } from '../model/desired.ts';
-import { blocked, coverFor, statCached, uncoverDownTo } from './cover.ts';
+import { coverFor, statCached, uncoverDownTo } from './cover.ts';
 import type { DataDir } from './data-dir.ts';
 import type { PodmanNamespace, PodmanNamespaces, PodmanOwner } from './podman-namespaces.ts';
 import type { Resource, Step } from './resource.ts';
-import { isSameDirectory, makeDirectoryAt, openDirectory, type Skeletons } from './skeleton.ts';
+import type { Skeletons } from './skeleton.ts';
+import { type Observed, ViewPlaces } from './view-place.ts';
 
 /** Submounts that Nomad makes in a task directory (client/allocdir); they must be seen through the view too. */
 const TASK_MOUNTS = ['secrets', 'private'];
-
-type Observed = 'mounted' | 'missing' | 'stale';
 
 /**
  * The private view: the allocation's directory, bind-mounted into the mount namespaces of the user's Podman, at the
  * path that the driver names. The data dir itself stays shut: there, and only there, a skeleton covers the first
  * directory that the user cannot enter.
- *
- * In the user's mount namespace nothing is believed: a path is walked from the dentry cache alone, and what it leads
- * to is used only if it is the inode that the host knows, the covered directory's or one of the skeleton's.
  */
 export class ViewResource implements Resource {
   readonly kind = 'view';
   readonly #dataDir: DataDir;
   readonly #skeletons: Skeletons;
+  readonly #places: ViewPlaces;
   readonly #namespaces: PodmanNamespaces;
   readonly #owners: () => readonly PodmanOwner[];
 
@@ -42,6 +38,7 @@ export class ViewResource implements Resource {
   ) {
     this.#dataDir = dataDir;
     this.#skeletons = skeletons;
+    this.#places = new ViewPlaces(dataDir, skeletons);
     this.#namespaces = namespaces;
     this.#owners = owners;
   }
@@ -75,14 +72,8 @@ export class ViewResource implements Resource {
   }
 
   #allocationIdsOf(uid: number): string[] {
-    using skeleton = this.#skeletons.open(uid);
-    using holder = skeleton && this.#openHolder(skeleton, uid);
+    using holder = this.#places.open(uid, this.#dataDir.allocDir);
     return holder ? entriesOf(holder).filter(isAllocationId) : [];
-  }
-
-  /** The directory of a skeleton that stands for the one that holds the allocations. */
-  #openHolder(skeleton: Handle, uid: number): Handle | undefined {
-    return openDirectory(skeleton, relative(coverFor(this.#dataDir, uid), this.#dataDir.allocDir));
   }
 
   async #planMounts(id: string, user: Access): Promise<Step[]> {
@@ -101,72 +92,37 @@ export class ViewResource implements Resource {
     return found.some(({ state }) => state === 'stale') ? [...this.#planRemoval(id, user.uid, true), ...steps] : steps;
   }
 
-  /** What the user's Podman finds at the allocation's path; `stale`: an earlier directory of that id, or one that lacks a mount made since. */
-  #observe({ mount }: PodmanNamespace, directory: Handle, user: Access): Observed {
+  #observe(namespace: PodmanNamespace, directory: Handle, user: Access): Observed {
     const expected = stat(directory);
     const submounts = user.tasks.flatMap((task) => submountsOf(directory, task, expected));
-    using skeleton = this.#skeletons.open(user.uid);
-    if (!skeleton) return 'missing';
-    const cover = coverFor(this.#dataDir, user.uid);
-    const skeletonRoot = stat(skeleton);
-    // Asked of the host first: what is not there is not in the dentry cache either.
-    using place = openDirectory(skeleton, join(relative(cover, this.#dataDir.allocDir), basename(directory.path)));
-    if (!place) return 'missing';
-    return inMountNamespace(mount, () => {
-      const point = statCached(cover);
-      if (!point || !isSameFile(point, skeletonRoot)) return 'missing';
-      const seen = statCached(directory.path);
-      if (!seen || seen.dev === skeletonRoot.dev) return 'missing';
-      if (!isSameFile(seen, expected)) return 'stale';
-      const complete = submounts.every(({ path, status }) => {
+    return this.#places.observe(namespace, user.uid, directory, () =>
+      submounts.every(({ path, status }) => {
         const there = statCached(path);
         return there !== undefined && isSameFile(there, status);
-      });
-      return complete ? 'mounted' : 'stale';
-    });
+      }),
+    );
   }
 
-  #mount({ mount }: PodmanNamespace, id: string, uid: number): void {
+  #mount(namespace: PodmanNamespace, id: string, uid: number): void {
     using directory = this.#dataDir.open(id);
     if (!directory) throw new NotYetError('no_allocation_dir', `${this.#dataDir.allocDir}/${id} is gone`);
-    const cover = coverFor(this.#dataDir, uid);
-    using skeleton = this.#skeletons.make(uid);
-    using place = makeDirectoryAt(skeleton, join(relative(cover, this.#dataDir.allocDir), id));
-    using covered = openAbsolute(cover);
-    const above = statOnHost(dirname(cover));
-    using skeletonTree = this.#skeletons.clone(skeleton);
-    using tree = cloneTree(directory);
-    setMountAttributes(tree, ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV, PROPAGATION.SLAVE);
-    inMountNamespace(mount, () => {
-      if (!uncoverDownTo([covered, skeleton], cover, above)) throw blocked(cover);
-      using point = openCached(cover);
-      if (point && isSameDirectory(point, covered)) attach(skeletonTree, point);
-      using target = openCached(directory.path);
-      if (!target || !isSameDirectory(target, place)) throw blocked(directory.path);
-      attach(tree, target);
-    });
+    this.#places.mount(namespace, uid, directory);
   }
 
   /** `again`: the view is about to be mounted anew, so the cover stays. */
   #planRemoval(id: string, uid: number, again = false): Step[] {
-    using skeleton = this.#skeletons.open(uid);
-    const path = join(relative(coverFor(this.#dataDir, uid), this.#dataDir.allocDir), id);
-    using place = skeleton && openDirectory(skeleton, path);
+    const path = `${this.#dataDir.allocDir}/${id}`;
+    using place = this.#places.open(uid, path);
     // A skeleton without any place is one that could not be taken away with its last one.
-    if (!skeleton || (!place && this.#allocationIdsOf(uid).length > 0)) return [];
-    const what = `${this.#dataDir.allocDir}/${id} from the mount namespaces of uid ${uid}`;
+    if (!this.#skeletons.uids().includes(uid) || (!place && this.#allocationIdsOf(uid).length > 0)) return [];
+    const what = `${path} from the mount namespaces of uid ${uid}`;
     return [{ kind: this.kind, what, removes: true, apply: () => this.#remove(id, uid, again) }];
   }
 
   #remove(id: string, uid: number, again: boolean): void {
-    this.#removePlace(id, uid);
+    const { allocDir } = this.#dataDir;
+    this.#places.remove(uid, `${allocDir}/${id}`, allocDir);
     if (!again && this.#allocationIdsOf(uid).length === 0) this.#removeSkeleton(uid);
-  }
-
-  #removePlace(id: string, uid: number): void {
-    using skeleton = this.#skeletons.open(uid);
-    using holder = skeleton && this.#openHolder(skeleton, uid);
-    if (holder) removeDirectory(holder, id);
   }
 
   #removeSkeleton(uid: number): void {

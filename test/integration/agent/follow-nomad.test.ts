@@ -236,7 +236,7 @@ describe('a token', () => {
     await followed.pass(600_000, 2000);
     expect(followed.state()).toMatchObject({ on: [id] });
     const never = new AbortController().signal;
-    await followed.follower.ready({ allocationId: id, task: 't', uid: 1001, joinsNetns: false }, never);
+    await followed.follower.ready({ allocationId: id, task: 't', uid: 1001, joinsNetns: false, volumes: [] }, never);
     nomad.api.setRights('good', 'all');
     await followed.eventually(() => expect(followed.state()).toMatchObject({ on: [id], reasons: [] }));
   });

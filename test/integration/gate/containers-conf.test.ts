@@ -52,7 +52,7 @@ describe("a user's containers.conf", () => {
 });
 
 describe('a container that joins the netns of its group', () => {
-  const target = { allocationId: '11111111-2222-3333-4444-555555555555', task: 't', joinsNetns: true };
+  const target = { allocationId: '11111111-2222-3333-4444-555555555555', task: 't', joinsNetns: true, volumes: [] };
   const refuse = (body: Partial<CreateBody>) => refuseUnjoinable({ name: 't-1', ...body }, target, user());
 
   test.each(['auto', 'keep-id', 'nomap'])(

@@ -26,7 +26,9 @@ test('a create of a ready allocation reaches Podman byte for byte', async () => 
   await client.sees('c0ffee');
   expect(podman.received).toBe(createRequest());
   expect(client.text).toBe(ok('{"Id":"c0ffee"}', '201 Created'));
-  expect(bench.readiness.asked).toEqual([{ allocationId: ID, task: 't', uid: OWN_UID, joinsNetns: false }]);
+  expect(bench.readiness.asked).toEqual([
+    { allocationId: ID, task: 't', uid: OWN_UID, joinsNetns: false, volumes: [] },
+  ]);
   expect(await bench.verdicts()).toEqual({ created: 1 });
 });
 

@@ -80,7 +80,10 @@ test('a streaming response arrives piece by piece, as it is sent', async () => {
   const client = bench.client().write('GET /stream HTTP/1.1\r\nHost: u\r\n\r\n');
   await client.sees('first');
   expect(client.text).not.toContain('last');
-  await bench.readiness.answer({ allocationId: '', task: '', uid: 0, joinsNetns: false }, AbortSignal.abort());
+  await bench.readiness.answer(
+    { allocationId: '', task: '', uid: 0, joinsNetns: false, volumes: [] },
+    AbortSignal.abort(),
+  );
   await client.sees('last');
 });
 

@@ -128,7 +128,13 @@ describe('following a node', () => {
     onTestFinished(() => followed.stop());
   });
 
-  const create = (number: number) => ({ allocationId: idOf(number), task: 't', uid: 1001, joinsNetns: false });
+  const create = (number: number) => ({
+    allocationId: idOf(number),
+    task: 't',
+    uid: 1001,
+    joinsNetns: false,
+    volumes: [],
+  });
 
   test('begins anew where the data dir was wiped, and what was of the node before is gone', async () => {
     nomad.write(allocation(2));

@@ -6,7 +6,7 @@ import type { Outcome } from '../../../src/reconcile/record.ts';
 import { accessOf } from '../../support/access-of.ts';
 
 const ID = '11111111-2222-3333-4444-555555555555';
-const request = { allocationId: ID, task: 't', uid: 1001, joinsNetns: false };
+const request = { allocationId: ID, task: 't', uid: 1001, joinsNetns: false, volumes: [] };
 const alice = { name: 'alice', uid: 1001, tasks: ['t'] };
 
 /** A reconciler whose passes end as told, one after another; then no further one comes. */
@@ -23,7 +23,7 @@ function readinessOf(...outcomes: Outcome[]) {
   const notice = (id: string) => void asked.push(id);
   const awaitNetns = (id: string) => void asked.push(`netns of ${id}`);
   const reconciler = { passNow: next('pass'), nextOutcome: next('next'), notice, awaitNetns };
-  return { asked, readiness: new ReconcilerReadiness(reconciler, 'podman_user') };
+  return { asked, readiness: new ReconcilerReadiness(reconciler, 'podman_user', '/data/client/csi') };
 }
 
 const settled = (desired: Desired): Outcome => ({ kind: 'settled', desired, allocation: undefined });
@@ -57,7 +57,7 @@ describe('a create', () => {
 
   test('that joins the netns says that the network is finished, before its pass', async () => {
     const { readiness, asked } = readinessOf(settled(access()));
-    await readiness.ready({ ...request, joinsNetns: true }, never);
+    await readiness.ready({ ...request, joinsNetns: true, volumes: [] }, never);
     expect(asked).toEqual([`netns of ${ID}`, 'pass']);
   });
 
@@ -85,6 +85,44 @@ describe('a create', () => {
   ])('%s is refused', async (_, asked, desired, code, message) => {
     const { readiness } = readinessOf(settled(desired));
     await expect(readiness.ready(asked, never)).rejects.toMatchObject({ code, message, retryable: false });
+  });
+
+  test('may mount the volumes that its task mounts, and nothing else of the data dir', async () => {
+    const claim = { name: 'data', type: 'host', source: 'files', readOnly: false };
+    const volume = (more: object) => ({ uid: 1001, tasks: ['t'], claim: { ...claim, ...more }, path: '/data/hv/1' });
+    const volumes = [
+      volume({}),
+      { ...volume({}), path: '/data/hv/2', tasks: ['u'] },
+      volume({ type: 'csi', source: 'v' }),
+    ];
+    const create = (path: string) => {
+      const { readiness } = readinessOf(settled(accessOf(ID, [alice], { volumes })));
+      const mounted = { where: 'mounts.3.source', path, readOnly: false };
+      return readiness.ready({ ...request, volumes: [mounted] }, never);
+    };
+    await create('/data/hv/1');
+    await create(`/data/client/csi/node/plugin/per-alloc/${ID}/v/rw-file-system-single-node-writer`);
+    for (const path of [
+      '/data',
+      '/data/hv',
+      '/data/hv/1/x',
+      '/data/hv/2',
+      `/data/client/csi/node/plugin/per-alloc/${ID}`,
+    ]) {
+      const message = new RegExp(`^mounts.3.source "${path}" lies in Nomad's data dir, but .* task t mounts`);
+      await expect(create(path)).rejects.toMatchObject({ code: 'data_dir_refused', message });
+    }
+  });
+
+  test('must mount a volume read-only that is claimed read-only', async () => {
+    const claim = { name: 'data', type: 'host', source: 'files', readOnly: true };
+    const volumes = [{ uid: 1001, tasks: ['t'], claim, path: '/data/hv/1' }];
+    const create = (readOnly: boolean) => {
+      const { readiness } = readinessOf(settled(accessOf(ID, [alice], { volumes })));
+      return readiness.ready({ ...request, volumes: [{ where: 'm', path: '/data/hv/1', readOnly }] }, never);
+    };
+    await create(true);
+    await expect(create(false)).rejects.toMatchObject({ code: 'volume_read_only', message: /claims read_only/ });
   });
 
   test('is refused after a terminal error', async () => {

@@ -38,7 +38,7 @@ function refusalOf(json: string): RefusedError {
 
 describe('a create body', () => {
   test('that the driver wrote names its allocation and task', () => {
-    expect(read(fixture)).toEqual({ allocationId: ID, task: 't', joinsNetns: true });
+    expect(read(fixture)).toEqual({ allocationId: ID, task: 't', joinsNetns: true, volumes: [] });
   });
 
   test('names the task even when its name looks like an id', () => {
@@ -56,7 +56,23 @@ describe('a create body', () => {
   test('is read the same where the paths have double slashes or the directories a slash at their end', () => {
     const body = parseCreateBody(Buffer.from(withMount(`//var/lib//nomad/./alloc/${ID}//t`)));
     const directories = { dataDir: '/var/lib/nomad/', allocDir: '/var/lib/nomad/alloc//' };
-    expect(targetOf(body, directories)).toEqual({ allocationId: ID, task: 't', joinsNetns: true });
+    expect(targetOf(body, directories)).toEqual({ allocationId: ID, task: 't', joinsNetns: true, volumes: [] });
+  });
+
+  test('leaves it open whether what it mounts elsewhere in the data dir are volumes of its task', () => {
+    const volumesOf = (source: string, options?: string[]) => read(withMount(source, { options })).volumes;
+    const where = 'mounts.1.source';
+    for (const path of ['/var/lib/nomad', '/var/lib/nomad/', '/var/lib/nomad/host_volumes/x']) {
+      expect(volumesOf(path)).toEqual([{ where, path, readOnly: false }]);
+    }
+    expect(volumesOf('/var/lib/nomad/x', ['ro', 'rprivate'])).toMatchObject([{ readOnly: true }]);
+    expect(volumesOf('/var/lib/nomad/x', ['ro', 'rw'])).toMatchObject([{ readOnly: false }]);
+    expect(volumesOf('/srv')).toEqual([]);
+  });
+
+  test('that mounts nothing but a volume is for no allocation', () => {
+    const json = changed({ mounts: [mount('/var/lib/nomad/host_volumes/x')], log_configuration: null });
+    expect(refusalOf(json).code).toBe('no_allocation');
   });
 
   test('may use devices of the Container Device Interface', () => {
@@ -77,9 +93,9 @@ describe('a create body', () => {
     ['foreign_path', changed({ devices: [{ path: `/var/lib/nomad/alloc/${OTHER}/x:/dev/x` }] })],
     ['foreign_path', changed({ ipcns: { nsmode: 'path', value: `/var/lib/nomad/alloc/${OTHER}/x` } })],
     ['foreign_path', changed({ mounts: [] })],
-    ['data_dir_refused', withMount('/var/lib/nomad')],
-    ['data_dir_refused', withMount('/var/lib/nomad/')],
-    ['data_dir_refused', withMount('/var/lib/nomad/host_volumes/x')],
+    ['data_dir_refused', changed({ rootfs: '/var/lib/nomad/host_volumes/x' })],
+    ['data_dir_refused', changed({ overlay_volumes: [{ source: '/var/lib/nomad/host_volumes/x' }] })],
+    ['data_dir_refused', withMount('/srv', { options: ['lowerdir=/var/lib/nomad/host_volumes/x'] })],
     ['alloc_dir_refused', withMount('/var/lib/nomad/alloc')],
     ['alloc_dir_refused', withMount('/var/lib/nomad/alloc/x')],
     ['alloc_dir_refused', withMount(`/var/lib/nomad/alloc/${ID}x/t`)],

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { NotYetError, ParseError, RefusedError } from '../../../src/errors.ts';
-import type { Log } from '../../../src/log.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
 import type { Desired } from '../../../src/model/desired.ts';
@@ -10,13 +9,9 @@ import { stateOf } from '../../../src/reconcile/record.ts';
 import type { Resource, Step } from '../../../src/resources/resource.ts';
 import { ALLOCATION_ID, allocationOf, metaOf, NODE_ID, taskOf } from '../../support/allocation-of.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+import { silent } from '../../support/silent-log.ts';
 
-const silent: Log = { debug: none, info: none, warn: none, error: none, child: () => silent };
 const never = new AbortController().signal;
-
-function none(): void {
-  // The log is not what these tests look at.
-}
 
 /** A host with one switch an allocation: on where it has access. `fail` is thrown by the next applied step. */
 class Switches implements Resource {
@@ -302,6 +297,20 @@ describe('the reconciler', () => {
     expect(reconciler.liveUids()).toBeUndefined();
     await outcome;
     expect(reconciler.liveUids()).toBeUndefined();
+  });
+
+  test('says which volumes are needed, of what is prepared and of nothing else', async () => {
+    const { nomad, reconciler } = setUp();
+    const volumes = [{ name: 'disk', type: 'csi', source: 'vol-1', readOnly: false }];
+    const tasks = [taskOf('t', { volumes: ['disk'] })];
+    nomad.set(ALLOCATION_ID, allocationOf({ volumes, tasks }));
+    await reconciler.passNow(ALLOCATION_ID, never);
+    expect(reconciler.liveVolumes()).toMatchObject([{ id: ALLOCATION_ID, volume: { uid: 1001, tasks: ['t'] } }]);
+    const dead = tasks.map((task) => ({ ...task, state: 'dead' as const }));
+    nomad.set(ALLOCATION_ID, allocationOf({ volumes, tasks: dead, clientStatus: 'failed', modifyIndex: 2 }));
+    reconciler.notice(ALLOCATION_ID);
+    await reconciler.passNow(ALLOCATION_ID, never);
+    expect(reconciler.liveVolumes()).toEqual([]);
   });
 
   test('does not ask for what is settled while the event stream stands, until there is news of it', async () => {

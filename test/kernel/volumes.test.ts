@@ -1,0 +1,288 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Desired } from '../../src/model/desired.ts';
+import type { DesiredVolume, LiveVolume } from '../../src/model/volume.ts';
+import { DataDir } from '../../src/resources/data-dir.ts';
+import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
+import type { Resource } from '../../src/resources/resource.ts';
+import { Skeletons } from '../../src/resources/skeleton.ts';
+import { ViewResource } from '../../src/resources/view.ts';
+import { VolumeAclResource } from '../../src/resources/volume-acl.ts';
+import { VolumeDirectories } from '../../src/resources/volume-directories.ts';
+import { VolumeViewResource } from '../../src/resources/volume-view.ts';
+import { accessOf } from '../support/access-of.ts';
+import { PodmanLikeProcess } from '../support/podman-like-process.ts';
+import { requires } from '../support/requires.ts';
+
+const ALICE = 61001;
+const BOB = 61002;
+const ID = '11111111-2222-3333-4444-555555555555';
+const OTHER = '99999999-2222-3333-4444-555555555555';
+const VOLUME = 'aaaaaaaa-2222-3333-4444-555555555555';
+
+requires('root', 'sandbox')('a volume', () => {
+  let base: string;
+  let data: string;
+  let volumeDir: string;
+  let namespaces: PodmanNamespaces;
+  let directories: VolumeDirectories;
+  let view: ViewResource;
+  let volumes: VolumeViewResource;
+  let acl: VolumeAclResource;
+  let alice: PodmanLikeProcess;
+  let live: LiveVolume[] | undefined;
+
+  beforeEach(async () => {
+    base = mkdtempSync('/tmp/volumes-');
+    chmodSync(base, 0o755);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=0755', 'tmpfs', base]);
+    execFileSync('mount', ['--make-shared', base]);
+    data = join(base, 'data');
+    volumeDir = join(data, 'host_volumes', VOLUME);
+    for (const id of [ID, OTHER]) mkdirSync(join(data, 'alloc', id, 't'), { recursive: true });
+    mkdirSync(volumeDir, { recursive: true });
+    writeFileSync(join(volumeDir, 'file'), 'kept');
+    chmodSync(data, 0o700);
+    chmodSync(join(data, 'host_volumes'), 0o700);
+    mkdirSync(join(base, 'alice'), { mode: 0o700 });
+    chownSync(join(base, 'alice'), ALICE, ALICE);
+    alice = await PodmanLikeProcess.start(ALICE, join(base, 'alice/podman.sock'));
+    namespaces = new PodmanNamespaces();
+    live = [];
+    makeResources('mount');
+  });
+
+  afterEach(async () => {
+    await alice.stop();
+    namespaces.close();
+    execFileSync('umount', ['-R', '-l', base]);
+    rmSync(base, { recursive: true });
+  });
+
+  function makeResources(access: 'mount' | 'acl'): void {
+    const dataDir = new DataDir(join(data, 'alloc'));
+    const skeletons = new Skeletons(join(base, 'state'));
+    const owners = () => [{ name: 'alice', uid: ALICE, gid: ALICE, socket: join(base, 'alice/podman.sock') }];
+    const paths = { dataDir: data, hostVolumesDir: join(data, 'host_volumes'), csiDir: join(data, 'client/csi') };
+    directories = new VolumeDirectories(paths);
+    view = new ViewResource(dataDir, skeletons, namespaces, owners);
+    const parts = { dataDir, directories, skeletons, namespaces, owners, access };
+    volumes = new VolumeViewResource({ ...parts, live: () => live });
+    acl = new VolumeAclResource(directories, () => live);
+  }
+
+  async function show(desired: Desired): Promise<void> {
+    if (desired.kind === 'access') live?.push(...desired.volumes.map((volume) => ({ id: desired.id, volume })));
+    else live = live?.filter(({ id }) => id !== desired.id);
+    await settle(view, desired);
+    await settle(volumes, desired);
+  }
+
+  const read = (path = join(volumeDir, 'file')) => alice.run(`cat ${path}`);
+  const modeOf = (path: string) => execFileSync('getfacl', ['-cpn', path], { encoding: 'utf8' });
+
+  test('that an allocation claims is seen by its user, at its own path, and no other is', async () => {
+    const other = join(data, 'host_volumes', OTHER);
+    mkdirSync(other);
+    writeFileSync(join(other, 'file'), "bob's");
+    await show(claiming(ID));
+    expect(await read()).toEqual({ code: 0, output: 'kept' });
+    expect((await read(join(other, 'file'))).code).not.toBe(0);
+    expect((await alice.run(`ls ${join(data, 'host_volumes')}`)).code).not.toBe(0);
+    const outside = ['--reuid', String(ALICE), '--clear-groups', 'ls', volumeDir];
+    expect(() => execFileSync('setpriv', outside, { stdio: 'pipe' })).toThrow(/Permission denied/);
+  });
+
+  test('goes with the last allocation that claims it', async () => {
+    await show(claiming(ID));
+    await show(claiming(OTHER));
+    await show(finished(ID));
+    expect((await read()).code).toBe(0);
+    await show(accessOf(OTHER, [user()]));
+    live = [];
+    await settle(volumes, finished(ID));
+    expect((await read()).code).not.toBe(0);
+    expect((await alice.run(`ls -d ${data}/alloc/${OTHER}/t`)).code).toBe(0);
+  });
+
+  test('stays while it is not known who needs it', async () => {
+    await show(claiming(ID));
+    live = undefined;
+    await settle(volumes, finished(OTHER));
+    expect(volumes.planSweep()).toEqual([]);
+    expect((await read()).code).toBe(0);
+  });
+
+  test('goes with the view when the user has no allocation any more', async () => {
+    await show(claiming(ID));
+    await show(finished(ID));
+    expect((await read()).code).not.toBe(0);
+    expect(new Skeletons(join(base, 'state')).uids()).toEqual([]);
+  });
+
+  test('that was made anew is shown anew', async () => {
+    await show(claiming(ID));
+    rmSync(volumeDir, { recursive: true });
+    mkdirSync(volumeDir);
+    writeFileSync(join(volumeDir, 'file'), 'new');
+    await show(claiming(ID));
+    expect((await read()).output).toBe('new');
+  });
+
+  test('on which a plugin has mounted a filesystem is shown with it', async () => {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=0755', 'tmpfs', volumeDir]);
+    writeFileSync(join(volumeDir, 'file'), 'mounted');
+    await show(claiming(ID));
+    expect((await read()).output).toBe('mounted');
+  });
+
+  test('that cannot be reached by anybody but root is refused with what the operator can do', async () => {
+    chmodSync(volumeDir, 0o700);
+    const message = new RegExp(`files .*u::rwx,g::---,o::---.* shut to alice: .*uid = ${ALICE}.*volumes: acl`);
+    await expect(show(claiming(ID))).rejects.toMatchObject({ code: 'volume_shut', message });
+    chownSync(volumeDir, ALICE, 0);
+    await show(claiming(ID));
+    expect((await read()).code).toBe(0);
+  });
+
+  test.each([
+    'host_volumes',
+    `host_volumes/${VOLUME}/x`,
+    'host_volumes/../server',
+    'server',
+    `alloc/${OTHER}`,
+    'host_volumes/not-an-id',
+  ])('that Nomad says is %s in its data dir is not shown', async (path) => {
+    const claim = { ...volume(), path: `${data}/${path}` };
+    await expect(show(accessOf(ID, [user()], { volumes: [claim] }))).rejects.toMatchObject({
+      code: 'volume_elsewhere',
+    });
+  });
+
+  test('outside of the data dir is left to its own permissions', async () => {
+    const path = join(base, 'srv');
+    mkdirSync(path, { mode: 0o700 });
+    await show(accessOf(ID, [user()], { volumes: [{ ...volume(), path }] }));
+    await settle(acl, claiming(ID, { path }));
+    expect(statSync(path).mode & 0o777).toBe(0o700);
+  });
+
+  test('whose directory is a symlink is not followed', async () => {
+    const link = join(data, 'host_volumes', OTHER);
+    symlinkSync(join(data, 'alloc'), link);
+    await show(accessOf(ID, [user()], { volumes: [{ ...volume(), path: link }] }));
+    expect((await alice.run(`ls ${link}/`)).code).not.toBe(0);
+  });
+
+  test('needs a view: with access by ACL it is refused', async () => {
+    makeResources('acl');
+    await expect(volumes.plan(claiming(ID))).rejects.toMatchObject({ code: 'volume_needs_mount' });
+  });
+
+  test('that lies outside of what the view covers is refused with what the operator can do', async () => {
+    chmodSync(data, 0o755);
+    chmodSync(join(data, 'alloc'), 0o711);
+    await expect(show(claiming(ID))).rejects.toMatchObject({ code: 'outside_of_view', message: /chmod 0700/ });
+  });
+
+  const perAlloc = (id = ID) => join(data, 'client/csi/node/plugin/per-alloc', id, 'disk');
+  const usage = 'rw-file-system-single-node-writer';
+  function mountCsi(id = ID): void {
+    mkdirSync(join(perAlloc(id), usage), { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=0755', 'tmpfs', join(perAlloc(id), usage)]);
+    writeFileSync(join(perAlloc(id), usage, 'file'), 'csi');
+  }
+
+  test('of CSI is seen where it is mounted for the allocation, and that of another is not', async () => {
+    for (const id of [ID, OTHER]) mountCsi(id);
+    await show(claimingCsi());
+    expect((await read(join(perAlloc(), usage, 'file'))).output).toBe('csi');
+    expect((await read(join(perAlloc(OTHER), usage, 'file'))).code).not.toBe(0);
+  });
+
+  test.each(['shared', 'private'])('of CSI is seen when it is mounted later, where mounts are %s', async (how) => {
+    execFileSync('mount', [`--make-${how}`, base]);
+    mkdirSync(join(perAlloc(), usage), { recursive: true });
+    await show(claimingCsi());
+    mountCsi();
+    await show(claimingCsi());
+    expect((await read(join(perAlloc(), usage, 'file'))).output).toBe('csi');
+  });
+
+  test('of CSI leaves no place behind', async () => {
+    mountCsi();
+    await show(accessOf(OTHER, [user()]));
+    await show(claimingCsi());
+    await show(finished(ID));
+    const places = execFileSync('find', [join(base, 'state/views', String(ALICE)), '-path', '*csi/*'], {
+      encoding: 'utf8',
+    });
+    expect(places).toBe('');
+  });
+
+  test('gets an entry for its user while an allocation claims it, and is then as it was', async () => {
+    chmodSync(volumeDir, 0o700);
+    const before = modeOf(volumeDir);
+    live = [{ id: ID, volume: volume() }];
+    await settle(acl, claiming(ID));
+    expect(modeOf(volumeDir)).toContain(`user:${ALICE}:rwx`);
+    await show(claiming(ID));
+    expect((await alice.run(`echo more > ${volumeDir}/made`)).code).toBe(0);
+    live = [];
+    await settle(acl, finished(ID));
+    expect(modeOf(volumeDir)).toBe(before);
+  });
+
+  test('gets an entry for reading where all claims are for reading', async () => {
+    const reading = volume({ readOnly: true });
+    live = [{ id: ID, volume: reading }];
+    await settle(acl, claiming(ID, reading));
+    expect(modeOf(volumeDir)).toContain(`user:${ALICE}:r-x`);
+    live.push({ id: OTHER, volume: volume() });
+    await settle(acl, claiming(OTHER));
+    expect(modeOf(volumeDir)).toContain(`user:${ALICE}:rwx`);
+    live.pop();
+    await settle(acl, finished(OTHER));
+    expect(modeOf(volumeDir)).toContain(`user:${ALICE}:r-x`);
+  });
+
+  test('keeps the entries of others who claim it, also while it is not known who does', async () => {
+    live = [{ id: OTHER, volume: { ...volume(), uid: BOB } }];
+    await settle(acl, claiming(OTHER, { uid: BOB }));
+    live = undefined;
+    await settle(acl, claiming(ID));
+    expect(modeOf(volumeDir)).toMatch(new RegExp(`user:${ALICE}:rwx\nuser:${BOB}:rwx`));
+    await settle(acl, finished(OTHER));
+    expect(modeOf(volumeDir)).toContain(`user:${BOB}:rwx`);
+    live = [{ id: ID, volume: volume() }];
+    await settle(acl, finished(OTHER));
+    expect(modeOf(volumeDir)).not.toContain(`user:${BOB}`);
+    expect(modeOf(volumeDir)).toContain(`user:${ALICE}:rwx`);
+  });
+
+  const user = () => ({ name: 'alice', uid: ALICE, tasks: ['t'] });
+
+  function volume(claim: Partial<DesiredVolume['claim']> = {}): DesiredVolume {
+    const whole = { name: 'data', type: 'host', source: 'files', readOnly: false, ...claim };
+    return { uid: ALICE, tasks: ['t'], claim: whole, path: whole.type === 'host' ? volumeDir : undefined };
+  }
+
+  function claiming(id: string, more: Partial<DesiredVolume> = {}): Desired {
+    return accessOf(id, [user()], { volumes: [{ ...volume(), ...more }] });
+  }
+
+  function claimingCsi(): Desired {
+    return accessOf(ID, [user()], { volumes: [volume({ type: 'csi', source: 'disk' })] });
+  }
+});
+
+function finished(id: string): Desired {
+  return { kind: 'nothing', id, why: 'finished' };
+}
+
+async function settle(resource: Resource, desired: Desired): Promise<void> {
+  for (const step of await resource.plan(desired)) await step.apply();
+  expect(await resource.plan(desired)).toEqual([]);
+}
