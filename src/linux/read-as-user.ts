@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { NotYetError } from '../errors.ts';
+import { asUser } from './as-user.ts';
 
 const GREP = '/usr/bin/grep';
 /** Far more than any configuration has. */
 const MOST_BYTES = 1024 * 1024;
-/** A home directory on a server that is away. */
+/** A home directory on a server that is away, or a user who stops the child. Not to wait for its end: she can trace it, and then it does not. */
 const TIMEOUT_MS = 3000;
 
 /**
@@ -15,7 +16,7 @@ const TIMEOUT_MS = 3000;
  * @throws NotYetError `user_files_unreadable`
  */
 export function readConfAsUser(
-  { uid, gid }: { readonly uid: number; readonly gid: number },
+  user: { readonly uid: number; readonly gid: number },
   paths: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
   const search = [
@@ -29,19 +30,17 @@ export function readConfAsUser(
     '--',
   ];
   const options = {
-    uid,
-    gid,
     cwd: '/',
     env: {},
-    timeout: TIMEOUT_MS,
+    signal: AbortSignal.timeout(TIMEOUT_MS),
     killSignal: 'SIGKILL',
     maxBuffer: MOST_BYTES,
   } as const;
   return new Promise((resolve, reject) => {
-    execFile(GREP, [...search, ...paths], options, (error, stdout) => {
+    execFile(...asUser(user, [GREP, ...search, ...paths]), options, (error, stdout) => {
       // Exit codes 1 and 2 say that there was nothing to read, or not everything.
       if (error && error.code !== 1 && error.code !== 2) {
-        reject(new NotYetError('user_files_unreadable', `cannot read ${paths.join(', ')} as uid ${uid}`, error));
+        reject(new NotYetError('user_files_unreadable', `cannot read ${paths.join(', ')} as uid ${user.uid}`, error));
       } else resolve(textsIn(stdout));
     });
   });

@@ -1,7 +1,9 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Handle } from '../../src/linux/handle.ts';
@@ -10,6 +12,7 @@ import { NETLINK } from '../../src/linux/net/netlink-protocol.ts';
 import { NetlinkSocket } from '../../src/linux/net/netlink-socket.ts';
 import { OBJECT, readObjects, toRemove } from '../../src/linux/net/rtnetlink.ts';
 import { openNamespace } from '../../src/linux/process.ts';
+import { readConfAsUser } from '../../src/linux/read-as-user.ts';
 import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
 import { runCommand } from '../support/command.ts';
 import { wantedNetns } from '../support/netns-resource.ts';
@@ -19,6 +22,8 @@ import { requires } from '../support/requires.ts';
 import { until } from '../support/until.ts';
 
 const SWAP = fileURLToPath(new URL('../support/swap-netns.ts', import.meta.url));
+const ALICES = { uid: ALICE, gid: ALICE };
+const HANG_MS = 15_000;
 const UNIT = fileURLToPath(new URL('../../deploy/systemd/nomad-rootless.service', import.meta.url));
 
 requires('root', 'sandbox')('a user who shapes the making of her network namespace', () => {
@@ -41,11 +46,11 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
   test('finds in the process that makes it nothing that is not hers', async () => {
     process.env['NOMAD_TOKEN'] = 'secret';
     const user = openNamespace(stage.alice.pid, 'user');
-    const seen: { uids: string; groups: string; environment: string; files: string[] }[] = [];
+    const seen: { uids: string; groups: string; environment: string; files: string[]; session: string | undefined }[] =
+      [];
     const making = makeNetworkNamespace(user, { uid: ALICE, gid: ALICE });
     // It holds still as soon as it has run: stopped from outside, as she could do herself.
-    const [pid] = await until('the process is there', () => childrenOf(process.pid, 'nsenter|unshare|grep'));
-    if (pid === undefined) throw new Error('no process');
+    const pid = await until('the process is there', () => childrenOf(process.pid, 'nsenter|unshare|grep')[0]);
     process.kill(pid, 'SIGSTOP');
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     seen.push({
@@ -53,13 +58,19 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
       groups: /^Groups:[ \t]*(.*?)[ \t]*$/m.exec(status)?.[1] ?? '',
       environment: readFileSync(`/proc/${pid}/environ`, 'latin1'),
       files: readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`)),
+      session: sessionOf(pid),
     });
     process.kill(pid, 'SIGCONT');
     const { netns } = await making;
     netns.close();
     user.close();
     delete process.env['NOMAD_TOKEN'];
-    expect(seen[0]).toMatchObject({ uids: Array(4).fill(ALICE).join('\t'), groups: '', environment: '' });
+    expect(seen[0]).toMatchObject({
+      uids: Array(4).fill(ALICE).join('\t'),
+      groups: '',
+      environment: '',
+      session: String(pid),
+    });
     const others = seen[0]?.files.filter((file) => !/^(pipe|socket|user):|^\/proc|^\/usr|^\/lib/.test(file));
     expect(others).toEqual([]);
   });
@@ -75,6 +86,34 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
     expectUntouched(before);
     await swap();
     expect(stage.owner()).toBe(ALICE);
+  });
+
+  test('cannot stop the agent by stopping the process before it runs its program', async () => {
+    const stopper = await startAs(ALICE, STOPPER);
+    const code = `const { makeNetworkNamespace } = await import(${source('linux/net/make-network-namespace.ts')});
+      const { openNamespace } = await import(${source('linux/process.ts')});
+      using user = openNamespace(${stage.alice.pid}, 'user');
+      for (let turn = 0; turn < 20; turn++) {
+        const made = await makeNetworkNamespace(user, { uid: ${ALICE}, gid: ${ALICE} }).catch(() => undefined);
+        made?.netns.close();
+      }`;
+    expect(await outcomeOf(code)).toBe('came back');
+    stopper.kill('SIGKILL');
+  });
+
+  test.each([
+    ['makes it', (user: Handle) => makeNetworkNamespace(user, ALICES).then(({ netns }) => netns.close())],
+    ['reads her configuration', () => readConfAsUser(ALICES, ['/usr/bin'])],
+  ])('cannot keep us waiting by tracing the process that %s', async (_, run) => {
+    const tracer = await startAs(ALICE, TRACER);
+    let isTracing = false;
+    tracer.stdout.once('data', () => {
+      isTracing = true;
+    });
+    using user = openNamespace(stage.alice.pid, 'user');
+    while (!isTracing) await run(user).catch(() => undefined);
+    tracer.kill('SIGKILL');
+    await until('it is ours again', () => childrenOf(process.pid, 'nsenter|unshare|grep').length === 0);
   });
 
   test('who may make none is told so, and nothing was touched', async () => {
@@ -155,7 +194,43 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
   }
 });
 
-/** Children of a process whose program has one of these names; none is no answer for until. */
+/** Runs a program of perl's as a user outside of all namespaces; it has printed a line when this returns. */
+async function startAs(uid: number, program: string): Promise<ChildProcessByStdio<null, Readable, null>> {
+  const become = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
+  const child = spawn('setpriv', [...become, 'perl', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    cwd: '/',
+  });
+  await once(createInterface({ input: child.stdout }), 'line');
+  return child;
+}
+
+/** Runs code of the agent's in a process of its own, and says whether it came back. */
+async function outcomeOf(code: string): Promise<string> {
+  const argv = ['--input-type=module', '-e', `${code}\nconsole.log('came back'); process.exit();`];
+  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.on('data', (chunk) => {
+    text += chunk;
+  });
+  const ended = once(child, 'close').then(() => true);
+  if (await Promise.race([ended, pause(HANG_MS, false)])) return text.trim();
+  const where = readFileSync(`/proc/${child.pid}/wchan`, 'utf8');
+  child.kill('SIGKILL');
+  return `hangs in ${where}`;
+}
+
+function source(path: string): string {
+  return JSON.stringify(fileURLToPath(new URL(`../../src/${path}`, import.meta.url)));
+}
+
+function sessionOf(pid: number): string | undefined {
+  return readFileSync(`/proc/${pid}/stat`, 'latin1')
+    .replace(/^.*\) /s, '')
+    .split(' ')[3];
+}
+
+/** Children of a process whose program has one of these names. */
 function childrenOf(pid: number, names: string): number[] {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
   return children.filter((child) => new RegExp(`^(${names})$`).test(commandOf(child)));
@@ -176,6 +251,33 @@ function linkOf(path: string): string {
     return 'pipe: closed meanwhile';
   }
 }
+
+/** Every process that may be signalled, from its first moment: stopped while it is node, and left so, let go otherwise. */
+const FIND = `
+use POSIX; $| = 1; open my $load, '<', '/proc/loadavg'; print "looking\\n";
+sub latest { sysseek $load, 0, 0; sysread $load, my $text, 100; my ($last) = $text =~ /(\\d+)\\s*$/; ($last - 1 .. $last + 2) }
+sub text { open my $file, '<', $_[0] or return ''; <$file> // '' }
+`;
+const STOPPER = `${FIND}
+while (1) {
+  for my $pid (grep { $_ != $$ && !$done{$_} } latest()) {
+    next unless kill 'STOP', $pid;
+    $done{$pid} = 1;
+    my $state;
+    do { $state = text("/proc/$pid/stat") } while $state ne '' && $state !~ /\\) [TZX]/;
+    exit if $state =~ /\\((node|MainThread)\\) T/;
+    kill 'CONT', $pid;
+  }
+}`;
+/** PTRACE_SEIZE of the process that makes a network namespace, and never a wait for it. The number of ptrace(2) is not the same everywhere. */
+const TRACER = `${FIND}
+my $ptrace = (uname())[4] eq 'x86_64' ? 101 : 117;
+while (1) {
+  for my $pid (latest()) {
+    next unless text("/proc/$pid/comm") =~ /^(nsenter|unshare|grep)$/;
+    if (syscall($ptrace, 0x4206, $pid, 0, 0) == 0) { print "tracing\\n"; sleep 1000 }
+  }
+}`;
 
 /** Sends acknowledgements to a netlink port and to some of those behind it, over and over; says so when it has begun. */
 const LIAR = `

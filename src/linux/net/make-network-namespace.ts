@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { NotYetError } from '../../errors.ts';
+import { messageOf, NotYetError } from '../../errors.ts';
+import { asUser } from '../as-user.ts';
 import type { Handle } from '../handle.ts';
 import { openNamespace, owningUserNamespace, ProcessHandle } from '../process.ts';
 import { isSameFile, stat } from '../stat.ts';
@@ -19,7 +20,7 @@ const PRINT_PARAMETERS = [
 /** What grep calls its standard input, behind which it has printed everything else. */
 const END = '(standard input)\0\n';
 const MOST_BYTES = 1024 * 1024;
-/** The user can stop the process for as long as she likes. */
+/** The user can stop the process for as long as she likes; traced by her, it does not even end for us when it is killed. */
 const TIMEOUT_MS = 5000;
 
 /** A network namespace that was just made, and its parameters. */
@@ -30,10 +31,10 @@ export interface NewNetworkNamespace {
 
 /**
  * Makes a network namespace in a user's user namespace: a process with threads cannot enter one, so a child does it, and
- * ends before this returns. The namespace lives as long as the handle, or what is mounted of it.
+ * is killed before this returns. The namespace lives as long as the handle, or what is mounted of it.
  *
- * The child is the user's from its first instruction on: her uid, no groups, no environment, no descriptor but the
- * pipes and the user namespace, which is hers. So there is nothing in it that she could take over. What she makes of it
+ * The child is the user's: her uid, no groups, no environment, no descriptor but the pipes and the user namespace, which
+ * is hers. So there is nothing in it that she could take over. What she makes of it
  * is checked afterwards: a network namespace that her user namespace owns. That it is a new one is not, nor what it says
  * of parameters: another one of hers would only be hers.
  * @param userNamespace the user's; `gid` her primary group
@@ -41,19 +42,18 @@ export interface NewNetworkNamespace {
  */
 export async function makeNetworkNamespace(
   userNamespace: Handle,
-  { uid, gid }: { readonly uid: number; readonly gid: number },
+  user: { readonly uid: number; readonly gid: number },
 ): Promise<NewNetworkNamespace> {
-  const enter = ['--preserve-credentials', '--user=/proc/self/fd/3'];
-  const child = spawn(NSENTER, [...enter, UNSHARE, '--net', ...PRINT_PARAMETERS], {
-    uid,
-    gid,
+  const enter = [NSENTER, '--preserve-credentials', '--user=/proc/self/fd/3'];
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const child = spawn(...asUser(user, [...enter, UNSHARE, '--net', ...PRINT_PARAMETERS]), {
     cwd: '/',
     env: {},
     stdio: ['pipe', 'pipe', 'pipe', userNamespace.fd],
-    timeout: TIMEOUT_MS,
+    signal,
     killSignal: 'SIGKILL',
   });
-  const ended = once(child, 'exit').catch((error: unknown) => error);
+  const ended = once(child, 'exit', { signal }).catch((error: unknown) => error);
   try {
     // It prints in blocks of which the first is full long before it comes to its input: then it is where it is to be.
     const printed = printedBy(child);
@@ -94,8 +94,8 @@ function printedBy(child: ChildProcess): { begun: Promise<void>; whole: Promise<
     if (printed.endsWith(END)) whole.resolve(printed.slice(0, -END.length));
     else if (printed.length > MOST_BYTES) fail('it says too much');
   });
-  child.once('error', (error) => fail(`${NSENTER} cannot be run`, error));
-  child.once('close', (code, signal) => fail(`${NSENTER} ended with ${code ?? signal}: ${said.trim()}`));
+  child.once('error', (error) => fail(`the child that makes it: ${messageOf(error)}`, error));
+  child.once('close', (code, signal) => fail(`the child ended with ${code ?? signal}: ${said.trim()}`));
   return { begun: begun.promise, whole: whole.promise };
 }
 
