@@ -155,6 +155,8 @@ export const fremovexattr = wrapped('fremovexattr', ['int', 'str'], ['ENODATA', 
 
 /** socket(2): domain, type, protocol. */
 export const socketCall = wrapped('socket', ['int', 'int', 'int']);
+/** connect(2): fd, address, its size. */
+export const connectCall = wrapped('connect', ['int', 'void *', 'unsigned int']);
 /** setsockopt(2): fd, level, name, value, size. */
 export const setsockopt = wrapped('setsockopt', ['int', 'int', 'int', 'void *', 'unsigned int']);
 /** getsockopt(2): fd, level, name, value, size (a buffer of four bytes). */

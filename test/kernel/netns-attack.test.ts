@@ -153,6 +153,15 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
     liar.kill('SIGKILL');
   });
 
+  test('cannot send us anything at all, and so neither keep us busy nor our socket full', async () => {
+    await swap();
+    using netns = open();
+    using route = NetlinkSocket.open(netns, NETLINK.ROUTE);
+    await readObjects(route, OBJECT.rule);
+    const sent = await runCommand(['nsenter', `--net=${NETNS_FILE}`, 'python3', '-c', SEND_TO_ALL]);
+    expect(sent).toEqual({ code: 0, stdout: 'ECONNREFUSED\n', stderr: '' });
+  });
+
   test('cannot fill our memory with what she puts into it', async () => {
     await swap();
     const add = 'for i in $(seq 0 255); do for j in $(seq 0 79); do echo "route add 10.$i.$j.0/24 dev lo"; done; done';
@@ -278,6 +287,19 @@ while (1) {
     if (syscall($ptrace, 0x4206, $pid, 0, 0) == 0) { print "tracing\\n"; sleep 1000 }
   }
 }`;
+
+/** Sends to each rtnetlink socket of a network namespace but the kernel's, and says what comes of it. */
+const SEND_TO_ALL = `
+import errno, os, socket, struct
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+for line in open('/proc/net/netlink').readlines()[1:]:
+    _, protocol, port, *_ = line.split()
+    if protocol != '0' or port == '0': continue
+    try:
+        print(s.sendto(struct.pack('=IHHII', 16, 3, 0, 0, 0), (int(port), 0)), 'bytes taken')
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+`;
 
 /** Sends acknowledgements to a netlink port and to some of those behind it, over and over; says so when it has begun. */
 const LIAR = `

@@ -1,6 +1,6 @@
 import { NotYetError, ParseError } from '../../errors.ts';
 import { Handle } from '../handle.ts';
-import { recvfromBlocking, type SyscallError, sendtoBlocking, setsockopt, socketCall } from '../libc.ts';
+import { connectCall, recvfromBlocking, type SyscallError, sendtoBlocking, setsockopt, socketCall } from '../libc.ts';
 import { decodeMessages, encodeMessage } from './netlink-message.ts';
 import { errorIn, NLM_F } from './netlink-protocol.ts';
 import { inNetworkNamespace } from './network-namespace.ts';
@@ -21,6 +21,8 @@ const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 /** struct sockaddr_nl: family (u16), padding, port (u32), groups (u32). */
 const ADDRESS_SIZE = 12;
+const KERNEL = Buffer.alloc(ADDRESS_SIZE);
+KERNEL.writeUInt16LE(AF_NETLINK);
 
 /** The kernel gives at most 32 KiB of a dump at once (netlink_recvmsg). */
 const RECEIVE_SIZE = 64 * 1024;
@@ -44,7 +46,8 @@ export interface NetlinkRequest {
  * A netlink socket in a network namespace, for requests and dumps, to be used one at a time. The calls to the kernel run on a
  * thread of the pool: they wait for the lock of the whole kernel's networks, which others hold for long.
  *
- * A user who owns the namespace can send messages to this socket too: only what comes from port 0, the kernel, counts.
+ * A user who owns the namespace could send messages to this socket too, and so keep it full, and us busy, for as long as
+ * she likes. It is connected to port 0, the kernel, and takes from nobody else (netlink_getsockbyportid).
  */
 export class NetlinkSocket implements Disposable {
   readonly #socket: Handle;
@@ -72,6 +75,7 @@ export class NetlinkSocket implements Disposable {
       const timeout = Buffer.alloc(16);
       timeout.writeBigInt64LE(TIMEOUT_SECONDS);
       setsockopt(path, fd, SOL_SOCKET, SO_RCVTIMEO, timeout, timeout.length);
+      connectCall(path, fd, KERNEL, KERNEL.length);
     } catch (error) {
       socket.close();
       throw error;
