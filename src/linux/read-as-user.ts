@@ -52,7 +52,9 @@ function textsIn(output: string): ReadonlyMap<string, string> {
     const end = line.indexOf('\0');
     if (end === -1) continue;
     const path = line.slice(0, end);
-    lines.set(path, [...(lines.get(path) ?? []), line.slice(end + 1)]);
+    const text = lines.get(path) ?? [];
+    text.push(line.slice(end + 1)); // in place: a user can have any number of lines
+    lines.set(path, text);
   }
   return new Map([...lines].map(([path, text]) => [path, text.join('\n')]));
 }

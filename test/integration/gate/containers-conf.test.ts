@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readContainersConf } from '../../../src/gate/containers-conf.ts';
 import { refuseUnjoinable } from '../../../src/gate/join-netns.ts';
 import type { CreateBody } from '../../../src/gate/spec-generator.ts';
+import { readConfAsUser } from '../../../src/linux/read-as-user.ts';
 
 let home: string;
 beforeEach(() => {
@@ -40,6 +41,15 @@ describe("a user's containers.conf", () => {
     write('containers.conf.d/10.conf', '[containers]\ndefault_sysctls = ["net.b=2"]\n');
     write('containers.conf.d/30.txt', '[containers]\ndefault_sysctls = ["net.d=4"]\n');
     expect((await readContainersConf(user())).defaultSysctls).toEqual(['net.b=2', 'net.c=3']);
+  });
+
+  test('of very many lines does not keep the agent busy for seconds', async () => {
+    const directory = mkdtempSync('/tmp/c');
+    const file = join(directory, '.conf');
+    writeFileSync(file, '\n'.repeat(50_000));
+    const texts = await readConfAsUser(user(), [file]);
+    rmSync(directory, { recursive: true });
+    expect(texts.get(file)).toHaveLength(49_999);
   });
 
   test('that is none is told of by its name', async () => {
