@@ -19,6 +19,7 @@ const conf = z.object({
 });
 
 const SYSTEM = ['/usr/share/containers/containers.conf', '/etc/containers/containers.conf'] as const;
+const VARIABLES = ['CONTAINERS_CONF', 'CONTAINERS_CONF_OVERRIDE', 'XDG_CONFIG_HOME'] as const;
 const SYSTEM_DROP_INS = '/etc/containers/containers.conf.d';
 
 /**
@@ -27,8 +28,9 @@ const SYSTEM_DROP_INS = '/etc/containers/containers.conf.d';
  * @throws NotYetError `user_files_unreadable`; RefusedError `containers_conf` where a file is no such configuration
  */
 export async function readContainersConf(user: GateUser): Promise<ContainersConf> {
-  const pid = (await listenerOf(user.socket))?.pid;
-  const environment = (pid === undefined ? undefined : environmentOf(pid)) ?? new Map<string, string>();
+  const listener = await listenerOf(user.socket);
+  const environment =
+    listener?.uid === user.uid ? await environmentOf(user, listener.pid, VARIABLES) : new Map<string, string>();
   const paths = pathsFor(user, environment);
   const texts = await readConfAsUser(user, paths);
   const merged = { userns: '', defaultSysctls: [] as string[] };

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { NotYetError } from '../errors.ts';
 import { asUser } from './as-user.ts';
 
@@ -9,26 +8,40 @@ const MOST_BYTES = 1024 * 1024;
 /** A home directory on a server that is away, or a user who stops the child. Not to wait for its end: she can trace it, and then it does not. */
 const TIMEOUT_MS = 3000;
 
+interface User {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /**
  * The texts of configuration files (`*.conf`) that a user chose, by path; files of directories too, missing ones are
  * left out. A child of the user's reads them, not we: a path that she makes lead elsewhere leads only to what she may
  * read, and a filesystem that hangs stops only the child.
  * @throws NotYetError `user_files_unreadable`
  */
-export function readConfAsUser(
-  user: { readonly uid: number; readonly gid: number },
-  paths: readonly string[],
+export async function readConfAsUser(user: User, paths: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const files = ['--recursive', '--devices=skip', '--include=*.conf', '--with-filename', '--null', '--regexp='];
+  return textsIn(await grep(user, files, paths));
+}
+
+/**
+ * These variables of the environment of a process of a user's, proc_pid_environ(5); none where it is gone. Its owner can
+ * put anything in them. A child of hers reads them: in a process that never comes to the end of an execve(2), because it
+ * closes a file on a filesystem of hers then, nobody gets to look, and who tries waits (exec_update_lock).
+ * @throws as readConfAsUser
+ */
+export async function environmentOf(
+  user: User,
+  pid: number,
+  names: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
-  const search = [
-    '--recursive',
-    '--no-messages',
-    '--devices=skip',
-    '--include=*.conf',
-    '--with-filename',
-    '--null',
-    '--regexp=',
-    '--',
-  ];
+  const patterns = names.map((name) => `--regexp=^${name}=`);
+  const output = await grep(user, ['--null-data', '--text', '--no-filename', ...patterns], [`/proc/${pid}/environ`]);
+  const entries = output.split('\0').filter((entry) => entry !== '');
+  return new Map(entries.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]));
+}
+
+function grep(user: User, search: readonly string[], paths: readonly string[]): Promise<string> {
   const options = {
     cwd: '/',
     env: {},
@@ -37,11 +50,11 @@ export function readConfAsUser(
     maxBuffer: MOST_BYTES,
   } as const;
   return new Promise((resolve, reject) => {
-    execFile(...asUser(user, [GREP, ...search, ...paths]), options, (error, stdout) => {
+    execFile(...asUser(user, [GREP, '--no-messages', ...search, '--', ...paths]), options, (error, stdout) => {
       // Exit codes 1 and 2 say that there was nothing to read, or not everything.
       if (error && error.code !== 1 && error.code !== 2) {
         reject(new NotYetError('user_files_unreadable', `cannot read ${paths.join(', ')} as uid ${user.uid}`, error));
-      } else resolve(textsIn(stdout));
+      } else resolve(stdout);
     });
   });
 }
@@ -57,22 +70,4 @@ function textsIn(output: string): ReadonlyMap<string, string> {
     lines.set(path, text);
   }
   return new Map([...lines].map(([path, text]) => [path, text.join('\n')]));
-}
-
-/** The environment of a process, proc_pid_environ(5); undefined where it is gone. Its owner can put anything in it. */
-export function environmentOf(pid: number): ReadonlyMap<string, string> | undefined {
-  try {
-    const entries = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
-    return new Map(
-      entries.flatMap((entry): [string, string][] => {
-        const at = entry.indexOf('=');
-        return at > 0 ? [[entry.slice(0, at), entry.slice(at + 1)]] : [];
-      }),
-    );
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && ['ENOENT', 'ESRCH', 'EACCES'].includes(String(error.code))) {
-      return undefined;
-    }
-    throw error;
-  }
 }

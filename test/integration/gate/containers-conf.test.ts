@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -41,6 +43,19 @@ describe("a user's containers.conf", () => {
     write('containers.conf.d/10.conf', '[containers]\ndefault_sysctls = ["net.b=2"]\n');
     write('containers.conf.d/30.txt', '[containers]\ndefault_sysctls = ["net.d=4"]\n');
     expect((await readContainersConf(user())).defaultSysctls).toEqual(['net.b=2', 'net.c=3']);
+  });
+
+  test('is the one that the environment of the process names which serves the socket', async () => {
+    const [socket, file] = [join(home, 'podman.sock'), join(home, 'own.conf')];
+    writeFileSync(file, '[containers]\nuserns = "keep-id"\n');
+    write('containers.conf', '[containers]\nuserns = "auto"\n');
+    const serve = 'require("node:net").createServer().listen(process.argv[1], () => console.log("listening"))';
+    const server = spawn(process.execPath, ['-e', serve, socket], { env: { CONTAINERS_CONF: file } });
+    await once(server.stdout, 'data');
+    expect((await readContainersConf({ ...user(), socket })).userns).toBe('keep-id');
+    server.kill();
+    await once(server, 'exit');
+    expect((await readContainersConf({ ...user(), socket })).userns).toBe('auto');
   });
 
   test('of very many lines does not keep the agent busy for seconds', async () => {
