@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -170,6 +170,25 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
     await stage.restartPodman();
     await expect(swap()).rejects.toMatchObject({ code: 'network_too_large' });
     await stage.alice.stop();
+  });
+
+  test.each([
+    [
+      'sets',
+      'nft add table ip t; for s in $(seq 40); do (echo "add set ip t s$s { type ipv4_addr; }"; for i in $(seq 8); do ' +
+        'echo "add element ip t s$s { $(for j in $(seq 250); do echo "10.$s.$i.$j,"; done) }"; done) | nft -f -; done',
+    ],
+    [
+      'tables of iptables-legacy',
+      'export XTABLES_LOCKFILE=/dev/null; (echo "*filter"; for i in $(seq 9000); do echo "-A INPUT -s 10.1.1.1"; done; echo COMMIT) | iptables-legacy-restore',
+    ],
+  ])('cannot fill our memory with %s either', async (_, fill) => {
+    await swap();
+    writeFileSync(`${stage.base}/fill`, fill);
+    const filled = await stage.alice.run(`nsenter --net=${NETNS_FILE} sh ${stage.base}/fill`);
+    expect(filled).toMatchObject({ code: 0 });
+    await stage.restartPodman();
+    await expect(swap()).rejects.toMatchObject({ code: 'network_too_large' });
   });
 
   test('cannot keep us busy with links', async () => {

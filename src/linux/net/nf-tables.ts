@@ -1,3 +1,4 @@
+import { NotYetError } from '../../errors.ts';
 import { SyscallError } from '../libc.ts';
 import {
   type Attribute,
@@ -54,6 +55,9 @@ const RULE_COMPAT = 5;
 /** NFT_TABLE_F_OWNER: the table goes with the process that made it. */
 const OWNED = 0x2;
 
+/** Of all sets together: each is a dump of its own, and a user can make as many as she likes in a namespace of hers. */
+const MOST_BYTES_OF_ELEMENTS = 1024 * 1024;
+
 /** One thing of nf_tables, as the kernel dumped it, without what is of no account. */
 export interface NftObject {
   readonly type: keyof typeof TYPES;
@@ -61,14 +65,23 @@ export interface NftObject {
   readonly attributes: readonly Attribute[];
 }
 
-/** What nf_tables has in the socket's network namespace; nothing where the kernel has no nf_tables. @throws as NetlinkSocket.dump */
+/** What nf_tables has in the socket's network namespace; nothing where the kernel has no nf_tables. @throws as NetlinkSocket.dump, NotYetError `network_too_large` */
 export async function readRuleset(socket: NetlinkSocket): Promise<NftObject[]> {
   const tables = await readTables(socket);
   if (tables.length === 0) return [];
   const sets = await read(socket, 'set');
   const rest: NftObject[] = [];
   for (const type of ['object', 'chain'] as const) rest.push(...(await read(socket, type)));
-  for (const { family, attributes } of sets) rest.push(...(await readElements(socket, family, attributes)));
+  let size = 0;
+  for (const { family, attributes } of sets) {
+    const elements = await readElements(socket, family, attributes);
+    size += elements.reduce((sum, one) => sum + (attributeOf(one.attributes, ELEMENTS)?.length ?? 0), 0);
+    if (size > MOST_BYTES_OF_ELEMENTS) {
+      const message = `nftables sets: more than ${MOST_BYTES_OF_ELEMENTS} bytes of elements`;
+      throw new NotYetError('network_too_large', message);
+    }
+    rest.push(...elements);
+  }
   rest.push(...(await read(socket, 'rule')), ...(await read(socket, 'flowtable')));
   return [...tables, ...sets, ...rest];
 }

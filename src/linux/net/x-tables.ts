@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import koffi from 'koffi';
+import { NotYetError } from '../../errors.ts';
 import { Handle } from '../handle.ts';
 import { getsockopt, setsockopt, socketCall } from '../libc.ts';
 import { inNetworkNamespace } from './network-namespace.ts';
@@ -29,6 +30,8 @@ export const IPT_ENTRY = { NFCACHE: 84, NEXT: 90, COMEFROM: 92, COUNTERS: 96, SI
 export const IP6T_ENTRY = { NFCACHE: 136, NEXT: 142, COMEFROM: 144, COUNTERS: 152, SIZE: 168 } as const;
 /** sizeof(struct xt_counters). */
 const COUNTER_SIZE = 16;
+/** Of one table. A user can make them of 512 MiB each in a namespace of hers (XT_MAX_TABLE_SIZE). */
+const MOST_BYTES = 1024 * 1024;
 
 /** A table of the kernel's older packet filter, which iptables-legacy writes. */
 export interface XTable {
@@ -41,7 +44,7 @@ export interface XTable {
   readonly entries: Buffer;
 }
 
-/** The tables of a network namespace; none where nobody has used iptables-legacy in there. @throws SyscallError */
+/** The tables of a network namespace; none where nobody has used iptables-legacy in there. @throws SyscallError, NotYetError `network_too_large` */
 export function readXTables(netns: Handle): XTable[] {
   return inNetworkNamespace(netns, () =>
     FAMILIES.flatMap(({ family, level, names }) => {
@@ -87,6 +90,9 @@ export function keyOfXTable({ family, name, hooks, count, entries }: XTable): st
 function readTable(socket: Handle, family: number, level: number, name: string): XTable {
   const info = readInfo(socket, level, name);
   const size = info.readUInt32LE(INFO.ENTRIES_SIZE);
+  if (size > MOST_BYTES) {
+    throw new NotYetError('network_too_large', `iptables-legacy table ${name}: more than ${MOST_BYTES} bytes`);
+  }
   const buffer = Buffer.alloc(ENTRIES.AT + size);
   buffer.write(name);
   buffer.writeUInt32LE(size, ENTRIES.SIZE);
