@@ -11,6 +11,7 @@ import { makeNetworkNamespace } from '../../src/linux/net/make-network-namespace
 import { NETLINK } from '../../src/linux/net/netlink-protocol.ts';
 import { NetlinkSocket } from '../../src/linux/net/netlink-socket.ts';
 import { OBJECT, readObjects, toRemove } from '../../src/linux/net/rtnetlink.ts';
+import { readSysctls } from '../../src/linux/net/sysctl.ts';
 import { openNamespace } from '../../src/linux/process.ts';
 import { readConfAsUser } from '../../src/linux/read-as-user.ts';
 import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
@@ -200,6 +201,14 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
       code: 'network_not_carriable',
       message: /has 41 links, more than 32/,
     });
+  });
+
+  test('cannot keep us busy with links either that come after they were counted', async () => {
+    await swap();
+    const add = 'for i in $(seq 40); do echo "link add a$i type veth peer name b$i"; done | ip -batch -';
+    expect(await stage.alice.run(`nsenter --net=${NETNS_FILE} sh -c '${add}'`)).toMatchObject({ code: 0 });
+    using netns = open();
+    await expect(async () => readSysctls(netns)).rejects.toMatchObject({ code: 'network_too_large' });
   });
 
   test('is served by an agent that has no more rights than the systemd unit gives it', async () => {

@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync, readdirSync, writeSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { NotYetError } from '../../errors.ts';
 import { Handle } from '../handle.ts';
 import { AT, closeFd, O, openParameter, readParameter } from '../libc.ts';
 import { inNetworkNamespace, openFreshNetworkNamespace } from './network-namespace.ts';
@@ -20,7 +21,7 @@ const LOCKED = new RegExp(`/(${LOCKED_PARAMETERS.join('|')})$`);
 /**
  * Every parameter of a network namespace that can be read and written. What cannot be read now (a key that was never
  * set) is left out. Takes some milliseconds.
- * @throws SyscallError
+ * @throws SyscallError, NotYetError `network_too_large`
  */
 export function readSysctls(netns: Handle): Promise<Sysctls> {
   return readAt(
@@ -112,6 +113,8 @@ function openDirectory(directory: string): Handle | undefined {
 
 /** What links have for themselves is the same for all: listed once, since a link has a hundred of them. */
 const OF_LINKS = /^ipv[46]\/(conf|neigh)$/;
+/** More than a network may have that is carried: a user can make thousands in the moment before they are looked at. */
+const MOST_LINKS = 64;
 const namesOfLinks = new Map<string, readonly string[]>();
 
 function pathsBelow(directory: string): string[] {
@@ -129,13 +132,16 @@ function namesOfLink(directory: string): readonly string[] {
   return names;
 }
 
+/** @throws NotYetError `network_too_large` */
 function entriesIn(directory: string) {
   try {
-    return readdirSync(`${PARAMETERS}/${directory}`, { withFileTypes: true });
+    const entries = readdirSync(`${PARAMETERS}/${directory}`, { withFileTypes: true });
+    if (!OF_LINKS.test(directory) || entries.length <= MOST_LINKS) return entries;
   } catch (error) {
     if (isMissing(error)) return []; // this kernel has none of these
     throw error;
   }
+  throw new NotYetError('network_too_large', `net/${directory}: more than ${MOST_LINKS} links`);
 }
 
 /** Opened for both: the kernel then refuses what can only be read, and what can only be written, at the cost of no call. */
