@@ -110,12 +110,12 @@ async function obstaclesOnLinks(route: NetlinkSocket, links: readonly Link[]): P
   ];
 }
 
-let usualLabels: Promise<string> | undefined;
+let usualLabels: string | undefined;
 
 /** Whether there are others than the kernel makes in every network namespace, or some of these are gone. */
 async function hasAddressLabels(route: NetlinkSocket): Promise<boolean> {
-  usualLabels ??= readUsualLabels();
-  return (await readAddressLabels(route)) !== (await usualLabels);
+  usualLabels ??= await readUsualLabels();
+  return (await readAddressLabels(route)) !== usualLabels;
 }
 
 async function readUsualLabels(): Promise<string> {
