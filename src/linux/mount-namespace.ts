@@ -12,16 +12,18 @@ interface Home {
 let home: Home | undefined;
 
 /**
- * Runs a block in another mount namespace, on the calling thread only: unshare(CLONE_FS), once, gives the thread a root
- * and working directory of its own, so that libuv's threads keep the host's view. The block must be synchronous and
- * must take no path from a user: what it sees is what she has mounted. If there is no way back the process ends, since
+ * Runs a block in another mount namespace, on the calling thread only: unshare(CLONE_FS) gives the thread a root and
+ * working directory of its own, so that libuv's threads keep the host's view. Each time anew, which costs next to nothing:
+ * a thread that was started since shares them again. The block must be synchronous and must take no path from a user: what
+ * it sees is what she has mounted. If there is no way back the process ends, since
  * everything it would do from then on would be done in a namespace that a user shapes.
  *
  * Call it on the main thread. Afterwards the working directory is the one of the first call.
  * @throws SyscallError, and what the block throws
  */
 export function inMountNamespace<T>(namespace: Handle, block: () => T): T {
-  home ??= leaveSharedFs();
+  home ??= rememberHome();
+  unshare('fs', CLONE_FS);
   setns(namespace.path, namespace.fd, CLONE_NEWNS);
   try {
     return block();
@@ -30,11 +32,9 @@ export function inMountNamespace<T>(namespace: Handle, block: () => T): T {
   }
 }
 
-function leaveSharedFs(): Home {
+function rememberHome(): Home {
   const namespace = openKernelPath('/proc/self/ns/mnt', O.RDONLY);
-  const workingDirectory = openKernelPath('.', O.PATH | O.DIRECTORY);
-  unshare('fs', CLONE_FS);
-  return { namespace, workingDirectory };
+  return { namespace, workingDirectory: openKernelPath('.', O.PATH | O.DIRECTORY) };
 }
 
 function goHome({ namespace, workingDirectory }: Home): void {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { Handle, openKernelPath } from './handle.ts';
 import { ioctl, O, pidfdOpen, pidfdSendSignal, SyscallError } from './libc.ts';
 import { isSameFile, type Stat, stat } from './stat.ts';
@@ -7,6 +7,11 @@ import { isSameFile, type Stat, stat } from './stat.ts';
 const NS_GET_USERNS = 0xb701;
 const NS_GET_PARENT = 0xb702;
 const NS_GET_OWNER_UID = 0xb704;
+/** ioctls on a pidfd, Linux 6.11, include/uapi/linux/pidfd.h: _IO(0xff, n). */
+const PIDFD_GET_NAMESPACE = { mnt: 0xff03, net: 0xff04, user: 0xff09 } as const;
+
+/** The kinds of namespaces that we look at. */
+export type NamespaceKind = keyof typeof PIDFD_GET_NAMESPACE;
 
 /** A process known by its pidfd: no other process can take its place behind our back. */
 export class ProcessHandle implements Disposable {
@@ -39,6 +44,22 @@ export class ProcessHandle implements Disposable {
     }
   }
 
+  /**
+   * A namespace of the process, as an open nsfs file. Not by /proc/<pid>/ns where there is another way: of a process that
+   * never comes to the end of an execve(2), because it closes a file on a filesystem of hers then, newer kernels (6.18.44
+   * for one) do not let that be opened or read, and who tries waits (exec_update_lock).
+   * @throws SyscallError
+   */
+  openNamespace(kind: NamespaceKind): Handle {
+    const path = `/proc/${this.pid}/ns/${kind}`;
+    try {
+      return new Handle(ioctl(path, this.#pidfd.fd, PIDFD_GET_NAMESPACE[kind], null), path);
+    } catch (error) {
+      if (error instanceof SyscallError && error.is('ENOTTY')) return openKernelPath(path, O.RDONLY);
+      throw error;
+    }
+  }
+
   close(): void {
     this.#pidfd.close();
   }
@@ -48,9 +69,9 @@ export class ProcessHandle implements Disposable {
   }
 }
 
-/** A namespace of a process, as an open nsfs file. @throws SyscallError */
-export function openNamespace(pid: number | 'self', kind: 'mnt' | 'user' | 'net'): Handle {
-  return openKernelPath(`/proc/${pid}/ns/${kind}`, O.RDONLY);
+/** A namespace of ours, as an open nsfs file. @throws SyscallError */
+export function openOwnNamespace(kind: NamespaceKind): Handle {
+  return openKernelPath(`/proc/self/ns/${kind}`, O.RDONLY);
 }
 
 /** The user namespace that owns another namespace. @throws SyscallError (EPERM where it is out of our sight) */
@@ -79,29 +100,6 @@ export function uidsOf(pid: number): number[] {
   return line.split(/\s+/).map(Number);
 }
 
-/** Whether the root directory of a process is ours: a container's is not. @throws an Error of node:fs where it is gone */
-export function hasOurRoot(pid: number): boolean {
-  using theirs = openKernelPath(`/proc/${pid}/root`, O.PATH);
-  using ours = openKernelPath('/proc/self/root', O.PATH);
-  return isSameFile(stat(theirs), stat(ours));
-}
-
-/** The stat of an open namespace: two of them are the same namespace if these are the same file, ioctl_ns(2). */
-export function namespaceStat(namespace: Handle): Stat {
-  return stat(namespace);
-}
-
-/**
- * Processes of a user that hold the listening end of a unix socket. Needed where systemd listens on the user's behalf:
- * the socket's peer is then systemd, and who serves it is found by the descriptor it inherited.
- */
-export function listenersOf(socketPath: string, uid: number): number[] {
-  const inode = listeningInode(socketPath);
-  if (inode === undefined) return [];
-  const link = `socket:[${inode}]`;
-  return pidsOf(uid).filter((pid) => descriptorLinks(pid).includes(link));
-}
-
 /** The processes whose effective uid is this. */
 export function pidsOf(uid: number): number[] {
   return readdirSync('/proc')
@@ -110,38 +108,48 @@ export function pidsOf(uid: number): number[] {
     .filter((pid) => isOf(pid, uid));
 }
 
-/** The processes that live in a namespace, as far as /proc tells. */
-export function pidsIn(namespace: Handle, kind: 'net'): number[] {
-  const name = nameOfNamespace(namespace, kind);
-  return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry))
-    .map(Number)
-    .filter((pid) => namespaceName(pid, kind) === name);
-}
-
 /** The name of an open namespace, such as `net:[4026532247]`, namespaces(7). */
 export function nameOfNamespace(namespace: Handle, kind: 'net'): string {
   return `${kind}:[${stat(namespace).ino}]`;
 }
 
-/** What tells one namespace of living processes from another, such as `mnt:[4026531841]`; undefined where the process is gone. */
-export function namespaceName(pid: number, kind: 'mnt' | 'user' | 'net'): string | undefined {
+/** The processes that live in a namespace, as far as /proc tells. @throws SyscallError */
+export function pidsIn(namespace: Handle, kind: NamespaceKind): number[] {
+  const status = stat(namespace);
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .filter((pid) => livesIn(pid, status, kind));
+}
+
+/** Whether a process lives in the namespace of this stat. @throws SyscallError */
+export function livesIn(pid: number, status: Stat, kind: NamespaceKind): boolean {
+  using process = ProcessHandle.open(pid);
+  if (!process) return false;
   try {
-    return readlinkSync(`/proc/${pid}/ns/${kind}`);
-  } catch {
-    return undefined; // it ended while we looked
+    using theirs = process.openNamespace(kind);
+    return isSameFile(stat(theirs), status);
+  } catch (error) {
+    // It has ended, or is out of our sight.
+    if (error instanceof SyscallError && error.is('ENOENT', 'ESRCH', 'EPERM', 'EACCES')) return false;
+    throw error;
   }
 }
 
 const SO_ACCEPTCON = 0x10000;
 
-/** /proc/net/unix, proc_net(5): Num RefCount Protocol Flags Type St Inode Path. */
-function listeningInode(socketPath: string): string | undefined {
+/**
+ * The inodes of the sockets that listen at a path, from /proc/net/unix, proc_net(5): Num RefCount Protocol Flags Type St
+ * Inode Path. Several, since the path is as whoever bound it said, in a mount namespace of hers perhaps.
+ */
+export function listeningInodes(socketPath: string): ReadonlySet<string> {
+  const inodes = new Set<string>();
   for (const line of readFileSync('/proc/net/unix', 'utf8').split('\n')) {
     const [, , , flags, , , inode, path] = line.trim().split(/\s+/);
-    if (path === socketPath && flags !== undefined && Number.parseInt(flags, 16) & SO_ACCEPTCON) return inode;
+    if (path !== socketPath || inode === undefined || flags === undefined) continue;
+    if (Number.parseInt(flags, 16) & SO_ACCEPTCON) inodes.add(inode);
   }
-  return undefined;
+  return inodes;
 }
 
 function isOf(pid: number, uid: number): boolean {
@@ -150,17 +158,4 @@ function isOf(pid: number, uid: number): boolean {
   } catch {
     return false; // it ended while we looked: then it serves nothing
   }
-}
-
-/** systemd hands sockets over from descriptor 3 on, sd_listen_fds(3); a user with a million open files is not worth a look at each. */
-const INHERITED = Array.from({ length: 16 }, (_, at) => at + 3);
-
-function descriptorLinks(pid: number): string[] {
-  return INHERITED.flatMap((fd) => {
-    try {
-      return readlinkSync(`/proc/${pid}/fd/${fd}`);
-    } catch {
-      return []; // not open, or the process ended while we looked
-    }
-  });
 }

@@ -3,6 +3,7 @@ import { NotYetError } from '../errors.ts';
 import { asUser } from './as-user.ts';
 
 const GREP = '/usr/bin/grep';
+const FIND = '/usr/bin/find';
 /** Far more than any configuration has. */
 const MOST_BYTES = 1024 * 1024;
 /** A home directory on a server that is away, or a user who stops the child. Not to wait for its end: she can trace it, and then it does not. */
@@ -41,7 +42,26 @@ export async function environmentOf(
   return new Map(entries.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]));
 }
 
+/**
+ * The sockets that processes of a user's hold, by the inodes that proc_pid_fd(5) names; none of those that are gone. A
+ * child of hers looks, as in environmentOf.
+ * @throws as readConfAsUser
+ */
+export async function socketsOf(user: User, pids: readonly number[]): Promise<ReadonlyMap<number, readonly string[]>> {
+  const directories = pids.map((pid) => `/proc/${pid}/fd`);
+  const output = await run(user, [FIND, ...directories, '-maxdepth', '1', '-lname', 'socket:*', '-printf', '%H %l\\n']);
+  const held = new Map<number, string[]>();
+  for (const [, pid, inode] of output.matchAll(/^\/proc\/(\d+)\/fd socket:\[(\d+)\]$/gm)) {
+    held.set(Number(pid), [...(held.get(Number(pid)) ?? []), String(inode)]);
+  }
+  return held;
+}
+
 function grep(user: User, search: readonly string[], paths: readonly string[]): Promise<string> {
+  return run(user, [GREP, '--no-messages', ...search, '--', ...paths]);
+}
+
+function run(user: User, argv: readonly string[]): Promise<string> {
   const options = {
     cwd: '/',
     env: {},
@@ -50,10 +70,11 @@ function grep(user: User, search: readonly string[], paths: readonly string[]): 
     maxBuffer: MOST_BYTES,
   } as const;
   return new Promise((resolve, reject) => {
-    execFile(...asUser(user, [GREP, '--no-messages', ...search, '--', ...paths]), options, (error, stdout) => {
+    execFile(...asUser(user, argv), options, (error, stdout) => {
       // Exit codes 1 and 2 say that there was nothing to read, or not everything.
       if (error && error.code !== 1 && error.code !== 2) {
-        reject(new NotYetError('user_files_unreadable', `cannot read ${paths.join(', ')} as uid ${user.uid}`, error));
+        const message = `uid ${user.uid} cannot look at what is hers: ${argv.join(' ').slice(0, 500)}`;
+        reject(new NotYetError('user_files_unreadable', message, error));
       } else resolve(stdout);
     });
   });

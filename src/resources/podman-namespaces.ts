@@ -1,21 +1,12 @@
 import { NotYetError } from '../errors.ts';
-import { type Handle, openAbsoluteIfThere, openBeneathIfThere } from '../linux/handle.ts';
+import { openAbsoluteIfThere, openBeneathIfThere } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
-import {
-  hasOurRoot,
-  listenersOf,
-  namespaceName,
-  openNamespace,
-  ownerUid,
-  owningUserNamespace,
-  ProcessHandle,
-  parentUserNamespace,
-  pidsOf,
-  uidsOf,
-} from '../linux/process.ts';
+import { listeningInodes, livesIn, openOwnNamespace, pidsOf } from '../linux/process.ts';
+import { socketsOf } from '../linux/read-as-user.ts';
 import { readSmallFile } from '../linux/read-small-file.ts';
-import { isRegularFile, isSameFile, type Stat, stat } from '../linux/stat.ts';
+import { isRegularFile, isSameFile, stat } from '../linux/stat.ts';
 import { listenerOf } from '../linux/unix-peer.ts';
+import { close, type FoundNamespace, identify, type PodmanNamespace } from './podman-process.ts';
 
 /** A user whose Podman we look for; `socket` is the path of the API socket. */
 export interface PodmanOwner {
@@ -25,32 +16,17 @@ export interface PodmanOwner {
   readonly socket: string;
 }
 
-/** A mount namespace in which a user's Podman works, and the user namespace that it belongs to, held open. */
-export interface PodmanNamespace {
-  readonly pid: number;
-  readonly mount: Handle;
-  readonly user: Handle;
-}
-
-interface Known extends PodmanNamespace {
-  readonly process: ProcessHandle;
-  /** Of the mount namespace. */
-  readonly status: Stat;
-}
-
 /**
  * Finds the mount namespaces of a user's Podman: that of the process that serves the API socket, which is the one
  * that counts, and that of the pause process, which the next service will join. There can be two: an old service
  * outlives its pause process.
  *
- * Everything read from the user's side (pause.pid, who listens) is a hint only. A process is taken if, while its pidfd
- * says that it lives, all its uids are the user's, its user namespace was made by the user straight below ours, its
- * mount namespace belongs to that user namespace, and its root directory is ours. That keeps out other users'
- * processes and the user's own containers, which must not be given anything here. It does not keep out a process that
- * the user dressed up as her Podman: she only gives herself what is hers.
+ * Everything read from the user's side (pause.pid, who listens) is a hint only: `identify` decides. That keeps out other
+ * users' processes and the user's own containers, which must not be given anything here. It does not keep out a process
+ * that the user dressed up as her Podman: she only gives herself what is hers.
  */
 export class PodmanNamespaces {
-  readonly #known = new Map<number, Known[]>();
+  readonly #known = new Map<number, FoundNamespace[]>();
   readonly #looking = new Map<number, Promise<void>>();
 
   /**
@@ -96,13 +72,11 @@ export class PodmanNamespaces {
    * @param uid the user; need not have a gate any more
    */
   visitAll(uid: number, visit: (namespace: PodmanNamespace) => void): void {
-    const visited = new Set<string>();
+    const visited = new Set<bigint>();
     for (const pid of pidsOf(uid)) {
-      const name = namespaceName(pid, 'mnt');
-      if (name === undefined || visited.has(name)) continue;
-      const found = identify(pid, uid);
+      const found = identify(pid, uid, visited);
       if (!found) continue;
-      visited.add(name);
+      visited.add(found.status.ino);
       try {
         visit(found);
       } finally {
@@ -121,26 +95,34 @@ export class PodmanNamespaces {
     if (listener?.uid !== owner.uid) return [];
     const cached = (this.#known.get(owner.uid) ?? []).map((one) => one.pid);
     if (cached.includes(listener.pid)) return [listener.pid];
-    // Where systemd made the socket, it is the listener, in the host's own namespaces: look for who inherited it.
-    return livesInOurMountNamespace(listener.pid) ? listenersOf(owner.socket, owner.uid) : [listener.pid];
+    using ours = openOwnNamespace('mnt');
+    return livesIn(listener.pid, stat(ours), 'mnt') ? inheritorsOf(owner) : [listener.pid];
   }
 }
 
-function close({ mount, user, process }: Known): void {
-  mount.close();
-  user.close();
-  process.close();
+/**
+ * Where systemd made the socket, it is the listener, in the host's own namespaces; a service has inherited it, or none
+ * runs. One in the namespace of the pause process need not be told from others there.
+ */
+async function inheritorsOf(owner: PodmanOwner): Promise<number[]> {
+  const pids = pidsBesidePause(owner.uid);
+  if (pids.length === 0) return [];
+  const listening = listeningInodes(owner.socket);
+  const sockets = await socketsOf(owner, pids);
+  return pids.filter((pid) => sockets.get(pid)?.some((inode) => listening.has(inode)));
 }
 
-function livesInOurMountNamespace(pid: number): boolean {
-  try {
-    using theirs = openNamespace(pid, 'mnt');
-    using ours = openNamespace('self', 'mnt');
-    return isSameFile(stat(theirs), stat(ours));
-  } catch (error) {
-    if (isGone(error)) return false;
-    throw error;
-  }
+/** The user's processes that could be a Podman of hers, in other mount namespaces than that of her pause process. */
+function pidsBesidePause(uid: number): number[] {
+  const pauses = pausePid(uid).flatMap((pid) => identify(pid, uid) ?? []);
+  const known = new Set(pauses.map(({ status }) => status.ino));
+  const pids = pidsOf(uid).filter((pid) => {
+    const found = identify(pid, uid, known);
+    if (found) close(found);
+    return found !== undefined;
+  });
+  pauses.forEach(close); // not before: the number of a namespace that has ended may be another one's
+  return pids;
 }
 
 /** PID_MAX_LIMIT has 7 digits; a longer file is not what Podman wrote. */
@@ -159,49 +141,4 @@ function pausePid(uid: number): number[] {
     if (error instanceof SyscallError) return [];
     throw error;
   }
-}
-
-function identify(pid: number, uid: number): Known | undefined {
-  const process = ProcessHandle.open(pid);
-  if (!process) return undefined;
-  let namespaces: { mount: Handle; user: Handle } | undefined;
-  try {
-    namespaces = podmanNamespaces(pid, uid);
-    if (namespaces && process.isAlive()) return { pid, process, ...namespaces, status: stat(namespaces.mount) };
-  } catch (error) {
-    if (!isNotHers(error)) {
-      process.close();
-      throw error;
-    }
-  }
-  namespaces?.mount.close();
-  namespaces?.user.close();
-  process.close();
-  return undefined;
-}
-
-function podmanNamespaces(pid: number, uid: number): { mount: Handle; user: Handle } | undefined {
-  if (!uidsOf(pid).every((one) => one === uid) || !hasOurRoot(pid)) return undefined;
-  using closing = new DisposableStack();
-  const user = closing.use(openNamespace(pid, 'user'));
-  using ourUser = openNamespace('self', 'user');
-  if (isSameFile(stat(user), stat(ourUser)) || ownerUid(user) !== uid) return undefined;
-  using parent = parentUserNamespace(user);
-  if (!isSameFile(stat(parent), stat(ourUser))) return undefined;
-  const mount = closing.use(openNamespace(pid, 'mnt'));
-  using owner = owningUserNamespace(mount);
-  if (!isSameFile(stat(owner), stat(user))) return undefined;
-  closing.move(); // they are the caller's to close
-  return { mount, user };
-}
-
-/** EACCES: its root directory is on a filesystem that does not let even root look. That is no Podman. */
-function isNotHers(error: unknown): boolean {
-  return isGone(error) || (error instanceof SyscallError && error.is('EACCES'));
-}
-
-/** Whether an error only says that the process, or the namespace, ended while we looked. */
-function isGone(error: unknown): boolean {
-  if (error instanceof SyscallError) return error.is('ENOENT', 'ESRCH', 'EPERM');
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH');
 }

@@ -7,7 +7,7 @@ import { inMountNamespace } from '../linux/mount-namespace.ts';
 import { isSameFile, stat } from '../linux/stat.ts';
 import { blocked, coverFor, statCached, uncoverDownTo } from './cover.ts';
 import type { DataDir } from './data-dir.ts';
-import type { PodmanNamespace } from './podman-namespaces.ts';
+import type { PodmanNamespace } from './podman-process.ts';
 import { isSameDirectory, makeDirectoryAt, openDirectory, type Skeletons } from './skeleton.ts';
 
 /** `stale`: an earlier directory of that path, or one that lacks a mount made since. */

@@ -12,7 +12,7 @@ import { NETLINK } from '../../src/linux/net/netlink-protocol.ts';
 import { NetlinkSocket } from '../../src/linux/net/netlink-socket.ts';
 import { OBJECT, readObjects, toRemove } from '../../src/linux/net/rtnetlink.ts';
 import { readSysctls } from '../../src/linux/net/sysctl.ts';
-import { openNamespace } from '../../src/linux/process.ts';
+import { openOwnNamespace, ProcessHandle } from '../../src/linux/process.ts';
 import { readConfAsUser } from '../../src/linux/read-as-user.ts';
 import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
 import { runCommand } from '../support/command.ts';
@@ -46,33 +46,24 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
 
   test('finds in the process that makes it nothing that is not hers', async () => {
     process.env['NOMAD_TOKEN'] = 'secret';
-    const user = openNamespace(stage.alice.pid, 'user');
-    const seen: { uids: string; groups: string; environment: string; files: string[]; session: string | undefined }[] =
-      [];
-    const making = makeNetworkNamespace(user, { uid: ALICE, gid: ALICE });
-    // It holds still as soon as it has run: stopped from outside, as she could do herself.
-    const pid = await until('the process is there', () => childrenOf(process.pid, 'nsenter|unshare|grep')[0]);
-    process.kill(pid, 'SIGSTOP');
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-    seen.push({
-      uids: /^Uid:\s+(.*)$/m.exec(status)?.[1] ?? '',
-      groups: /^Groups:[ \t]*(.*?)[ \t]*$/m.exec(status)?.[1] ?? '',
-      environment: readFileSync(`/proc/${pid}/environ`, 'latin1'),
-      files: readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`)),
-      session: sessionOf(pid),
+    const user = userNamespaceOf(stage.alice.pid);
+    // It holds still as soon as it has run: stopped from outside, as she could do herself. It may have ended by then.
+    const seen = await until('it was caught at work', async () => {
+      const making = makeNetworkNamespace(user, ALICES);
+      const pid = await until('the process is there', () => childrenOf(process.pid, 'nsenter|unshare|grep')[0]);
+      const caught = lookAtStopped(pid);
+      (await making).netns.close();
+      return caught;
     });
-    process.kill(pid, 'SIGCONT');
-    const { netns } = await making;
-    netns.close();
     user.close();
     delete process.env['NOMAD_TOKEN'];
-    expect(seen[0]).toMatchObject({
+    expect(seen).toMatchObject({
       uids: Array(4).fill(ALICE).join('\t'),
       groups: '',
       environment: '',
-      session: String(pid),
+      session: String(seen.pid),
     });
-    const others = seen[0]?.files.filter((file) => !/^(pipe|socket|user):|^\/proc|^\/usr|^\/lib/.test(file));
+    const others = seen.files.filter((file) => !/^(pipe|socket|user):|^\/proc|^\/usr|^\/lib/.test(file));
     expect(others).toEqual([]);
   });
 
@@ -92,8 +83,8 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
   test('cannot stop the agent by stopping the process before it runs its program', async () => {
     const stopper = await startAs(ALICE, STOPPER);
     const code = `const { makeNetworkNamespace } = await import(${source('linux/net/make-network-namespace.ts')});
-      const { openNamespace } = await import(${source('linux/process.ts')});
-      using user = openNamespace(${stage.alice.pid}, 'user');
+      const { ProcessHandle } = await import(${source('linux/process.ts')});
+      using user = ProcessHandle.open(${stage.alice.pid}).openNamespace('user');
       for (let turn = 0; turn < 20; turn++) {
         const made = await makeNetworkNamespace(user, { uid: ${ALICE}, gid: ${ALICE} }).catch(() => undefined);
         made?.netns.close();
@@ -111,7 +102,7 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
     tracer.stdout.once('data', () => {
       isTracing = true;
     });
-    using user = openNamespace(stage.alice.pid, 'user');
+    using user = userNamespaceOf(stage.alice.pid);
     while (!isTracing) await run(user).catch(() => undefined);
     tracer.kill('SIGKILL');
     await until('it is ours again', () => childrenOf(process.pid, 'nsenter|unshare|grep').length === 0);
@@ -127,7 +118,7 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
   });
 
   test('cannot make one hers that is not: the process of another user namespace is refused', async () => {
-    const ours = openNamespace('self', 'user');
+    const ours = openOwnNamespace('user');
     // In the host's own user namespace there is nothing to enter: what comes out is not of a user's.
     await expect(makeNetworkNamespace(ours, { uid: ALICE, gid: ALICE })).rejects.toMatchObject({
       code: 'no_network_namespace',
@@ -344,3 +335,30 @@ while True:
             if error.errno != 111 and error.errno != 105: raise
     if not said: print('lying', flush=True); said = True
 `;
+
+function userNamespaceOf(pid: number): Handle {
+  using process = ProcessHandle.open(pid);
+  if (!process) throw new Error(`there is no process ${pid}`);
+  return process.openNamespace('user');
+}
+
+/** What a process has; undefined where it has ended. */
+function lookAtStopped(pid: number) {
+  try {
+    process.kill(pid, 'SIGSTOP');
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    const found = {
+      pid,
+      uids: /^Uid:\s+(.*)$/m.exec(status)?.[1] ?? '',
+      groups: /^Groups:[ \t]*(.*?)[ \t]*$/m.exec(status)?.[1] ?? '',
+      environment: readFileSync(`/proc/${pid}/environ`, 'latin1'),
+      files: readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`)),
+      session: sessionOf(pid),
+    };
+    process.kill(pid, 'SIGCONT');
+    return found;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && ['ESRCH', 'ENOENT'].includes(String(error.code))) return undefined;
+    throw error;
+  }
+}

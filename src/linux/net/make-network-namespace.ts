@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { messageOf, NotYetError } from '../../errors.ts';
 import { asUser } from '../as-user.ts';
 import type { Handle } from '../handle.ts';
-import { openNamespace, owningUserNamespace, ProcessHandle } from '../process.ts';
+import { owningUserNamespace, ProcessHandle } from '../process.ts';
 import { isSameFile, stat } from '../stat.ts';
 import { LOCKED_PARAMETERS, PARAMETERS, readLockedSysctls, type Sysctls } from './sysctl.ts';
 
@@ -114,7 +114,7 @@ function parametersIn(printed: string): Sysctls {
 function openNamespaceOf(child: ChildProcess, userNamespace: Handle): Handle {
   using process = ProcessHandle.open(child.pid ?? 0);
   if (!process) throw failed('the process that made it has ended');
-  const netns = openNamespace(process.pid, 'net');
+  const netns = process.openNamespace('net');
   try {
     using owner = owningUserNamespace(netns);
     // A child of ours that is not reaped yet keeps its pid; dead, it has no namespaces any more.

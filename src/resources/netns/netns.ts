@@ -2,11 +2,12 @@ import { NotYetError, RefusedError } from '../../errors.ts';
 import { type Handle, openCached, openMountedBeneath } from '../../linux/handle.ts';
 import { O } from '../../linux/libc.ts';
 import { inMountNamespace } from '../../linux/mount-namespace.ts';
-import { openNamespace, ownerUid, owningUserNamespace, pidsIn } from '../../linux/process.ts';
+import { openOwnNamespace, ownerUid, owningUserNamespace, pidsIn } from '../../linux/process.ts';
 import { isSameFile, stat } from '../../linux/stat.ts';
 import type { Access, Desired, DesiredNetns } from '../../model/desired.ts';
 import type { DataDir } from '../data-dir.ts';
-import type { PodmanNamespace, PodmanNamespaces, PodmanOwner } from '../podman-namespaces.ts';
+import type { PodmanNamespaces, PodmanOwner } from '../podman-namespaces.ts';
+import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import { NetnsSwap, type SwapOptions } from './swap.ts';
 
@@ -166,7 +167,7 @@ export class NetnsResource implements Resource {
 
 function ownershipOf(netns: Handle, userNamespace: Handle, uid: number): Ownership {
   using owner = owningUserNamespace(netns);
-  using ours = openNamespace('self', 'user');
+  using ours = openOwnNamespace('user');
   if (isSameFile(stat(owner), stat(userNamespace))) return 'current';
   if (isSameFile(stat(owner), stat(ours))) return 'root';
   return ownerUid(owner) === uid ? 'former' : 'foreign';

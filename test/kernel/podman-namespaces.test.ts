@@ -1,0 +1,94 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chownSync, mkdtempSync, readlinkSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { listeningInodes } from '../../src/linux/process.ts';
+import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
+import { PodmanLikeProcess } from '../support/podman-like-process.ts';
+import { requires } from '../support/requires.ts';
+
+const ALICE = 61001;
+const BOB = 61002;
+
+/**
+ * Listens on a socket, as systemd does on a user's behalf in the host's own namespaces, and hands it to a process in
+ * namespaces of the user, as descriptor 3, where it is told to. Says that process's pid, or 0.
+ */
+const ACTIVATOR = `
+const { readlinkSync } = require('node:fs');
+const [path, serve] = process.argv.slice(1);
+const server = require('node:net').createServer().listen(path, () => {
+  let pid = 0;
+  if (serve === 'serve') {
+    const argv = ['--user', '--map-root-user', '--mount', 'sleep', '1000'];
+    ({ pid } = require('node:child_process').spawn('unshare', argv, { stdio: ['ignore', 'ignore', 'inherit', server._handle.fd] }));
+    while (readlinkSync('/proc/' + pid + '/ns/mnt') === readlinkSync('/proc/self/ns/mnt'));
+  }
+  console.log(pid);
+});
+`;
+
+requires('root', 'sandbox')('a user whose Podman is started by her socket', () => {
+  let base: string;
+  let stray: PodmanLikeProcess;
+  let started: ChildProcess[];
+  let namespaces: PodmanNamespaces;
+
+  beforeEach(async () => {
+    base = mkdtempSync('/tmp/activation-');
+    chownSync(base, ALICE, ALICE);
+    started = [];
+    namespaces = new PodmanNamespaces();
+    stray = await PodmanLikeProcess.start(ALICE, join(base, 'stray.sock'));
+  });
+
+  afterEach(async () => {
+    namespaces.close();
+    await stray.stop();
+    for (const child of started) if (child.exitCode === null) process.kill(-(child.pid ?? 0), 'SIGKILL');
+    rmSync(base, { recursive: true });
+  });
+
+  async function activate(socket: string, serve: 'serve' | 'wait', uid = ALICE): Promise<number> {
+    const as = ['--reuid', String(uid), '--regid', String(uid), '--clear-groups'];
+    const argv = [...as, process.execPath, '-e', ACTIVATOR, socket, serve];
+    const child = spawn('setpriv', argv, { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
+    started.push(child);
+    return Number(String((await once(child.stdout, 'data'))[0]));
+  }
+
+  const find = (socket: string) => namespaces.of({ name: 'alice', uid: ALICE, gid: ALICE, socket });
+
+  test('is found by the process that has inherited the socket', async () => {
+    const socket = join(base, 'podman.sock');
+    const pid = await activate(socket, 'serve');
+    const found = await find(socket);
+    expect(found.map((one) => one.pid)).toEqual([pid]);
+    expect(readlinkSync(`/proc/self/fd/${found[0].mount.fd}`)).toBe(readlinkSync(`/proc/${pid}/ns/mnt`));
+  });
+
+  test('has no Podman as long as nobody has inherited the socket, whatever else runs in namespaces of hers', async () => {
+    const socket = join(base, 'podman.sock');
+    await activate(socket, 'wait');
+    await expect(find(socket)).rejects.toMatchObject({ code: 'podman_not_running' });
+  });
+
+  test('is found although another user listens at a path of the same name in a mount namespace of his', async () => {
+    const home = mkdtempSync('/tmp/bob-');
+    chownSync(home, BOB, BOB);
+    const bob = await PodmanLikeProcess.start(BOB, join(home, 'podman.sock'));
+    const socket = join(base, 'podman.sock');
+    const bind = `${process.execPath} -e "require('node:net').createServer().listen('${socket}')"`;
+    const { output } = await bob.run(
+      `mount -t tmpfs tmpfs ${base} && (setsid ${bind} </dev/null >/dev/null 2>&1 & echo $!); for i in $(seq 50); do [ -S ${socket} ] && break; sleep 0.1; done`,
+    );
+    const listener = Number(output);
+    expect(listeningInodes(socket).size).toBe(1);
+    const pid = await activate(socket, 'serve');
+    expect((await find(socket)).map((one) => one.pid)).toEqual([pid]);
+    process.kill(listener, 'SIGKILL');
+    await bob.stop();
+    rmSync(home, { recursive: true });
+  });
+});
