@@ -130,6 +130,8 @@ export const ioctl = wrapped('ioctl', ['int', 'unsigned long', 'void *']);
 export const openParameter = wrapped('openat', ['int', 'str', 'int'], ['EACCES', 'EPERM', 'ENOENT']);
 /** read(2): fd, buffer, size. Returns -EIO for a kernel parameter that was never set. */
 export const readParameter = wrapped('read', ['int', 'void *', 'size_t'], ['EIO']);
+/** write(2): fd, buffer, size. */
+export const writeParameter = wrapped('write', ['int', 'void *', 'size_t']);
 /** ioctl(2) on what may be another kind of file: returns -ENOTTY for one that knows no such request. */
 export const ioctlIfKnown = wrapped('ioctl', ['int', 'unsigned long', 'void *'], ['ENOTTY']);
 /** statx(2): directory fd, path, flags, mask, struct statx. */
@@ -161,6 +163,12 @@ export const connectCall = wrapped('connect', ['int', 'void *', 'unsigned int'])
 export const setsockopt = wrapped('setsockopt', ['int', 'int', 'int', 'void *', 'unsigned int']);
 /** getsockopt(2): fd, level, name, value, size (a buffer of four bytes). */
 export const getsockopt = wrapped('getsockopt', ['int', 'int', 'int', 'void *', 'void *']);
+/** setsockopt and getsockopt on a thread of the pool. */
+export const setsockoptBlocking = blocking('setsockopt', ['int', 'int', 'int', 'void *', 'unsigned int']);
+export const getsockoptBlocking = blocking('getsockopt', ['int', 'int', 'int', 'void *', 'void *']);
+/** read(2) and write(2), on a thread of the pool: fd, buffer, size. */
+export const readBlocking = blocking('read', ['int', 'void *', 'size_t']);
+export const writeBlocking = blocking('write', ['int', 'void *', 'size_t']);
 /** sendto(2), on a thread of the pool: fd, data, size, flags, address, its size. */
 export const sendtoBlocking = blocking('sendto', ['int', 'void *', 'size_t', 'int', 'void *', 'unsigned int']);
 /** recvfrom(2), on a thread of the pool: fd, buffer, size, flags, address, its size (a buffer of four bytes). */
@@ -186,6 +194,7 @@ export const O = {
   NONBLOCK: constants.O_NONBLOCK,
   RDONLY: constants.O_RDONLY,
   RDWR: constants.O_RDWR,
+  WRONLY: constants.O_WRONLY,
 } as const;
 
 /** Resolve flags of openat2(2), include/uapi/linux/openat2.h. */

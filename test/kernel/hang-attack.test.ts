@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { makeFreshNetworkNamespace } from '../../src/linux/net/make-fresh-network-namespace.ts';
 import { DataDir } from '../../src/resources/data-dir.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import { Skeletons } from '../../src/resources/skeleton.ts';
@@ -24,6 +25,7 @@ import { ViewResource } from '../../src/resources/view.ts';
 import { accessOf } from '../support/access-of.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
+import { until } from '../support/until.ts';
 
 const ALICE = 61001;
 const BOB = 61002;
@@ -32,14 +34,16 @@ const HANG_MS = 6000;
 const KOFFI = createRequire(import.meta.url).resolve('koffi');
 
 /**
- * A filesystem of a user's: `data` in its root directory is there; a look-up of `hang`, and access(2), chdir(2) or
- * fchdir(2) anywhere unless told to, never get an answer. Descriptor 3 is /dev/fuse. Layouts: include/uapi/linux/fuse.h, 7.31.
+ * A filesystem of a user's: the directory `data` and the file `file` in its root directory are there; a look-up of `hang`,
+ * access(2), chdir(2) or fchdir(2) anywhere unless told to, and read(2) and close(2) of `file` never get an answer. Descriptor 3 is /dev/fuse. Layouts: include/uapi/linux/fuse.h, 7.31.
  */
 const SERVER = `
 const fs = require('node:fs');
 const [OP_LOOKUP, OP_FORGET, OP_GETATTR, OP_STATFS, OP_GETXATTR, OP_LISTXATTR] = [1, 2, 3, 17, 22, 23];
+const [OP_OPEN, OP_READ, OP_FLUSH] = [14, 15, 25];
 const [OP_INIT, OP_OPENDIR, OP_READDIR, OP_RELEASEDIR, OP_ACCESS, OP_INTERRUPT, OP_BATCH_FORGET] = [26, 27, 28, 29, 34, 36, 42];
 const LONG = 1000000n;
+const FILE = 3n;
 const reply = (unique, error, body = Buffer.alloc(0)) => {
   const head = Buffer.alloc(16);
   head.writeUInt32LE(16 + body.length, 0);
@@ -49,8 +53,9 @@ const reply = (unique, error, body = Buffer.alloc(0)) => {
 };
 const attributes = (body, at, ino) => {
   body.writeBigUInt64LE(ino, at);
-  body.writeUInt32LE(0o040755, at + 60);
+  body.writeUInt32LE(ino === FILE ? 0o100644 : 0o040755, at + 60);
   body.writeUInt32LE(2, at + 64);
+  body.writeBigUInt64LE(4096n, at + 8);
   return body;
 };
 const request = Buffer.alloc(1 << 17);
@@ -68,23 +73,93 @@ for (;;) {
   } else if (op === OP_LOOKUP) {
     const name = request.toString('utf8', 40, length - 1);
     if (name === 'hang') continue;
-    if (name !== 'data') { reply(unique, -2); continue; }
+    const node = { data: 2n, file: FILE }[name];
+    if (!node) { reply(unique, -2); continue; }
     const body = Buffer.alloc(128);
-    body.writeBigUInt64LE(2n, 0);
+    body.writeBigUInt64LE(node, 0);
     body.writeBigUInt64LE(LONG, 16);
     body.writeBigUInt64LE(LONG, 24);
-    reply(unique, 0, attributes(body, 40, 2n));
+    reply(unique, 0, attributes(body, 40, node));
   } else if (op === OP_GETATTR) {
     const body = Buffer.alloc(104);
     body.writeBigUInt64LE(LONG, 0);
     reply(unique, 0, attributes(body, 16, node));
   } else if (op === OP_STATFS) reply(unique, 0, Buffer.alloc(80));
-  else if (op === OP_OPENDIR) reply(unique, 0, Buffer.alloc(16));
+  else if (op === OP_OPENDIR || op === OP_OPEN) reply(unique, 0, Buffer.alloc(16));
   else if (op === OP_READDIR || op === OP_RELEASEDIR) reply(unique, 0);
   else if (op === OP_GETXATTR || op === OP_LISTXATTR) reply(unique, -95);
   else if (op === OP_ACCESS && process.argv[2] === 'answer') reply(unique, 0);
-  else if (![OP_ACCESS, OP_FORGET, OP_BATCH_FORGET, OP_INTERRUPT].includes(op)) reply(unique, -38);
+  else if (![OP_READ, OP_FLUSH, OP_ACCESS, OP_FORGET, OP_BATCH_FORGET, OP_INTERRUPT].includes(op)) reply(unique, -38);
 }
+`;
+
+/**
+ * A process that listens on a socket and never comes to the end of an execve(2): it closes a file of hers on the way.
+ * Whoever looks at it in /proc then waits for it (exec_update_lock): its environ on every kernel, on Linux 6.18.44 also what
+ * its ns/, fd/, root and stat say.
+ */
+const EXECUTING = `
+use IO::Socket::UNIX;
+my ($socket, $file) = @ARGV;
+unlink $socket;
+my $listening = IO::Socket::UNIX->new(Local => $socket, Listen => 50) or die $!;
+exit sleep 1000 if fork == 0;
+open my $closing, '<', $file or die $!;
+exec 'sleep', '1000';
+`;
+
+/**
+ * A process that asks for a table of iptables-legacy, IPT_SO_GET_ENTRIES, into memory that is a file of hers: the header of
+ * the request ends where that begins. The kernel holds the lock of all such tables, of all network namespaces
+ * (xt[AF_INET].mutex), while it writes the answer there.
+ */
+const HOLDING = `
+const { address, as, errno, load } = require('${KOFFI}');
+const libc = load('libc.so.6');
+const mmap = libc.func('void *mmap(void *, size_t, int, int, int, long)');
+const memcpy = libc.func('void *memcpy(void *, void *, size_t)');
+const socket = libc.func('int socket(int, int, int)');
+const getsockopt = libc.func('int getsockopt(int, int, int, void *, void *)');
+const [PAGE, READ_WRITE, PRIVATE, FIXED, ANONYMOUS, HEADER] = [4096, 3, 2, 16, 32, 40];
+const memory = BigInt(address(mmap(null, 2 * PAGE, READ_WRITE, PRIVATE | ANONYMOUS, -1, 0)));
+const file = require('node:fs').openSync(process.argv[2], 'r+');
+mmap(as(memory + BigInt(PAGE), 'void *'), PAGE, READ_WRITE, PRIVATE | FIXED, file, 0);
+const raw = socket(2, 3, 255);
+const sizeOf = (number) => Buffer.from(Uint32Array.of(number).buffer);
+const info = Buffer.alloc(84);
+info.write('filter');
+if (getsockopt(raw, 0, 64, info, sizeOf(84)) !== 0) throw new Error('errno ' + errno());
+const header = Buffer.alloc(HEADER);
+header.write('filter');
+header.writeUInt32LE(info.readUInt32LE(80), 32);
+const request = as(memory + BigInt(PAGE - HEADER), 'void *');
+memcpy(request, header, HEADER);
+require('node:fs').writeSync(1, 'asking');
+getsockopt(raw, 0, 65, request, sizeOf(HEADER + info.readUInt32LE(80)));
+`;
+
+/**
+ * A process that asks whether lo has a link, ETHTOOL_GLINK, into memory that is a file of hers from the answer on. The
+ * kernel holds the lock of all networks (rtnl_lock) while it writes the answer there.
+ */
+const HOLDING_NETWORKS = `
+const { address, as, load } = require('${KOFFI}');
+const libc = load('libc.so.6');
+const mmap = libc.func('void *mmap(void *, size_t, int, int, int, long)');
+const memcpy = libc.func('void *memcpy(void *, void *, size_t)');
+const socket = libc.func('int socket(int, int, int)');
+const ioctl = libc.func('int ioctl(int, ulong, void *)');
+const [PAGE, READ_WRITE, PRIVATE, FIXED, ANONYMOUS] = [4096, 3, 2, 16, 32];
+const memory = BigInt(address(mmap(null, 2 * PAGE, READ_WRITE, PRIVATE | ANONYMOUS, -1, 0)));
+const file = require('node:fs').openSync(process.argv[2], 'r+');
+mmap(as(memory + BigInt(PAGE), 'void *'), PAGE, READ_WRITE, PRIVATE | FIXED, file, 0);
+const question = memory + BigInt(PAGE - 4);
+memcpy(as(question, 'void *'), Buffer.from(Uint32Array.of(0xa).buffer), 4);
+const request = Buffer.alloc(40);
+request.write('lo');
+request.writeBigUInt64LE(question, 16);
+require('node:fs').writeSync(1, 'asking');
+ioctl(socket(2, 2, 0), 0x8946, request);
 `;
 
 /** Each of these passes where what one user does stays her own trouble. */
@@ -110,6 +185,9 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     }
     mkdirSync(`/run/user/${ALICE}/libpod/tmp`, { recursive: true });
     writeFileSync(join(base, 'server.cjs'), SERVER);
+    writeFileSync(join(base, 'executing.pl'), EXECUTING);
+    writeFileSync(join(base, 'holding.cjs'), HOLDING);
+    writeFileSync(join(base, 'holding-networks.cjs'), HOLDING_NETWORKS);
     alice = await PodmanLikeProcess.start(ALICE, join(base, 'alice/podman.sock'));
     bob = await PodmanLikeProcess.start(BOB, join(base, 'bob/podman.sock'));
     namespaces = new PodmanNamespaces();
@@ -117,7 +195,8 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
 
   afterEach(async () => {
     // The server first: what hangs in it cannot be ended before.
-    for (const pid of processesOf(ALICE)) process.kill(pid, 'SIGKILL');
+    for (const pid of processesOf(ALICE)) kill(pid);
+    await until('nothing of hers runs', () => processesOf(ALICE).length === 0);
     await alice.stop();
     await bob.stop();
     namespaces.close();
@@ -135,11 +214,15 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     return new ViewResource(dataDir, new Skeletons(join(base, 'state')), namespaces, () => owners);
   }
 
-  async function mountFuse(directory: string, onAccess: 'hang' | 'answer' = 'hang'): Promise<void> {
+  async function mountFuse(
+    directory: string,
+    onAccess: 'hang' | 'answer' = 'hang',
+    seconds: number | 'infinity' = 'infinity',
+  ): Promise<void> {
     const options = 'fd=3,rootmode=40000,user_id=0,group_id=0';
     const { code, output } = await alice.run(
       `mkdir -p ${directory}; exec 3<>/dev/fuse && mount -i -t fuse -o ${options} fuse ${directory} && ` +
-        `(setsid ${process.execPath} ${base}/server.cjs ${onAccess} </dev/null >/dev/null 2>${base}/alice/log &)`,
+        `(setsid timeout --signal=KILL ${seconds} ${process.execPath} ${base}/server.cjs ${onAccess} </dev/null >/dev/null 2>${base}/alice/log &)`,
     );
     expect({ code, output }).toEqual({ code: 0, output: '' });
   }
@@ -154,7 +237,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
   }
 
   /** Runs code of the agent's in a process of its own, and says whether it came back. */
-  async function outcomeOf(code: string): Promise<string> {
+  async function outcomeOf(code: string, withinMs = HANG_MS): Promise<string> {
     const argv = ['--input-type=module', '-e', `${code}\nconsole.log('came back'); process.exit();`];
     const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
     let text = '';
@@ -162,7 +245,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
       text += chunk;
     });
     const ended = once(child, 'close').then(() => true);
-    if (await Promise.race([ended, pause(HANG_MS, false)])) return text.trim();
+    if (await Promise.race([ended, pause(withinMs, false)])) return text.trim();
     const where = readFileSync(`/proc/${child.pid}/wchan`, 'utf8');
     child.kill('SIGKILL');
     const killed = await Promise.race([ended, pause(1000, false)]);
@@ -203,6 +286,79 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
       const view = new ViewResource(dataDir, new Skeletons('${base}/state'), new PodmanNamespaces(), () => [owner]);
       for (const step of await view.planSweep()) await step.apply();`;
     expect(await outcomeOf(sweep)).toBe('came back');
+  });
+
+  test.each([
+    [
+      'reads the configuration of her Podman',
+      (socket: string) => `const { readContainersConf } = await import(${source('gate/containers-conf.ts')});
+        const user = { name: 'alice', uid: ${ALICE}, gid: ${ALICE}, home: '/nonexistent', socket: '${socket}' };
+        await readContainersConf(user).catch(() => undefined);`,
+    ],
+    [
+      'looks for the namespaces of her Podman',
+      (socket: string) => `const { PodmanNamespaces } = await import(${source('resources/podman-namespaces.ts')});
+        const owner = { name: 'alice', uid: ${ALICE}, gid: ${ALICE}, socket: '${socket}' };
+        await new PodmanNamespaces().of(owner).catch(() => undefined);`,
+    ],
+    [
+      'visits all her mount namespaces',
+      () => `const { PodmanNamespaces } = await import(${source('resources/podman-namespaces.ts')});
+        new PodmanNamespaces().visitAll(${ALICE}, () => undefined);`,
+    ],
+    [
+      "looks who lives in anybody's network namespace",
+      () => `const { openOwnNamespace, pidsIn } = await import(${source('linux/process.ts')});
+        pidsIn(openOwnNamespace('net'), 'net');`,
+    ],
+  ])('cannot stop the agent, by a process that never ends its execve, where it %s', async (_, code) => {
+    await mountFuse(`${base}/alice/fuse`);
+    const socket = join(base, 'alice/executing.sock');
+    const { output } = await alice.run(
+      `(setsid perl ${base}/executing.pl ${socket} ${base}/alice/fuse/file </dev/null >/dev/null 2>${base}/alice/log2 &); ` +
+        `for i in $(seq 50); do [ -S ${socket} ] && break; sleep 0.1; done; sleep 0.3; cat ${base}/alice/log2`,
+    );
+    expect(output).toBe('');
+    expect(await outcomeOf(code(socket))).toBe('came back');
+  });
+
+  test("cannot stop the agent where it reads anybody's tables of iptables-legacy", async () => {
+    await mountFuse(`${base}/alice/fuse`, 'hang', 9);
+    const { output } = await alice.run(
+      `(setsid unshare -n ${process.execPath} ${base}/holding.cjs ${base}/alice/fuse/file </dev/null >${base}/alice/said 2>&1 &); ` +
+        `for i in $(seq 50); do [ -s ${base}/alice/said ] && break; sleep 0.1; done; sleep 0.3; cat ${base}/alice/said`,
+    );
+    expect(output).toBe('asking');
+    // Until her filesystem ends, who asks first waits with the kernel; who comes behind is told, and files are read meanwhile.
+    const code = `const { readXTables } = await import(${source('linux/net/x-tables.ts')});
+      const { openOwnNamespace } = await import(${source('linux/process.ts')});
+      const { readFile } = await import('node:fs/promises');
+      const first = readXTables(openOwnNamespace('net')).then(() => 'first', (error) => error.code);
+      const second = readXTables(openOwnNamespace('net')).then(() => 'second', (error) => error.code);
+      await readFile('/proc/version');
+      console.log(await Promise.race([first, second]));`;
+    expect(await outcomeOf(code, 15_000)).toBe('kernel_busy\ncame back');
+  });
+
+  test('cannot stop the agent where it sets kernel parameters of networks', async () => {
+    const netns = await makeFreshNetworkNamespace();
+    writeFileSync(`${base}/netns`, '');
+    execFileSync('mount', ['--bind', `/proc/${process.pid}/fd/${netns.fd}`, `${base}/netns`]);
+    // The whole machine waits with us.
+    await mountFuse(`${base}/alice/fuse`, 'hang', 3);
+    const { output } = await alice.run(
+      `(setsid ${process.execPath} ${base}/holding-networks.cjs ${base}/alice/fuse/file </dev/null >${base}/alice/said 2>&1 &); ` +
+        `for i in $(seq 50); do [ -s ${base}/alice/said ] && break; sleep 0.1; done; sleep 0.1; cat ${base}/alice/said`,
+    );
+    expect(output).toBe('asking');
+    const code = `const { writeSysctls } = await import(${source('linux/net/sysctl.ts')});
+      const { openKernelPath } = await import(${source('linux/handle.ts')});
+      let turns = 0;
+      setInterval(() => turns++, 1);
+      const written = await writeSysctls(openKernelPath('${base}/netns', 0), [['ipv4/ip_forward', '1']]);
+      console.log(turns > 10 ? 'went on' : 'stood still', written.length);`;
+    expect(await outcomeOf(code)).toBe('went on 0\ncame back');
+    netns.close();
   });
 
   test("does not keep another user's stray cover from being swept", async () => {
@@ -246,12 +402,22 @@ function source(path: string): string {
   return JSON.stringify(fileURLToPath(new URL(`../../src/${path}`, import.meta.url)));
 }
 
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
+
+/** Zombies are none. */
 function processesOf(uid: number): number[] {
   return readdirSync('/proc')
     .map(Number)
     .filter((pid) => {
       try {
-        return pid > 0 && new RegExp(`^Uid:\\s+${uid}\\b`, 'm').test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+        const status = pid > 0 ? readFileSync(`/proc/${pid}/status`, 'utf8') : '';
+        return new RegExp(`^Uid:\\s+${uid}\\b`, 'm').test(status) && !/^State:\s+Z/m.test(status);
       } catch {
         return false;
       }

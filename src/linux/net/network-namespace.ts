@@ -1,5 +1,5 @@
 import { type Handle, openKernelPath } from '../handle.ts';
-import { ioctlIfKnown, O, setns, unshare } from '../libc.ts';
+import { ioctlIfKnown, O, setns } from '../libc.ts';
 
 /** include/uapi/linux/sched.h. */
 const CLONE_NEWNET = 0x40000000;
@@ -18,31 +18,19 @@ let home: Handle | undefined;
 export function inNetworkNamespace<T>(netns: Handle, block: () => T): T {
   home ??= openKernelPath('/proc/self/ns/net', O.RDONLY);
   setns(netns.path, netns.fd, CLONE_NEWNET);
-  return thenHome(home, block);
-}
-
-/** Runs a block in a new network namespace of the host's root, which goes with it. @throws as inNetworkNamespace */
-export function inFreshNetworkNamespace<T>(block: () => T): T {
-  home ??= openKernelPath('/proc/self/ns/net', O.RDONLY);
-  unshare('a new network namespace', CLONE_NEWNET);
-  return thenHome(home, block);
-}
-
-/** A new network namespace of the host's root, which goes with the handle. @throws as inNetworkNamespace */
-export function openFreshNetworkNamespace(): Handle {
-  return inFreshNetworkNamespace(() => openKernelPath('/proc/thread-self/ns/net', O.RDONLY));
-}
-
-function thenHome<T>(namespace: Handle, block: () => T): T {
   try {
     return block();
   } finally {
-    try {
-      setns(namespace.path, namespace.fd, CLONE_NEWNET);
-    } catch (error) {
-      process.stderr.write(`nomad-rootless: cannot return to the host's network namespace, ending: ${error}\n`);
-      process.abort();
-    }
+    goHome(home);
+  }
+}
+
+function goHome(namespace: Handle): void {
+  try {
+    setns(namespace.path, namespace.fd, CLONE_NEWNET);
+  } catch (error) {
+    process.stderr.write(`nomad-rootless: cannot return to the host's network namespace, ending: ${error}\n`);
+    process.abort();
   }
 }
 

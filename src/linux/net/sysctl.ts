@@ -1,9 +1,20 @@
-import { closeSync, constants, openSync, readdirSync, writeSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { NotYetError } from '../../errors.ts';
-import { Handle } from '../handle.ts';
-import { AT, closeFd, O, openParameter, readParameter } from '../libc.ts';
-import { inNetworkNamespace, openFreshNetworkNamespace } from './network-namespace.ts';
+import { Handle, openKernelPath } from '../handle.ts';
+import {
+  AT,
+  closeFd,
+  O,
+  openParameter,
+  readBlocking,
+  readParameter,
+  SyscallError,
+  writeBlocking,
+  writeParameter,
+} from '../libc.ts';
+import { makeFreshNetworkNamespace } from './make-fresh-network-namespace.ts';
+import { inNetworkNamespace } from './network-namespace.ts';
 import { whileFree } from './networks-lock.ts';
 
 /** Where a process finds the parameters of its network namespace, proc(5). */
@@ -17,6 +28,8 @@ export type Sysctls = Readonly<Record<string, string>>;
 /** Parameters that the kernel gives only with the lock of its networks. */
 export const LOCKED_PARAMETERS = ['addr_gen_mode', 'stable_secret'] as const;
 const LOCKED = new RegExp(`/(${LOCKED_PARAMETERS.join('|')})$`);
+/** Parameters of which some are set only with that lock, net/ipv4/devinet.c, net/ipv6/addrconf.c, net/mpls/af_mpls.c. */
+const SET_LOCKED = /^(ipv4\/ip_forward$|ipv[46]\/conf\/|mpls\/)/;
 
 /**
  * Every parameter of a network namespace that can be read and written. What cannot be read now (a key that was never
@@ -54,7 +67,7 @@ export function readLockedSysctls(netns: Handle): Promise<Sysctls> {
 
 /** The parameters of a network namespace that root has just made, as this host makes them now. @throws SyscallError */
 export async function readFreshSysctls(): Promise<Sysctls> {
-  using netns = openFreshNetworkNamespace();
+  using netns = await makeFreshNetworkNamespace();
   return await readSysctls(netns);
 }
 
@@ -68,16 +81,38 @@ export async function writeSysctls(
   values: readonly (readonly [path: string, value: string])[],
 ): Promise<Error[]> {
   if (values.length === 0) return [];
-  return await whileFree(() =>
-    inNetworkNamespace(netns, () => values.flatMap(([path, value]) => write(path, value) ?? [])),
-  );
+  return await whileFree(async () => {
+    const errors: Error[] = [];
+    for (const [path, value] of values) {
+      const error = await write(netns, path, value);
+      if (error) errors.push(new Error(`net.${path.replaceAll('/', '.')}`, { cause: error }));
+    }
+    return errors;
+  });
 }
 
 async function readAt(netns: Handle, paths: readonly string[]): Promise<Sysctls> {
-  const read = (some: readonly string[]) => inNetworkNamespace(netns, () => readHere(some));
+  const free = paths.filter((path) => !LOCKED.test(path));
+  const values = inNetworkNamespace(netns, () => readHere(free));
   const locked = paths.filter((path) => LOCKED.test(path));
-  if (locked.length === 0) return read(paths);
-  return { ...read(paths.filter((path) => !LOCKED.test(path))), ...(await whileFree(() => read(locked))) };
+  return locked.length === 0 ? values : { ...values, ...(await whileFree(() => readLocked(netns, locked))) };
+}
+
+/** On a thread of the pool: the kernel tries for the lock on the processor, for as long as a user holds it. */
+async function readLocked(netns: Handle, paths: readonly string[]): Promise<Sysctls> {
+  const values: Record<string, string> = {};
+  const buffer = Buffer.alloc(LONGEST);
+  for (const path of paths) {
+    using file = openIfThere(netns, path, O.RDWR);
+    if (!file) continue;
+    try {
+      const length = await readBlocking(file.path, file.fd, buffer, LONGEST);
+      values[path] = buffer.toString('latin1', 0, length).trimEnd();
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.is('EIO'))) throw error; // a key that was never set
+    }
+  }
+  return values;
 }
 
 function readHere(paths: readonly string[]): Sysctls {
@@ -156,19 +191,25 @@ function read(directory: Handle, name: string, buffer: Buffer): string | undefin
   }
 }
 
-function write(path: string, value: string): Error | undefined {
-  let fd: number | undefined;
+/** What the kernel sets with the lock is set as readLocked reads; it knows the namespace by the open file. */
+async function write(netns: Handle, path: string, value: string): Promise<SyscallError | undefined> {
+  const bytes = Buffer.from(`${value}\n`, 'latin1');
   try {
-    fd = openSync(`${PARAMETERS}/${path}`, constants.O_WRONLY);
-    writeSync(fd, `${value}\n`, null, 'latin1');
+    using file = inNetworkNamespace(netns, () => openKernelPath(`${PARAMETERS}/${path}`, O.WRONLY));
+    if (SET_LOCKED.test(path)) await writeBlocking(file.path, file.fd, bytes, bytes.length);
+    // Not so the others: some look at the namespace of whoever writes.
+    else inNetworkNamespace(netns, () => writeParameter(file.path, file.fd, bytes, bytes.length));
     return undefined;
   } catch (error) {
-    if (error instanceof Error && 'syscall' in error)
-      return new Error(`net.${path.replaceAll('/', '.')}`, { cause: error });
+    if (error instanceof SyscallError) return error;
     throw error;
-  } finally {
-    if (fd !== undefined) closeSync(fd);
   }
+}
+
+function openIfThere(netns: Handle, path: string, flags: number): Handle | undefined {
+  const whole = `${PARAMETERS}/${path}`;
+  const fd = inNetworkNamespace(netns, () => openParameter(whole, AT.FDCWD, whole, flags | O.CLOEXEC));
+  return fd < 0 ? undefined : new Handle(fd, whole);
 }
 
 function isMissing(error: unknown): boolean {

@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import koffi from 'koffi';
 import { NotYetError } from '../../errors.ts';
-import { Handle } from '../handle.ts';
-import { getsockopt, setsockopt, socketCall } from '../libc.ts';
+import { Handle, openKernelPath } from '../handle.ts';
+import { getsockoptBlocking, O, readBlocking, SyscallError, setsockoptBlocking, socketCall } from '../libc.ts';
 import { inNetworkNamespace } from './network-namespace.ts';
+import { withTables } from './networks-lock.ts';
 
 /** The families that iptables-legacy and ip6tables-legacy work on; numbers of include/linux/socket.h. */
 const FAMILIES = [
@@ -18,6 +18,8 @@ const GET_INFO = 64;
 const GET_ENTRIES = 65;
 const SET_REPLACE = 64;
 const NAME_SIZE = 32;
+/** There are five tables: raw, mangle, nat, filter, security. */
+const MOST_NAMES = 16;
 const HOOKS = 5;
 /** struct ipt_getinfo: name, valid_hooks, hook_entry, underflow, num_entries, size. */
 export const INFO = { SIZE: 84, HOOKS: 32, COUNT: 76, ENTRIES_SIZE: 80 } as const;
@@ -44,33 +46,39 @@ export interface XTable {
   readonly entries: Buffer;
 }
 
-/** The tables of a network namespace; none where nobody has used iptables-legacy in there. @throws SyscallError, NotYetError `network_too_large` */
-export function readXTables(netns: Handle): XTable[] {
-  return inNetworkNamespace(netns, () =>
-    FAMILIES.flatMap(({ family, level, names }) => {
-      const tables = linesOf(names);
-      if (tables.length === 0) return [];
-      using socket = rawSocket(family, netns.path);
-      return tables.map((name) => readTable(socket, family, level, name));
-    }),
-  );
+/**
+ * The tables of a network namespace; none where nobody has used iptables-legacy in there. All of this waits for a lock of
+ * the kernel's that any user can hold, in a wait that nothing ends: on a thread of the pool.
+ * @throws SyscallError, NotYetError `network_too_large`, `kernel_busy`
+ */
+export function readXTables(netns: Handle): Promise<XTable[]> {
+  return withTables(async () => {
+    const tables: XTable[] = [];
+    for (const { family, level, names } of FAMILIES) {
+      const found = await linesOf(netns, names);
+      if (found.length === 0) continue;
+      using socket = rawSocket(family, netns);
+      for (const name of found) tables.push(await readTable(socket, family, level, name));
+    }
+    return tables;
+  });
 }
 
-/** Makes tables of a network namespace be these. @throws SyscallError */
-export function writeXTables(netns: Handle, tables: readonly XTable[]): void {
-  inNetworkNamespace(netns, () => {
+/** Makes tables of a network namespace be these. @throws SyscallError, NotYetError `kernel_busy` */
+export function writeXTables(netns: Handle, tables: readonly XTable[]): Promise<void> {
+  return withTables(async () => {
     for (const { family, level } of FAMILIES) {
       const own = tables.filter((table) => table.family === family);
       if (own.length === 0) continue;
-      using socket = rawSocket(family, netns.path);
-      for (const table of own) replaceTable(socket, level, table);
+      using socket = rawSocket(family, netns);
+      for (const table of own) await replaceTable(socket, level, table);
     }
   });
 }
 
-/** The tables of arptables-legacy that are in use in a network namespace. @throws SyscallError */
-export function readArpTableNames(netns: Handle): string[] {
-  return inNetworkNamespace(netns, () => linesOf('/proc/net/arp_tables_names'));
+/** The tables of arptables-legacy that are in use in a network namespace. @throws as readXTables */
+export function readArpTableNames(netns: Handle): Promise<string[]> {
+  return withTables(() => linesOf(netns, '/proc/net/arp_tables_names'));
 }
 
 /** A text that is the same for two tables that do the same: without counters and what the kernel notes for itself. */
@@ -87,8 +95,8 @@ export function keyOfXTable({ family, name, hooks, count, entries }: XTable): st
   return [family, name, hooks.toString('hex'), count, compared.toString('hex')].join(' ');
 }
 
-function readTable(socket: Handle, family: number, level: number, name: string): XTable {
-  const info = readInfo(socket, level, name);
+async function readTable(socket: Handle, family: number, level: number, name: string): Promise<XTable> {
+  const info = await readInfo(socket, level, name);
   const size = info.readUInt32LE(INFO.ENTRIES_SIZE);
   if (size > MOST_BYTES) {
     throw new NotYetError('network_too_large', `iptables-legacy table ${name}: more than ${MOST_BYTES} bytes`);
@@ -96,21 +104,21 @@ function readTable(socket: Handle, family: number, level: number, name: string):
   const buffer = Buffer.alloc(ENTRIES.AT + size);
   buffer.write(name);
   buffer.writeUInt32LE(size, ENTRIES.SIZE);
-  getsockopt(`${socket.path}, table ${name}`, socket.fd, level, GET_ENTRIES, buffer, sizeOf(buffer));
+  await getsockoptBlocking(`${socket.path}, table ${name}`, socket.fd, level, GET_ENTRIES, buffer, sizeOf(buffer));
   const entries = buffer.subarray(ENTRIES.AT);
   return { family, name, hooks: info.subarray(INFO.HOOKS, INFO.COUNT), count: info.readUInt32LE(INFO.COUNT), entries };
 }
 
-function readInfo(socket: Handle, level: number, name: string): Buffer {
+async function readInfo(socket: Handle, level: number, name: string): Promise<Buffer> {
   const info = Buffer.alloc(INFO.SIZE);
   info.write(name);
-  getsockopt(`${socket.path}, table ${name}`, socket.fd, level, GET_INFO, info, sizeOf(info));
+  await getsockoptBlocking(`${socket.path}, table ${name}`, socket.fd, level, GET_INFO, info, sizeOf(info));
   return info;
 }
 
-function replaceTable(socket: Handle, level: number, { name, hooks, count, entries }: XTable): void {
+async function replaceTable(socket: Handle, level: number, { name, hooks, count, entries }: XTable): Promise<void> {
   // The kernel hands back the counters of the entries that it replaces.
-  const replaced = readInfo(socket, level, name).readUInt32LE(INFO.COUNT);
+  const replaced = (await readInfo(socket, level, name)).readUInt32LE(INFO.COUNT);
   const counters = Buffer.alloc(replaced * COUNTER_SIZE);
   const request = Buffer.alloc(REPLACE.AT + entries.length);
   request.write(name);
@@ -121,11 +129,16 @@ function replaceTable(socket: Handle, level: number, { name, hooks, count, entri
   request.writeUInt32LE(replaced, REPLACE.COUNTERS);
   request.writeBigUInt64LE(BigInt(koffi.address(counters)), REPLACE.POINTER);
   entries.copy(request, REPLACE.AT);
-  setsockopt(`${socket.path}, table ${name}`, socket.fd, level, SET_REPLACE, request, request.length);
+  const path = `${socket.path}, table ${name}`;
+  await setsockoptBlocking(path, socket.fd, level, SET_REPLACE, request, request.length);
 }
 
-function rawSocket(family: number, path: string): Handle {
-  return new Handle(socketCall(path, family, SOCK_RAW_CLOEXEC, IPPROTO_RAW), `iptables of family ${family} in ${path}`);
+function rawSocket(family: number, netns: Handle): Handle {
+  const path = `iptables of family ${family} in ${netns.path}`;
+  return new Handle(
+    inNetworkNamespace(netns, () => socketCall(path, family, SOCK_RAW_CLOEXEC, IPPROTO_RAW)),
+    path,
+  );
 }
 
 function sizeOf(buffer: Buffer): Buffer {
@@ -134,14 +147,23 @@ function sizeOf(buffer: Buffer): Buffer {
   return size;
 }
 
-/** Missing where the kernel has no such filter, or nobody has loaded it. */
-function linesOf(file: string): string[] {
+/** Lines of names, of which the kernel has a handful. Missing where it has no such filter, or nobody has loaded it. */
+async function linesOf(netns: Handle, names: string): Promise<string[]> {
+  using file = openNames(netns, names);
+  if (!file) return [];
+  const buffer = Buffer.alloc(MOST_NAMES * NAME_SIZE);
+  const length = await readBlocking(names, file.fd, buffer, buffer.length);
+  return buffer
+    .toString('latin1', 0, length)
+    .split('\n')
+    .filter((line) => line !== '' && line.length < NAME_SIZE);
+}
+
+function openNames(netns: Handle, names: string): Handle | undefined {
   try {
-    return readFileSync(file, 'utf8')
-      .split('\n')
-      .filter((line) => line !== '' && line.length < NAME_SIZE);
+    return inNetworkNamespace(netns, () => openKernelPath(names, O.RDONLY));
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (error instanceof SyscallError && error.is('ENOENT')) return undefined;
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 import { messageOf } from '../../errors.ts';
 import type { Handle } from '../../linux/handle.ts';
+import { SyscallError } from '../../linux/libc.ts';
 import { NETLINK } from '../../linux/net/netlink-protocol.ts';
 import { NetlinkSocket } from '../../linux/net/netlink-socket.ts';
 import { keysOfRuleset, readRuleset, writeRuleset } from '../../linux/net/nf-tables.ts';
@@ -20,19 +21,21 @@ export async function carryRuleset({ ruleset }: Network, to: Handle): Promise<st
   try {
     await writeRuleset(filter, ruleset);
   } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
     return [`the kernel does not take a copy of it: ${messageOf(error)}`];
   }
   return (await differing()).map((key) => `${key.split(':')[0]} comes out different`);
 }
 
 /** Makes the tables of iptables-legacy of a network namespace be those of a network. @returns as carryRuleset */
-export function carryXTables({ xTables }: Network, to: Handle): string[] {
+export async function carryXTables({ xTables }: Network, to: Handle): Promise<string[]> {
   if (xTables.length === 0) return [];
-  const differing = () => differenceOf(xTables, readXTables(to), keyOfXTable).missing;
   try {
-    writeXTables(to, xTables);
+    await writeXTables(to, xTables);
   } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
     return [`the kernel does not take a copy of it: ${messageOf(error)}`];
   }
-  return differing().map(({ name }) => `iptables-legacy table ${name} comes out different`);
+  const { missing } = differenceOf(xTables, await readXTables(to), keyOfXTable);
+  return missing.map(({ name }) => `iptables-legacy table ${name} comes out different`);
 }

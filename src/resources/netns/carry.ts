@@ -31,7 +31,7 @@ export async function carryFoundation(
 ): Promise<string[]> {
   const obstacles = await carrySysctls(network.sysctls, to, sysctls);
   if (obstacles.length > 0) return obstacles;
-  return [...(await carryRuleset(network, to)), ...carryXTables(network, to)];
+  return [...(await carryRuleset(network, to)), ...(await carryXTables(network, to))];
 }
 
 /** What carryLinks works with; `moved` is called when all links are in the new namespace. */

@@ -1,9 +1,9 @@
 import type { Handle } from '../../linux/handle.ts';
 import { hasIpsec } from '../../linux/net/ipsec.ts';
 import { type Link, LOOPBACK_INDEX, readLinks } from '../../linux/net/link.ts';
+import { makeFreshNetworkNamespace } from '../../linux/net/make-fresh-network-namespace.ts';
 import { NETLINK } from '../../linux/net/netlink-protocol.ts';
 import { NetlinkSocket } from '../../linux/net/netlink-socket.ts';
-import { openFreshNetworkNamespace } from '../../linux/net/network-namespace.ts';
 import { type NftObject, nftObstacle, portable, readRuleset } from '../../linux/net/nf-tables.ts';
 import {
   AF,
@@ -59,7 +59,7 @@ export async function surveyNetwork(netns: Handle): Promise<Survey> {
     links,
     objects: objects.carried,
     ruleset,
-    xTables: readXTables(netns),
+    xTables: await readXTables(netns),
     sysctls: await readSysctls(netns),
   };
   return {
@@ -68,7 +68,7 @@ export async function surveyNetwork(netns: Handle): Promise<Survey> {
       ...objects.foreign,
       ...(await obstaclesOnLinks(route, links)),
       ...ruleset.flatMap((object) => nftObstacle(object) ?? []),
-      ...readArpTableNames(netns).map((name) => `there is an arptables table (${name})`),
+      ...(await readArpTableNames(netns)).map((name) => `there is an arptables table (${name})`),
       ...((await hasIpsec(netns)) ? ['there are IPsec states or policies (ip xfrm)'] : []),
     ],
   };
@@ -119,7 +119,7 @@ async function hasAddressLabels(route: NetlinkSocket): Promise<boolean> {
 }
 
 async function readUsualLabels(): Promise<string> {
-  using netns = openFreshNetworkNamespace();
+  using netns = await makeFreshNetworkNamespace();
   using route = NetlinkSocket.open(netns, NETLINK.ROUTE);
   return await readAddressLabels(route);
 }
