@@ -1,20 +1,27 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { messageOf, RefusedError, RootlessError } from '../errors.ts';
+import { messageOf, NotYetError, RefusedError, RootlessError } from '../errors.ts';
 import { peerCredentials } from '../linux/peer-credentials.ts';
 import { claimSocketPath, type SocketClaim, setSocketMode } from '../linux/socket-path.ts';
 import type { Log } from '../log.ts';
+import { isAllocationId } from '../model/allocation.ts';
+import type { Explanation } from '../model/explanation.ts';
 import type { AgentStatus } from '../model/status.ts';
 
 /** What the admin server needs; `peer` says who is at the other end of a connection. */
 export interface AdminServerParts {
   readonly socketPath: string;
   readonly status: () => AgentStatus;
+  /** What is said of an allocation; undefined where there is none of this id. */
+  readonly explain: (id: string) => Promise<Explanation | undefined>;
   readonly log: Log;
   readonly peer?: (socket: Socket) => { readonly uid: number };
 }
 
-/** HTTP over a unix socket, for the command line on the same host: `GET /v1/status` gives an AgentStatus as JSON. */
+/**
+ * HTTP over a unix socket, for the command line on the same host: `GET /v1/status` gives an AgentStatus as JSON, and
+ * `GET /v1/explain/<allocation id>` an Explanation. Errors are `{error}` with the message.
+ */
 export class AdminServer {
   readonly #parts: AdminServerParts;
   readonly #server: Server;
@@ -22,7 +29,7 @@ export class AdminServer {
 
   constructor(parts: AdminServerParts) {
     this.#parts = parts;
-    this.#server = createServer((request, response) => this.#answer(request, response));
+    this.#server = createServer((request, response) => void this.#answer(request, response));
     this.#server.on('connection', (socket) => this.#admit(socket));
   }
 
@@ -68,19 +75,37 @@ export class AdminServer {
     socket.destroy();
   }
 
-  #answer(request: IncomingMessage, response: ServerResponse): void {
-    const { status, body } = this.#page(request);
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { status, body } = await this.#page(request).catch((error: unknown) => {
+      this.#parts.log.error({ error: messageOf(error) }, `admin socket: cannot answer ${request.url}`);
+      return { status: 500, body: { error: messageOf(error) } };
+    });
     response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
   }
 
-  #page({ method, url }: IncomingMessage): { status: number; body: object } {
-    if (url !== '/v1/status') return { status: 404, body: { error: `expected /v1/status, got ${url}` } };
+  async #page({ method, url = '' }: IncomingMessage): Promise<Page> {
+    const [, id] = /^\/v1\/explain\/([^/]*)$/.exec(url) ?? [];
+    if (url !== '/v1/status' && id === undefined) {
+      return { status: 404, body: { error: `expected /v1/status or /v1/explain/<allocation id>, got ${url}` } };
+    }
     if (method !== 'GET') return { status: 405, body: { error: `expected GET, got ${method}` } };
+    return id === undefined ? { status: 200, body: this.#parts.status() } : await this.#explanation(id);
+  }
+
+  async #explanation(id: string): Promise<Page> {
+    if (!isAllocationId(id))
+      return { status: 400, body: { error: `expected the whole id of an allocation, got ${id}` } };
     try {
-      return { status: 200, body: this.#parts.status() };
+      const body = await this.#parts.explain(id);
+      return body ? { status: 200, body } : { status: 404, body: { error: `Nomad knows no allocation ${id}` } };
     } catch (error) {
-      this.#parts.log.error({ error: messageOf(error) }, 'admin socket: cannot say the status');
-      return { status: 500, body: { error: messageOf(error) } };
+      if (!(error instanceof NotYetError)) throw error;
+      return { status: 503, body: { error: messageOf(error) } };
     }
   }
+}
+
+interface Page {
+  readonly status: number;
+  readonly body: object;
 }

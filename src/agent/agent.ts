@@ -60,7 +60,8 @@ export class Agent {
       makeHost: (options) => makeHost({ config, accountOf, onSwap, ...options }),
     });
     const status = () => this.status();
-    this.#admin = new AdminServer({ socketPath: config.admin.socket, status, log });
+    const explain = (id: string) => this.#node.explain(id);
+    this.#admin = new AdminServer({ socketPath: config.admin.socket, status, explain, log });
     const address = config.metrics.address;
     this.#metricsServer = address && new MetricsServer({ address, registry: metrics.registry, status, log });
   }

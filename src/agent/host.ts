@@ -115,14 +115,14 @@ const NOBODY: ReadonlySet<number> = new Set();
 /** A resource of the other access mode: it takes away what is left of it. */
 function unused(resource: Resource): Resource {
   const nothing = ({ id }: Desired): Desired => ({ kind: 'nothing', id, why: 'unmanaged' });
-  return { kind: resource.kind, plan: (desired) => resource.plan(nothing(desired)) };
+  return { kind: resource.kind, onlyRemoves: true, plan: (desired) => resource.plan(nothing(desired)) };
 }
 
 /** A resource whose plan is the same for every allocation, and which nothing unsettles again: asked until it has nothing to do. */
 function untilSettled(resource: Resource): Resource {
   let settled = false;
   return {
-    kind: resource.kind,
+    ...resource,
     plan: async (desired) => {
       const steps = settled ? [] : await resource.plan(desired);
       settled = steps.length === 0;

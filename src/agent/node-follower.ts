@@ -6,6 +6,7 @@ import type { Readiness, ReadyRequest } from '../gate/readiness.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
+import type { Explanation } from '../model/explanation.ts';
 import type { KnownUser } from '../model/verdict.ts';
 import type { AgentSelf } from '../nomad/agent-self.ts';
 import type { Nomad } from '../nomad/nomad.ts';
@@ -75,6 +76,13 @@ export class NodeFollower implements Readiness {
   /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
   isNetnsOwned(id: string): boolean {
     return this.#attached?.host.isNetnsOwned(id) ?? false;
+  }
+
+  /** @throws NotYetError `nomad_not_attached`; as Reconciler.explain */
+  async explain(id: string): Promise<Explanation | undefined> {
+    const attached = this.#attached;
+    if (!attached) throw new NotYetError('nomad_not_attached', this.#health.reasons(0).join('; '));
+    return await attached.reconciler.explain(id);
   }
 
   /** Why what we know may not be what is so, in words. */
@@ -185,6 +193,7 @@ export class NodeFollower implements Readiness {
       hostVolumes: () => hostVolumes.paths(),
       grantedOn: (id) => host.grantedOn(id),
       resources: host.resources,
+      isNetnsOwned: (id) => host.isNetnsOwned(id),
       clock,
       log,
       metrics,

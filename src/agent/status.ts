@@ -1,6 +1,6 @@
-import { codeOf, messageOf } from '../errors.ts';
+import { codeOf } from '../errors.ts';
 import type { AllocationStatus } from '../model/status.ts';
-import { type AllocationRecord, stateOf, USER_CHANGED } from '../reconcile/record.ts';
+import { type AllocationRecord, lastErrorOf, stateOf } from '../reconcile/record.ts';
 
 /**
  * What people are told of an allocation; undefined for one that is none of ours.
@@ -36,12 +36,4 @@ export function statusOf(
 /** How many allocations of this node Nomad has refused to show. */
 export function hiddenAmong(records: readonly Readonly<AllocationRecord>[]): number {
   return records.filter(({ readError }) => codeOf(readError) === 'nomad_denied').length;
-}
-
-function lastErrorOf({ outcome, desired }: Readonly<AllocationRecord>): AllocationStatus['lastError'] {
-  if (outcome?.kind === 'failed') return { code: codeOf(outcome.error), message: messageOf(outcome.error) };
-  if (desired?.kind === 'refused') return { code: desired.code, message: desired.reason };
-  if (desired?.kind === 'access' && desired.unfollowed[0])
-    return { code: USER_CHANGED, message: desired.unfollowed[0] };
-  return undefined;
 }

@@ -1,63 +1,67 @@
 import { Client } from 'undici';
 import { z } from 'zod';
 import { ParseError } from '../errors.ts';
+import type { Explanation } from '../model/explanation.ts';
 import type { AgentStatus } from '../model/status.ts';
+import { AgentStatusSchema, ExplanationSchema } from './admin-schemas.ts';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-code.ts';
+import { printable } from './table.ts';
 
-const TIMEOUT_MS = 5000;
-
-const AgentStatusSchema = z.object({
-  version: z.string(),
-  nodeId: z.string(),
-  startedAt: z.number(),
-  nomad: z.object({ connected: z.boolean(), lastListing: z.number().optional() }),
-  ready: z.boolean(),
-  reasons: z.array(z.string()),
-  warnings: z.array(z.string()),
-  allocations: z.array(
-    z.object({
-      id: z.string(),
-      namespace: z.string(),
-      jobId: z.string(),
-      taskGroup: z.string(),
-      users: z.array(z.string()),
-      access: z.enum(['mount', 'acl']),
-      view: z.enum(['mounted', 'missing', 'none']),
-      acl: z.enum(['set', 'missing', 'none']),
-      netns: z.enum(['owned', 'missing', 'none']),
-      state: z.enum(['preparing', 'ready', 'waiting', 'refused', 'failing', 'removing']),
-      since: z.number(),
-      lastError: z.object({ code: z.string(), message: z.string() }).optional(),
-      late: z.boolean(),
-    }),
-  ),
-}) satisfies z.ZodType<AgentStatus>;
+/** To explain an allocation the agent may have to wait for Nomad and for the user's Podman. */
+const TIMEOUT_MS = 15_000;
 
 /**
  * Asks the running agent for its status.
  * @throws CommandError `agent_not_running` (exit code 3), `admin_refused` (not root), `admin_failed`; ParseError
  */
-export async function fetchStatus(socketPath: string): Promise<AgentStatus> {
-  const body = await get(socketPath, '/v1/status');
-  const parsed = AgentStatusSchema.safeParse(body);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const where = `${socketPath}: /v1/status: ${issue?.path.join('.')}`;
-  throw new ParseError(where, 'a status as this version knows it', issue?.message ?? 'none');
+export function fetchStatus(socketPath: string): Promise<AgentStatus> {
+  return get(socketPath, '/v1/status', AgentStatusSchema);
 }
 
-async function get(socketPath: string, path: string): Promise<unknown> {
+/**
+ * Asks the running agent to explain an allocation.
+ * @param id the whole id
+ * @throws as fetchStatus; CommandError `no_such_allocation` (exit code 4)
+ */
+export function fetchExplanation(socketPath: string, id: string): Promise<Explanation> {
+  return get(socketPath, `/v1/explain/${id}`, ExplanationSchema);
+}
+
+async function get<T>(socketPath: string, path: string, schema: z.ZodType<T>): Promise<T> {
   const client = new Client('http://localhost', { socketPath, headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS });
   try {
     const { statusCode, body } = await client.request({ method: 'GET', path });
     const text = await body.text();
-    if (statusCode === 200) return JSON.parse(text);
-    throw new CommandError(EXIT.error, 'admin_failed', `the agent answered ${statusCode}: ${text.trim()}`);
+    if (statusCode !== 200) throw refusedBy(statusCode, text);
+    return parse(schema, JSON.parse(text), `${socketPath}: ${path}`);
   } catch (error) {
-    throw error instanceof CommandError ? error : explain(socketPath, error);
+    throw error instanceof CommandError || error instanceof ParseError ? error : explain(socketPath, error);
   } finally {
     await client.destroy();
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, body: unknown, where: string): T {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const expected = 'an answer as this version knows it; restart the agent after an update';
+  throw new ParseError(`${where}: ${issue?.path.join('.')}`, expected, issue?.message ?? 'none');
+}
+
+function refusedBy(statusCode: number, text: string): CommandError {
+  const message = printable(messageIn(text));
+  if (statusCode === 404) return new CommandError(EXIT.noSuchAllocation, 'no_such_allocation', message);
+  return new CommandError(EXIT.error, 'admin_failed', `the agent answered ${statusCode}: ${message}`);
+}
+
+/** The agent's errors are {error}. */
+function messageIn(text: string): string {
+  try {
+    return z.object({ error: z.string() }).parse(JSON.parse(text)).error;
+  } catch {
+    return text.trim(); // no agent of ours
   }
 }
 

@@ -4,14 +4,15 @@ import { loadConfig } from '../config/load-config.ts';
 import type { AgentStatus, AllocationState, AllocationStatus } from '../model/status.ts';
 import { fetchStatus } from './admin-client.ts';
 import { formatAge } from './age.ts';
-import { CommandError } from './command-error.ts';
-import { EXIT, EXIT_CODES_HELP } from './exit-code.ts';
+import { EXIT_CODES_HELP } from './exit-code.ts';
+import { pickAllocation } from './pick-allocation.ts';
 import { printable, renderTable } from './table.ts';
 import { processTerminal, type Style, type Terminal } from './terminal.ts';
 
 const HEADER = ['ALLOCATION', 'JOB', 'GROUP', 'USER', 'ACCESS', 'VIEW', 'ACL', 'NETNS', 'STATE', 'SINCE', 'LAST ERROR'];
 const SHORT_ID = 8;
-const STYLES: Record<AllocationState, Style> = {
+/** The colours of the states. */
+export const STYLES: Record<AllocationState, Style> = {
   ready: 'green',
   preparing: 'yellow',
   waiting: 'yellow',
@@ -31,20 +32,10 @@ export function statusCommand(terminal: Terminal = processTerminal, clock: Clock
     .action(async (prefix: string | undefined, options: { json?: true; config?: string }) => {
       const { config } = loadConfig({ file: options.config, env: process.env });
       const status = await fetchStatus(config.admin.socket);
-      const shown = prefix === undefined ? status : { ...status, allocations: [pick(status.allocations, prefix)] };
+      const shown =
+        prefix === undefined ? status : { ...status, allocations: [pickAllocation(status.allocations, prefix)] };
       terminal.write(options.json ? `${JSON.stringify(shown, null, 2)}\n` : render(shown, terminal, clock.now()));
     });
-}
-
-function pick(allocations: readonly AllocationStatus[], prefix: string): AllocationStatus {
-  const found = allocations.filter(({ id }) => id.startsWith(prefix.toLowerCase()));
-  const [only] = found;
-  if (only !== undefined && found.length === 1) return only;
-  const message =
-    only === undefined
-      ? `the agent knows no allocation ${printable(prefix)} on this node; only those with a podman user are listed`
-      : `${found.length} allocations begin with ${prefix}: ${found.map(({ id }) => id).join(', ')}; give more of the id`;
-  throw new CommandError(EXIT.noSuchAllocation, 'no_such_allocation', message);
 }
 
 /** The status as text. @param now milliseconds since the epoch, for ages */

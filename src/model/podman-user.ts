@@ -12,11 +12,18 @@ export interface MetaValue {
 /** What a task's meta names as its podman user: a user name or a numeric uid, or why the value cannot be one. */
 export type PodmanUser = MetaValue & ({ readonly user: string | number } | { readonly problem: string });
 
-/** Reads the podman user of a task: task over group over job meta (Nomad's `Job.CombinedTaskMeta`). Undefined where the key is missing or empty. */
-export function podmanUserOf({ meta }: Task, metaKey: string): PodmanUser | undefined {
-  const level = META_LEVELS.find((one) => Object.hasOwn(meta[one], metaKey));
-  const value = level && meta[level][metaKey];
-  return value ? { level, value, ...userIn(value, metaKey) } : undefined;
+/** Where a task's meta has the key: task, group, job; the first one decides (Nomad's `Job.CombinedTaskMeta`). */
+export function metaValuesOf({ meta }: Task, metaKey: string): MetaValue[] {
+  return META_LEVELS.flatMap((level) => {
+    const value = Object.hasOwn(meta[level], metaKey) ? meta[level][metaKey] : undefined;
+    return value === undefined ? [] : [{ level, value }];
+  });
+}
+
+/** Reads the podman user of a task. Undefined where the key is missing or empty. */
+export function podmanUserOf(task: Task, metaKey: string): PodmanUser | undefined {
+  const [deciding] = metaValuesOf(task, metaKey);
+  return deciding?.value ? { ...deciding, ...userIn(deciding.value, metaKey) } : undefined;
 }
 
 function userIn(value: string, metaKey: string): { user: string | number } | { problem: string } {

@@ -3,13 +3,14 @@ import type { Clock } from '../clock.ts';
 import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
 import type { Metrics, PassResult } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
-import { type Desired, desire, grantedBy, type Rules } from '../model/desired.ts';
-import { usersNamedIn } from '../model/podman-user.ts';
-import type { KnownUser } from '../model/verdict.ts';
+import { type Desired, desire, grantedBy } from '../model/desired.ts';
+import type { Explanation } from '../model/explanation.ts';
 import type { LiveVolume } from '../model/volume.ts';
 import type { Resource, Step } from '../resources/resource.ts';
+import { explain } from './explain.ts';
 import { AllocationReader, type ReaderOptions } from './reader.ts';
 import { type AllocationRecord, labelsOf, newRecord, type Outcome, USER_CHANGED } from './record.ts';
+import { type RuleSources, rulesFor } from './rules.ts';
 import { WorkQueue } from './workqueue.ts';
 
 const BACKOFF = { firstMs: 100, mostMs: 30_000 };
@@ -20,18 +21,12 @@ const CONCURRENCY = 8;
 const WORTH_A_WARNING = 4;
 /** One to apply, one to prove it settled, one more where a step made another one necessary (a view taken off to be mounted anew). */
 const MOST_ROUNDS = 3;
-const NOBODY: ReadonlyMap<string, number> = new Map();
-const NO_VOLUMES: ReadonlyMap<string, string> = new Map();
 
 /** What the reconciler works with. */
-export interface ReconcilerOptions extends ReaderOptions {
-  readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited'>;
-  /** The host volumes of this node, name to path. @throws NotYetError where Nomad does not say */
-  readonly hostVolumes: () => Promise<ReadonlyMap<string, string>>;
-  readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
-  /** The uids that the tasks of an allocation have been prepared for on this host, by task: what a restart of ours forgets. */
-  readonly grantedOn: (id: string) => ReadonlyMap<string, number>;
+export interface ReconcilerOptions extends ReaderOptions, RuleSources {
   readonly resources: readonly Resource[];
+  /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
+  readonly isNetnsOwned: (id: string) => boolean;
   readonly clock: Clock;
   readonly metrics: Metrics;
 }
@@ -132,6 +127,18 @@ export class Reconciler {
     return this.#records.values();
   }
 
+  /**
+   * What an allocation gets, and why, by what a pass would go by. Changes nothing.
+   * @returns undefined where Nomad says that there is none of this id
+   * @throws NotYetError where nothing is known of it and Nomad does not answer
+   */
+  async explain(id: string): Promise<Explanation | undefined> {
+    const record = this.#records.get(id) ?? newRecord(id, this.#options.clock.now());
+    const allocation = record.allocation ?? (await this.#options.readAllocation(id));
+    if (!allocation) return undefined;
+    return await explain(record, allocation, await rulesFor(record, allocation, this.#options), this.#options);
+  }
+
   /** Resolves when the passes that run have ended; none starts after. */
   stop(): Promise<void> {
     return this.#queue.stop();
@@ -153,7 +160,7 @@ export class Reconciler {
   async #reconcile(record: AllocationRecord): Promise<Outcome> {
     const allocation = await this.#reader.read(record);
     record.allocation = allocation;
-    const desired = await this.#desire(record, allocation);
+    const desired = desire(record.id, allocation, await rulesFor(record, allocation, this.#options));
     record.desired = desired;
     for (const resource of this.#options.resources) {
       for (let round = 1; ; round++) {
@@ -171,17 +178,6 @@ export class Reconciler {
     const record = this.#records.get(id) ?? newRecord(id, this.#options.clock.now());
     this.#records.set(id, record);
     return record;
-  }
-
-  async #desire(record: AllocationRecord, allocation: Allocation | undefined): Promise<Desired> {
-    const { id, isNetnsAwaited } = record;
-    const { rules, accountOf, grantedOn } = this.#options;
-    const granted = record.granted ?? (allocation ? grantedOn(id) : NOBODY);
-    const named = allocation ? [...usersNamedIn(allocation, rules.metaKey), ...granted.values()] : [];
-    const accounts = new Map(named.map((name) => [name, accountOf(name)]));
-    const claimsHostVolume = allocation?.volumes.some(({ type }) => type === 'host') ?? false;
-    const hostVolumes = claimsHostVolume ? await this.#options.hostVolumes() : NO_VOLUMES;
-    return desire(id, allocation, { ...rules, isNetnsAwaited, accounts, granted, hostVolumes });
   }
 
   async #apply(id: string, step: Step): Promise<void> {

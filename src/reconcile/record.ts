@@ -1,7 +1,7 @@
-import { NotYetError, RefusedError } from '../errors.ts';
+import { codeOf, messageOf, NotYetError, RefusedError } from '../errors.ts';
 import type { Allocation } from '../model/allocation.ts';
 import type { Desired } from '../model/desired.ts';
-import type { AllocationState } from '../model/status.ts';
+import type { AllocationState, AllocationStatus } from '../model/status.ts';
 
 /** How the last pass over an allocation ended. */
 export type Outcome =
@@ -63,6 +63,15 @@ export function stateOf({ outcome, desired }: Readonly<AllocationRecord>): Alloc
   if (desired?.kind === 'nothing') return 'removing';
   if (outcome.error instanceof RefusedError) return 'refused';
   return outcome.error instanceof NotYetError ? 'waiting' : 'failing';
+}
+
+/** What people are told of what keeps an allocation from what it wants; undefined where nothing does. */
+export function lastErrorOf({ outcome, desired }: Readonly<AllocationRecord>): AllocationStatus['lastError'] {
+  if (outcome?.kind === 'failed') return { code: codeOf(outcome.error), message: messageOf(outcome.error) };
+  if (desired?.kind === 'refused') return { code: desired.code, message: desired.reason };
+  if (desired?.kind === 'access' && desired.unfollowed[0])
+    return { code: USER_CHANGED, message: desired.unfollowed[0] };
+  return undefined;
 }
 
 /** The users an allocation counts for; an allocation whose users are not known counts for an empty name. */

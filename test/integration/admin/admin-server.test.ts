@@ -6,8 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AdminServer } from '../../../src/agent/admin-server.ts';
-import { fetchStatus } from '../../../src/cli/admin-client.ts';
+import { fetchExplanation, fetchStatus } from '../../../src/cli/admin-client.ts';
+import { NotYetError } from '../../../src/errors.ts';
 import { createLog } from '../../../src/log.ts';
+import type { Explanation } from '../../../src/model/explanation.ts';
 import type { AgentStatus } from '../../../src/model/status.ts';
 import { until } from '../../support/until.ts';
 
@@ -21,6 +23,33 @@ const status: AgentStatus = {
   reasons: [],
   warnings: [],
   allocations: [],
+};
+const ID = '11111111-2222-3333-4444-555555555555';
+const explanation: Explanation = {
+  id: ID,
+  namespace: 'default',
+  jobId: 'web',
+  taskGroup: 'front',
+  metaKey: 'podman_user',
+  verdict: 'refused',
+  refusal: { code: 'not_in_policy', reason: 'the policy does not let it' },
+  unfollowed: [],
+  tasks: [
+    {
+      name: 't',
+      driver: 'podman',
+      meta: [{ level: 'job', value: 'alice' }],
+      user: { name: 'alice', uid: 1001 },
+      policy: { entry: { place: 2, namespace: 'team-*', jobs: '*' } },
+      volumes: [{ name: 'v', type: 'host', source: 'data', readOnly: true, path: '/data' }],
+    },
+  ],
+  parts: [{ kind: 'acl', state: 'missing', what: ['an entry'] }],
+};
+const ANSWERS = {
+  status: () => status,
+  explain: async (id: string) => (id === ID ? explanation : undefined),
+  log,
 };
 
 let directory: string;
@@ -37,7 +66,7 @@ afterEach(async () => {
 });
 
 async function serve(parts: Partial<ConstructorParameters<typeof AdminServer>[0]> = {}): Promise<AdminServer> {
-  const server = new AdminServer({ socketPath, status: () => status, log, ...parts });
+  const server = new AdminServer({ socketPath, ...ANSWERS, ...parts });
   await server.listen();
   servers.push(server);
   return server;
@@ -66,6 +95,32 @@ async function leaveDeadSocket(path: string): Promise<void> {
 test('gives the status to whoever runs the agent', async () => {
   await serve();
   expect(await fetchStatus(socketPath)).toEqual(status);
+});
+
+test('explains an allocation, with all that the agent says of it', async () => {
+  await serve();
+  expect(await fetchExplanation(socketPath, ID)).toEqual(explanation);
+});
+
+test('says that there is no such allocation', async () => {
+  await serve();
+  const id = ID.replaceAll('1', '9');
+  const expected = { code: 'no_such_allocation', exitCode: 4, message: `Nomad knows no allocation ${id}` };
+  await expect(fetchExplanation(socketPath, id)).rejects.toMatchObject(expected);
+});
+
+test.each(['', 'abc', '%2e%2e', `${ID}%00`, ID.toUpperCase().replaceAll('1', 'A')])(
+  'explains nothing that is no id of an allocation: %j',
+  async (id) => {
+    await serve({ explain: () => Promise.reject(new Error('asked')) });
+    expect(await ask(`/v1/explain/${id}`)).toMatchObject({ status: 400 });
+  },
+);
+
+test('says why it cannot explain an allocation now', async () => {
+  await serve({ explain: () => Promise.reject(new NotYetError('nomad_unreachable', 'Nomad did not answer')) });
+  const message = 'the agent answered 503: Nomad did not answer';
+  await expect(fetchExplanation(socketPath, ID)).rejects.toMatchObject({ code: 'admin_failed', message });
 });
 
 test('the socket is for its owner alone, in a directory that only its owner writes to', async () => {
@@ -125,7 +180,7 @@ describe('what is at the path already', () => {
 
   test('a running agent is left alone', async () => {
     await serve();
-    await expect(new AdminServer({ socketPath, status: () => status, log }).listen()).rejects.toMatchObject({
+    await expect(new AdminServer({ socketPath, ...ANSWERS }).listen()).rejects.toMatchObject({
       code: 'agent_running',
       message: expect.stringContaining('another agent is running'),
     });
@@ -133,7 +188,7 @@ describe('what is at the path already', () => {
   });
 
   test('a file that is no socket is left alone', async () => {
-    const server = new AdminServer({ socketPath: join(directory, 'file'), status: () => status, log });
+    const server = new AdminServer({ socketPath: join(directory, 'file'), ...ANSWERS });
     writeFileSync(join(directory, 'file'), 'precious');
     await expect(server.listen()).rejects.toMatchObject({ code: 'socket_path_unsafe' });
     expect(existsSync(join(directory, 'file'))).toBe(true);
@@ -141,7 +196,7 @@ describe('what is at the path already', () => {
 
   test('a directory that others can write to is refused', async () => {
     chmodSync(directory, 0o777);
-    const server = new AdminServer({ socketPath: join(directory, 'admin.sock'), status: () => status, log });
+    const server = new AdminServer({ socketPath: join(directory, 'admin.sock'), ...ANSWERS });
     await expect(server.listen()).rejects.toMatchObject({ code: 'socket_path_unsafe' });
   });
 });

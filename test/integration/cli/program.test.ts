@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { checkConfigCommand } from '../../../src/cli/check-config.ts';
 import { EXIT } from '../../../src/cli/exit-code.ts';
+import { explainCommand } from '../../../src/cli/explain.ts';
 import { runProgram } from '../../../src/cli/program.ts';
 import { statusCommand } from '../../../src/cli/status.ts';
+import type { Explanation } from '../../../src/model/explanation.ts';
 import type { AgentStatus } from '../../../src/model/status.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
@@ -60,18 +62,127 @@ function run(...args: string[]): Promise<number> {
     output += text;
   };
   const terminal = { write, paint: (_: string, text: string) => text };
-  const commands = [statusCommand(terminal, new ManualClock()), checkConfigCommand(terminal)];
+  const clock = new ManualClock();
+  const commands = [statusCommand(terminal, clock), explainCommand(terminal, clock), checkConfigCommand(terminal)];
   return runProgram(commands, '1.2.3', ['node', 'nomad-rootless', ...args], (message) => {
     errors += `${message}\n`;
   });
 }
 
-/** Something that answers on the admin socket. */
-function answer(body: string, code = 200): Promise<void> {
-  const server = createServer((_, response) => response.writeHead(code).end(body));
+/** Something that answers on the admin socket, the same to everything or what is said for a path. */
+function answer(body: string | Record<string, unknown>, code = 200): Promise<void> {
+  const server = createServer(({ url = '' }, response) => {
+    const said = typeof body === 'string' ? body : JSON.stringify(body[url]);
+    response.writeHead(said === undefined ? 404 : code).end(said ?? JSON.stringify({ error: `none at ${url}` }));
+  });
   agent = server;
   return new Promise((resolve) => server.listen(join(directory, 'admin.sock'), resolve));
 }
+
+const explanation: Explanation = {
+  id: allocation.id,
+  namespace: 'team-a',
+  jobId: 'web/dispatch-1',
+  parentJobId: 'web',
+  taskGroup: 'front',
+  metaKey: 'podman_user',
+  verdict: 'access',
+  state: 'ready',
+  since: new ManualClock().now(),
+  unfollowed: [],
+  tasks: [
+    {
+      name: 'web',
+      driver: 'podman',
+      meta: [
+        { level: 'group', value: 'alice' },
+        { level: 'job', value: 'bob' },
+      ],
+      user: { name: 'alice', uid: 1001 },
+      policy: { entry: { place: 1, namespace: 'team-*', jobs: '*' } },
+      volumes: [{ name: 'data', type: 'host', source: 'web-data', readOnly: true, path: '/data/host_volumes/1' }],
+    },
+    { name: 'log', driver: 'raw_exec', otherUser: 'nobody', meta: [], volumes: [] },
+  ],
+  parts: [
+    { kind: 'acl', state: 'done', what: [] },
+    { kind: 'view', state: 'missing', what: ['a mount'] },
+  ],
+};
+
+describe('explain', () => {
+  test('says task by task what decided, and what was done', async () => {
+    await answer({ '/v1/status': status, [`/v1/explain/${allocation.id}`]: explanation });
+    expect(await run('explain', '--config', config, '1a2b3')).toBe(EXIT.ok);
+    expect(output).toBe(`Allocation ${allocation.id}
+Job web/dispatch-1, made of web, namespace team-a, group front
+State: ready since 0s
+
+Task web (podman)
+  podman_user = "alice", from the meta of the group; it overrides podman_user = "bob" of the job
+  entry 1 of the policy (namespace team-*, jobs *) allows alice
+  runs as alice (uid 1001)
+  mounts volume data: host volume web-data at /data/host_volumes/1, read-only
+
+Task log (raw_exec)
+  of another driver: started by Nomad itself, as nobody
+
+WHAT  STATE
+acl   done
+view  missing  a mount
+`);
+  });
+
+  test('says what is refused and who may do something about it', async () => {
+    const reason = 'no such user on this node';
+    const tasks = [{ ...explanation.tasks[0], user: undefined, policy: undefined, refusal: { code: 'x', reason } }];
+    const refused = {
+      ...explanation,
+      verdict: 'refused',
+      refusal: { code: 'x', reason },
+      state: 'refused',
+      tasks,
+      parts: [],
+    };
+    await answer({ [`/v1/explain/${allocation.id}`]: refused });
+    expect(await run('explain', '--config', config, allocation.id.toUpperCase())).toBe(EXIT.ok);
+    expect(output).toContain(`Refused: ${reason}\n`);
+    expect(output).toContain(`  refused: ${reason}\n`);
+    expect(output).not.toContain('runs as');
+    expect(output).toContain('Nothing on this host is for it.\n');
+  });
+
+  test('--json prints what the agent said', async () => {
+    await answer({ [`/v1/explain/${allocation.id}`]: explanation });
+    expect(await run('explain', '--json', '--config', config, allocation.id)).toBe(EXIT.ok);
+    expect(JSON.parse(output)).toEqual(explanation);
+  });
+
+  test('an allocation that Nomad does not know exits with 4', async () => {
+    await answer({});
+    expect(await run('explain', '--config', config, allocation.id)).toBe(EXIT.noSuchAllocation);
+    expect(errors).toContain('none at /v1/explain/');
+  });
+
+  test('how an id begins that is none of ours exits with 4, and says to give the whole id', async () => {
+    await answer({ '/v1/status': status });
+    expect(await run('explain', '--config', config, 'ffff')).toBe(EXIT.noSuchAllocation);
+    expect(errors).toContain('`explain` takes the whole id');
+  });
+
+  test('shows what a job author wrote as text, whatever it would do to a terminal', async () => {
+    const [task] = explanation.tasks;
+    const tasks = [{ ...task, name: 'a\u001b[2Jb', meta: [{ level: 'job', value: 'x\u001b]0;t\u0007' }] }];
+    await answer({ [`/v1/explain/${allocation.id}`]: { ...explanation, jobId: 'j\u001b[1m', tasks } });
+    expect(await run('explain', '--config', config, allocation.id)).toBe(EXIT.ok);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
+    expect(output).not.toMatch(/[\x00-\x09\x0b-\x1f]/);
+  });
+
+  test('without an allocation the command line is wrong', async () => {
+    expect(await run('explain', '--config', config)).toBe(EXIT.usage);
+  });
+});
 
 describe('status', () => {
   test('prints a table of all allocations', async () => {

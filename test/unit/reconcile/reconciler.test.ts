@@ -70,6 +70,7 @@ function setUp() {
     accountOf: (name) => ACCOUNTS.find((account) => account.name === name || account.uid === name),
     hostVolumes: async () => new Map(),
     grantedOn: () => granted,
+    isNetnsOwned: () => false,
     resources: [switches],
     clock,
     log: silent,
@@ -125,6 +126,29 @@ describe('the reconciler', () => {
     await reconciler.passNow(ALLOCATION_ID, never);
     expect([...switches.on]).toEqual([]);
     expect(record()).toBeUndefined();
+  });
+
+  test('explains an allocation that it knows by what it knows, and changes nothing', async () => {
+    const { nomad, switches, reconciler, asked } = setUp();
+    await reconciler.passNow(ALLOCATION_ID, never);
+    nomad.set(ALLOCATION_ID, away);
+    switches.on.clear();
+    const explanation = await reconciler.explain(ALLOCATION_ID);
+    expect(explanation).toMatchObject({ state: 'ready', parts: [{ kind: 'acl', state: 'missing' }] });
+    expect([...switches.on]).toEqual([]);
+    expect(asked).toHaveLength(1);
+  });
+
+  test('asks Nomad to explain one that it does not know, and does not remember it', async () => {
+    const { nomad, reconciler, record } = setUp();
+    const explanation = await reconciler.explain(ALLOCATION_ID);
+    expect(explanation).toMatchObject({ verdict: 'access', parts: [{ kind: 'acl', state: 'missing' }] });
+    expect(explanation?.state).toBeUndefined();
+    expect(record()).toBeUndefined();
+    nomad.delete(ALLOCATION_ID);
+    expect(await reconciler.explain(ALLOCATION_ID)).toBeUndefined();
+    nomad.set(ALLOCATION_ID, away);
+    await expect(reconciler.explain(ALLOCATION_ID)).rejects.toBe(away);
   });
 
   test('grants nothing new while Nomad is away', async () => {

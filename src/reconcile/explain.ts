@@ -1,0 +1,112 @@
+import { codeOf, messageOf, NotYetError, RefusedError } from '../errors.ts';
+import type { Allocation, Task } from '../model/allocation.ts';
+import { type Desired, desire, type Rules } from '../model/desired.ts';
+import type { Explanation, PartExplanation, PartState, TaskExplanation } from '../model/explanation.ts';
+import { metaValuesOf, PODMAN_DRIVER } from '../model/podman-user.ts';
+import { judge } from '../model/verdict.ts';
+import type { Resource } from '../resources/resource.ts';
+import { type AllocationRecord, lastErrorOf, stateOf } from './record.ts';
+
+/** What the host says. */
+interface Observed {
+  readonly resources: readonly Resource[];
+  readonly isNetnsOwned: (id: string) => boolean;
+}
+
+/** Says what was decided over an allocation, why, and what is there of it: by the rules and the resources that passes go by. */
+export async function explain(
+  record: Readonly<AllocationRecord>,
+  allocation: Allocation,
+  rules: Rules,
+  observed: Observed,
+): Promise<Explanation> {
+  const { id, outcome, readError } = record;
+  const desired = desire(id, allocation, rules);
+  return {
+    id,
+    namespace: allocation.namespace,
+    jobId: allocation.jobId,
+    parentJobId: allocation.parentJobId,
+    taskGroup: allocation.taskGroup,
+    metaKey: rules.metaKey,
+    verdict: desired.kind === 'nothing' ? desired.why : desired.kind,
+    refusal: desired.kind === 'refused' ? { code: desired.code, reason: desired.reason } : undefined,
+    state: outcome && stateOf(record),
+    since: outcome && record.since,
+    lastError: lastErrorOf(record),
+    readError: readError === undefined ? undefined : { code: codeOf(readError), message: messageOf(readError) },
+    unfollowed: desired.kind === 'access' ? desired.unfollowed : [],
+    tasks: allocation.tasks.map((task) => explainTask(task, allocation, rules, desired)),
+    parts: await explainParts(desired, observed),
+  };
+}
+
+function explainTask(task: Task, allocation: Allocation, rules: Rules, desired: Desired): TaskExplanation {
+  const { name, driver } = task;
+  if (driver !== PODMAN_DRIVER) return { name, driver, otherUser: task.user || undefined, meta: [], volumes: [] };
+  const { meta, user, policyEntry, refusal } = judge(task, allocation, rules);
+  const entry = policyEntry === undefined ? undefined : rules.policy?.[policyEntry];
+  const allowing = entry && { place: (policyEntry ?? 0) + 1, namespace: entry.namespace, jobs: entry.jobs };
+  const volumes = desired.kind === 'access' ? desired.volumes.filter(({ tasks }) => tasks.includes(name)) : [];
+  return {
+    name,
+    driver,
+    meta: metaValuesOf(task, rules.metaKey),
+    user: user && { name: user.name, uid: user.uid },
+    policy: meta && rules.policy ? { entry: allowing } : undefined,
+    refusal,
+    volumes: volumes.map(({ claim, path }) => ({ ...claim, path })),
+  };
+}
+
+/** Plans and applies nothing. */
+async function explainParts(desired: Desired, { resources, isNetnsOwned }: Observed): Promise<PartExplanation[]> {
+  const parts: PartExplanation[] = [];
+  for (const resource of resources) {
+    const part = await explainPart(resource, desired);
+    if (part.state !== 'done' || (!resource.onlyRemoves && isNeeded(resource, desired))) parts.push(part);
+  }
+  return merged(parts).map((part) => {
+    if (part.kind !== 'netns' || part.state !== 'done' || isNetnsOwned(desired.id)) return part;
+    return {
+      ...part,
+      state: 'waiting',
+      what: ['it is handed over when Nomad has finished it and a container joins it'],
+    };
+  });
+}
+
+async function explainPart(resource: Resource, desired: Desired): Promise<PartExplanation> {
+  const { kind } = resource;
+  try {
+    const steps = await resource.plan(desired);
+    const left = steps.length > 0 && steps.every(({ removes }) => removes);
+    return {
+      kind,
+      state: steps.length === 0 ? 'done' : left ? 'left' : 'missing',
+      what: steps.map(({ what }) => what),
+    };
+  } catch (error) {
+    const state = error instanceof NotYetError ? 'waiting' : error instanceof RefusedError ? 'refused' : 'failed';
+    return { kind, state, what: [messageOf(error)] };
+  }
+}
+
+/** From what people should see first. */
+const STATES: readonly PartState[] = ['failed', 'refused', 'waiting', 'missing', 'left', 'done'];
+
+/** Several resources can be of one kind: their worst state counts. */
+function merged(parts: readonly PartExplanation[]): PartExplanation[] {
+  const kinds = [...new Set(parts.map(({ kind }) => kind))];
+  return kinds.map((kind) => {
+    const same = parts.filter((part) => part.kind === kind);
+    const state = STATES.find((one) => same.some((part) => part.state === one)) ?? 'done';
+    return { kind, state, what: same.flatMap(({ what }) => what) };
+  });
+}
+
+function isNeeded({ kind }: Resource, desired: Desired): boolean {
+  if (desired.kind !== 'access') return false;
+  if (kind === 'netns') return desired.netns !== undefined;
+  return kind !== 'volume' || desired.volumes.length > 0;
+}

@@ -1,0 +1,36 @@
+import type { Allocation } from '../model/allocation.ts';
+import type { Rules } from '../model/desired.ts';
+import { usersNamedIn } from '../model/podman-user.ts';
+import type { KnownUser } from '../model/verdict.ts';
+import type { AllocationRecord } from './record.ts';
+
+const NOBODY: ReadonlyMap<string, number> = new Map();
+const NO_VOLUMES: ReadonlyMap<string, string> = new Map();
+
+/** Where what decides over an allocation comes from. */
+export interface RuleSources {
+  readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited'>;
+  /** The host volumes of this node, name to path. @throws NotYetError where Nomad does not say */
+  readonly hostVolumes: () => Promise<ReadonlyMap<string, string>>;
+  readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
+  /** The uids that the tasks of an allocation have been prepared for on this host, by task: what a restart of ours forgets. */
+  readonly grantedOn: (id: string) => ReadonlyMap<string, number>;
+}
+
+/** What decides over an allocation now. @throws NotYetError as hostVolumes */
+export async function rulesFor(
+  record: Readonly<AllocationRecord>,
+  allocation: Allocation | undefined,
+  { rules, accountOf, grantedOn, hostVolumes }: RuleSources,
+): Promise<Rules> {
+  const granted = record.granted ?? (allocation ? grantedOn(record.id) : NOBODY);
+  const named = allocation ? [...usersNamedIn(allocation, rules.metaKey), ...granted.values()] : [];
+  const claimsHostVolume = allocation?.volumes.some(({ type }) => type === 'host') ?? false;
+  return {
+    ...rules,
+    isNetnsAwaited: record.isNetnsAwaited,
+    accounts: new Map(named.map((name) => [name, accountOf(name)])),
+    granted,
+    hostVolumes: claimsHostVolume ? await hostVolumes() : NO_VOLUMES,
+  };
+}

@@ -1,0 +1,25 @@
+import { afterAll, beforeAll } from 'vitest';
+import { type Environment, startEnvironment } from '../support/environment.ts';
+import { REAL_NOMAD_ADDRESS, type RealNomad, startRealNomad } from '../support/real-nomad.ts';
+import { requires } from '../support/requires.ts';
+import { explainCases, POLICY } from './explain-cases.ts';
+
+requires(
+  'root',
+  'sandbox',
+  'podman',
+  'nomad',
+)('beside a real Nomad, with a policy', () => {
+  let environment: Environment<RealNomad>;
+
+  beforeAll(async () => {
+    environment = await startEnvironment({
+      startNomad: startRealNomad,
+      nomadAddress: REAL_NOMAD_ADDRESS,
+      config: { policy: POLICY },
+    });
+  });
+  afterAll(() => environment?.[Symbol.asyncDispose]());
+
+  explainCases(() => environment);
+});
