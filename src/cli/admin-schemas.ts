@@ -5,6 +5,7 @@ import type { AgentStatus } from '../model/status.ts';
 const state = z.enum(['preparing', 'ready', 'waiting', 'refused', 'failing', 'removing']);
 const error = z.object({ code: z.string(), message: z.string() });
 const refusal = z.object({ code: z.string(), reason: z.string() });
+const user = z.object({ name: z.string(), uid: z.number() });
 const meta = z.object({ level: z.enum(['task', 'group', 'job']), value: z.string() });
 
 /** What `GET /v1/status` gives. */
@@ -56,7 +57,8 @@ export const ExplanationSchema = z.object({
       driver: z.string(),
       otherUser: z.string().optional(),
       meta: z.array(meta),
-      user: z.object({ name: z.string(), uid: z.number() }).optional(),
+      user: user.optional(),
+      runsAs: user.optional(),
       policy: z
         .object({ entry: z.object({ place: z.number(), namespace: z.string(), jobs: z.string() }).optional() })
         .optional(),

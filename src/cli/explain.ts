@@ -90,12 +90,8 @@ function verdictLines({ verdict, refusal, readError, unfollowed, metaKey }: Expl
   ];
 }
 
-function taskLines(
-  task: TaskExplanation,
-  { metaKey, verdict }: Explanation,
-  terminal: Pick<Terminal, 'paint'>,
-): string[] {
-  const { name, driver, otherUser, meta, user, policy, refusal, volumes } = task;
+function taskLines(task: TaskExplanation, { metaKey }: Explanation, terminal: Pick<Terminal, 'paint'>): string[] {
+  const { name, driver, otherUser, meta, user, runsAs, policy, refusal, volumes } = task;
   const head = terminal.paint('bold', printable(`Task ${name} (${driver})`));
   if (driver !== 'podman') {
     const who = otherUser === undefined ? 'whom Nomad runs it as' : otherUser;
@@ -107,10 +103,10 @@ function taskLines(
   const lines = [
     deciding
       ? `${shown(deciding.value)}, from the meta of the ${deciding.level}${overridden.length > 0 ? `; it overrides ${overridden.join(' and ')}` : ''}`
-      : `no ${metaKey} in the meta of the task, the group or the job: no user`,
+      : `no ${metaKey} in the meta of the task, the group or the job`,
     ...(deciding?.value === '' ? ['an empty value stands for no user'] : []),
     ...(user ? [policyLine(policy, user.name)] : []),
-    ...(user && !refusal && verdict === 'access' ? [`runs as ${user.name} (uid ${user.uid})`] : []),
+    ...(runsAs ? [`runs as ${runsAs.name} (uid ${runsAs.uid})`] : []),
     ...(refusal ? [`refused: ${refusal.reason}`] : []),
     ...volumes.map(({ name: volume, type, source, readOnly, path }) => {
       const where = path === undefined ? '' : ` at ${path}`;

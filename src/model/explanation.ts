@@ -17,7 +17,7 @@ export interface Explanation {
   readonly verdict: 'access' | 'refused' | 'unmanaged' | 'finished' | 'gone';
   /** Where it is refused. */
   readonly refusal?: Refusal | undefined;
-  /** Undefined where no pass has looked at it, and none will: it is none of ours. */
+  /** Undefined where no pass over it has come to its end: it is none of ours, or the first one runs. */
   readonly state?: AllocationState | undefined;
   /** Since when it is in that state. */
   readonly since?: number | undefined;
@@ -44,7 +44,10 @@ export interface TaskExplanation {
   readonly otherUser?: string | undefined;
   /** Where its meta, its group's or its job's has the key: the first one decides, an empty one for nobody. */
   readonly meta: readonly MetaValue[];
+  /** Whom its meta names. */
   readonly user?: { readonly name: string; readonly uid: number } | undefined;
+  /** Whom it runs as: where a change of user came too late, not the one that its meta names. */
+  readonly runsAs?: { readonly name: string; readonly uid: number } | undefined;
   /** Undefined where there is no policy: every configured user is everybody's. */
   readonly policy?: { readonly entry?: PolicyEntryExplanation | undefined } | undefined;
   readonly refusal?: Refusal | undefined;

@@ -47,12 +47,14 @@ function explainTask(task: Task, allocation: Allocation, rules: Rules, desired: 
   const { meta, user, policyEntry, refusal } = judge(task, allocation, rules);
   const entry = policyEntry === undefined ? undefined : rules.policy?.[policyEntry];
   const allowing = entry && { place: (policyEntry ?? 0) + 1, namespace: entry.namespace, jobs: entry.jobs };
+  const runsAs = desired.kind === 'access' ? desired.podman.find(({ tasks }) => tasks.includes(name)) : undefined;
   const volumes = desired.kind === 'access' ? desired.volumes.filter(({ tasks }) => tasks.includes(name)) : [];
   return {
     name,
     driver,
     meta: metaValuesOf(task, rules.metaKey),
     user: user && { name: user.name, uid: user.uid },
+    runsAs: runsAs && { name: runsAs.name, uid: runsAs.uid },
     policy: meta && rules.policy ? { entry: allowing } : undefined,
     refusal,
     volumes: volumes.map(({ claim, path }) => ({ ...claim, path })),

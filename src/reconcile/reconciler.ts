@@ -130,11 +130,12 @@ export class Reconciler {
   /**
    * What an allocation gets, and why, by what a pass would go by. Changes nothing.
    * @returns undefined where Nomad says that there is none of this id
-   * @throws NotYetError where nothing is known of it and Nomad does not answer
+   * @throws NotYetError where nothing is known of it and Nomad does not answer, and `left_behind`
    */
   async explain(id: string): Promise<Explanation | undefined> {
     const record = this.#records.get(id) ?? newRecord(id, this.#options.clock.now());
     const allocation = record.allocation ?? (await this.#options.readAllocation(id));
+    if (!allocation && record.outcome?.kind === 'failed') throw leftBehind(record.outcome.error, id);
     if (!allocation) return undefined;
     return await explain(record, allocation, await rulesFor(record, allocation, this.#options), this.#options);
   }
@@ -269,6 +270,11 @@ export class Reconciler {
       wake();
     });
   }
+}
+
+function leftBehind(error: unknown, id: string): NotYetError {
+  const message = `Nomad knows no allocation ${id} any more, and what is left of it cannot be taken away: ${messageOf(error)}`;
+  return new NotYetError('left_behind', message, error);
 }
 
 function isRetryable(error: unknown): boolean {

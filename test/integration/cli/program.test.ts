@@ -99,6 +99,7 @@ const explanation: Explanation = {
         { level: 'job', value: 'bob' },
       ],
       user: { name: 'alice', uid: 1001 },
+      runsAs: { name: 'alice', uid: 1001 },
       policy: { entry: { place: 1, namespace: 'team-*', jobs: '*' } },
       volumes: [{ name: 'data', type: 'host', source: 'web-data', readOnly: true, path: '/data/host_volumes/1' }],
     },
@@ -135,7 +136,15 @@ view  missing  a mount
 
   test('says what is refused and who may do something about it', async () => {
     const reason = 'no such user on this node';
-    const tasks = [{ ...explanation.tasks[0], user: undefined, policy: undefined, refusal: { code: 'x', reason } }];
+    const tasks = [
+      {
+        ...explanation.tasks[0],
+        user: undefined,
+        runsAs: undefined,
+        policy: undefined,
+        refusal: { code: 'x', reason },
+      },
+    ];
     const refused = {
       ...explanation,
       verdict: 'refused',
@@ -150,6 +159,14 @@ view  missing  a mount
     expect(output).toContain(`  refused: ${reason}\n`);
     expect(output).not.toContain('runs as');
     expect(output).toContain('Nothing on this host is for it.\n');
+  });
+
+  test('says whom a task runs as, not whom its meta names too late', async () => {
+    const tasks = [{ ...explanation.tasks[0], runsAs: { name: 'bob', uid: 1002 } }];
+    await answer({ [`/v1/explain/${allocation.id}`]: { ...explanation, tasks } });
+    expect(await run('explain', '--config', config, allocation.id)).toBe(EXIT.ok);
+    expect(output).toContain('  runs as bob (uid 1002)\n');
+    expect(output).not.toContain('runs as alice');
   });
 
   test('--json prints what the agent said', async () => {

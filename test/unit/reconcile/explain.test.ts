@@ -139,7 +139,7 @@ test('shows a network that was not handed over yet as waiting, not as done', asy
   expect((await explainOf(allocation, { resources, isOwned: true })).parts).toMatchObject([{ state: 'done' }]);
 });
 
-test('says what is not followed', async () => {
+test('says what is not followed, and whom the task runs as still', async () => {
   const bob = { name: 'bob', uid: 1002, hasSubordinateIds: true };
   const rules = {
     configured: new Set(['alice', 'bob']),
@@ -149,6 +149,9 @@ test('says what is not followed', async () => {
     ]),
     granted: new Map([['t', 1002]]),
   };
-  const { unfollowed } = await explainOf(allocationOf({ tasks: [taskOf('t', { meta: metaOf('alice') })] }), { rules });
+  const { unfollowed, tasks } = await explainOf(allocationOf({ tasks: [taskOf('t', { meta: metaOf('alice') })] }), {
+    rules,
+  });
   expect(unfollowed).toEqual([expect.stringContaining('was prepared for bob and stays so')]);
+  expect(tasks[0]).toMatchObject({ user: { name: 'alice' }, runsAs: { name: 'bob', uid: 1002 } });
 });

@@ -151,6 +151,18 @@ describe('the reconciler', () => {
     await expect(reconciler.explain(ALLOCATION_ID)).rejects.toBe(away);
   });
 
+  test('says of an allocation that Nomad has forgotten what keeps it from being cleaned up', async () => {
+    const { nomad, switches, reconciler } = setUp();
+    await reconciler.passNow(ALLOCATION_ID, never);
+    nomad.delete(ALLOCATION_ID);
+    switches.fail = new Error('busy');
+    await reconciler.passNow(ALLOCATION_ID, never);
+    await expect(reconciler.explain(ALLOCATION_ID)).rejects.toMatchObject({
+      code: 'left_behind',
+      message: expect.stringMatching(/knows no allocation .* cannot be taken away: busy$/),
+    });
+  });
+
   test('grants nothing new while Nomad is away', async () => {
     const { nomad, switches, reconciler } = setUp();
     nomad.set(ALLOCATION_ID, away);
