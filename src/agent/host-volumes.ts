@@ -8,7 +8,10 @@ const KEPT_MS = 1000;
 /** Host volumes of the node by name, with their paths. */
 type Paths = ReadonlyMap<string, string>;
 
-/** The host volumes of the node: asked for anew each time, but for those who ask at once; what was last said, while Nomad is away. */
+/**
+ * The host volumes of the node: asked for anew each time, but for those who ask at once; what was last said, while Nomad is
+ * away. A volume that is not among them may have been made a moment ago: then Nomad is asked whatever it has just said.
+ */
 export class HostVolumes {
   readonly #ask: () => Promise<Paths>;
   readonly #clock: Pick<Clock, 'monotonic'>;
@@ -22,8 +25,18 @@ export class HostVolumes {
     this.#log = log;
   }
 
-  /** @throws what asking Nomad throws, where it has never answered */
-  async paths(): Promise<Paths> {
+  /**
+   * @param names of the volumes that are wanted
+   * @throws what asking Nomad throws, where it has never answered
+   */
+  async paths(names: readonly string[]): Promise<Paths> {
+    const paths = await this.#paths();
+    if (names.every((name) => paths.has(name))) return paths;
+    this.#asked = undefined;
+    return await this.#paths();
+  }
+
+  async #paths(): Promise<Paths> {
     const now = this.#clock.monotonic();
     if (!this.#asked || this.#asked.until <= now) this.#asked = { answer: this.#ask(), until: now + KEPT_MS };
     const { answer } = this.#asked;

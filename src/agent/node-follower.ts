@@ -190,7 +190,7 @@ export class NodeFollower implements Readiness {
         policy: config.policy,
       },
       accountOf,
-      hostVolumes: () => hostVolumes.paths(),
+      hostVolumes: (names) => hostVolumes.paths(names),
       grantedOn: (id) => host.grantedOn(id),
       resources: host.resources,
       isNetnsOwned: (id) => host.isNetnsOwned(id),

@@ -10,8 +10,8 @@ const NO_VOLUMES: ReadonlyMap<string, string> = new Map();
 /** Where what decides over an allocation comes from. */
 export interface RuleSources {
   readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited'>;
-  /** The host volumes of this node, name to path. @throws NotYetError where Nomad does not say */
-  readonly hostVolumes: () => Promise<ReadonlyMap<string, string>>;
+  /** The host volumes of this node, name to path; told which are wanted. @throws NotYetError where Nomad does not say */
+  readonly hostVolumes: (names: readonly string[]) => Promise<ReadonlyMap<string, string>>;
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
   /** The uids that the tasks of an allocation have been prepared for on this host, by task: what a restart of ours forgets. */
   readonly grantedOn: (id: string) => ReadonlyMap<string, number>;
@@ -25,12 +25,12 @@ export async function rulesFor(
 ): Promise<Rules> {
   const granted = record.granted ?? (allocation ? grantedOn(record.id) : NOBODY);
   const named = allocation ? [...usersNamedIn(allocation, rules.metaKey), ...granted.values()] : [];
-  const claimsHostVolume = allocation?.volumes.some(({ type }) => type === 'host') ?? false;
+  const claims = allocation?.volumes.filter(({ type }) => type === 'host') ?? [];
   return {
     ...rules,
     isNetnsAwaited: record.isNetnsAwaited,
     accounts: new Map(named.map((name) => [name, accountOf(name)])),
     granted,
-    hostVolumes: claimsHostVolume ? await hostVolumes() : NO_VOLUMES,
+    hostVolumes: claims.length > 0 ? await hostVolumes(claims.map(({ source }) => source)) : NO_VOLUMES,
   };
 }

@@ -57,7 +57,7 @@ export class PreparedAllocation {
     const stdout = new LogFifo(logs, TASK.name, 'stdout');
     const stderr = new LogFifo(logs, TASK.name, 'stderr');
     const allocDir = this.#allocDir;
-    const inHostNetwork = { network: undefined, ports: [] };
+    const inHostNetwork = { network: undefined, ports: [], sourceOf: String };
     const config = { allocationId: this.id, job: BENCH_JOB, task: TASK, allocDir, stdout, stderr, ...inHostNetwork };
     return createBody(config, this.#taskDir, IMAGE, PODMAN_API_VERSION);
   }

@@ -176,6 +176,11 @@ export function basicCases(environment: () => Environment<NomadUnderTest>): void
     expect(await agent.metric('nomad_rootless_late_preparations_total')).toBe(0);
   });
 
+  nothingLeftCase(environment);
+}
+
+/** Comes last: nothing of ours is left of what other cases did. */
+export function nothingLeftCase(environment: () => Environment<NomadUnderTest>): void {
   test('nothing is left once the allocations are gone', async () => {
     await expectNothingLeft(environment());
   });

@@ -86,6 +86,7 @@ requires(
         status: { InterfaceName: 'eth0', Address: '172.26.64.7', AddressIPv6: '', DNS: null },
       },
       ports: [{ Label: 'http', To: 8080, Value: 31154, HostIP: '192.0.2.2' }],
+      sourceOf: String,
     };
     const directory = join(allocDir.directory, 't');
     const taskDir = {

@@ -29,6 +29,13 @@ export interface AllocationUnderTest {
   gc(): Promise<void>;
 }
 
+/** What the mkdir plugin makes a volume's directory with; root's and 0700 unless told. */
+export interface HostVolumeParameters {
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly mode?: string;
+}
+
 /** The stand-in and a real Nomad alike: what the e2e cases and the demo run against. */
 export interface NomadUnderTest {
   /** Of its HTTP API. */
@@ -39,5 +46,11 @@ export interface NomadUnderTest {
   readonly leaseDir: string;
   /** Places one allocation of a job on this node. */
   runJob(job: JobSpec): AllocationUnderTest | Promise<AllocationUnderTest>;
+  /** Registers a changed job. @returns the allocation that it has then: the same, where Nomad can change it in place */
+  updateJob(allocation: AllocationUnderTest, job: JobSpec): Promise<AllocationUnderTest>;
+  /** Registers a job as a parameterized one, and dispatches it once. */
+  dispatchJob(job: JobSpec): Promise<AllocationUnderTest>;
+  /** Makes a dynamic host volume, as Nomad's mkdir plugin does. @returns the path of its directory */
+  createHostVolume(name: string, parameters?: HostVolumeParameters): Promise<string>;
   stop(): Promise<void>;
 }

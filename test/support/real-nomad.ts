@@ -5,7 +5,7 @@ import { BRIDGE } from './nomad/bridge.ts';
 import type { NetworkOptions } from './nomad/group-network.ts';
 import type { JobSpec } from './nomad/job.ts';
 import type { RecordedAllocation } from './nomad/recorded.ts';
-import type { NomadUnderTest } from './nomad-under-test.ts';
+import type { AllocationUnderTest, HostVolumeParameters, NomadUnderTest } from './nomad-under-test.ts';
 import { CLIENT_ADDRESS, clientConfig, SERVER_ADDRESS, serverConfig } from './real-nomad/agent-config.ts';
 import { RealAllocation } from './real-nomad/allocation.ts';
 import { Api } from './real-nomad/api.ts';
@@ -38,6 +38,7 @@ export interface RealNomadOptions {
 interface Node {
   readonly ID: string;
   readonly Status: string;
+  readonly HostVolumes?: Readonly<Record<string, unknown>>;
   readonly Drivers: Readonly<Record<string, { readonly Healthy: boolean; readonly HealthDescription: string }>>;
 }
 
@@ -119,6 +120,39 @@ export class RealNomad implements NomadUnderTest {
   async runJob(job: JobSpec): Promise<RealAllocation> {
     await this.api.json('PUT', '/v1/jobs', registration(job));
     return this.allocationOf(job.id, job.namespace);
+  }
+
+  async updateJob(_: AllocationUnderTest, job: JobSpec): Promise<RealAllocation> {
+    const { EvalID } = await this.api.json<{ EvalID: string }>('PUT', '/v1/jobs', registration(job));
+    await until(`evaluation ${EvalID} is through`, async () => {
+      const { Status } = await this.api.json<{ Status: string }>('GET', `/v1/evaluation/${EvalID}`);
+      return Status === 'complete';
+    });
+    return this.allocationOf(job.id, job.namespace);
+  }
+
+  async dispatchJob(job: JobSpec): Promise<RealAllocation> {
+    const { Job } = registration(job);
+    await this.api.json('PUT', '/v1/jobs', { Job: { ...Job, ParameterizedJob: {} } });
+    const path = `/v1/job/${job.id}/dispatch`;
+    const { DispatchedJobID } = await this.api.json<{ DispatchedJobID: string }>('PUT', path, {});
+    return this.allocationOf(encodeURIComponent(DispatchedJobID), job.namespace);
+  }
+
+  async createHostVolume(name: string, { uid, gid, mode }: HostVolumeParameters = {}): Promise<string> {
+    const { ID: NodeID } = await this.#node();
+    const given = Object.entries({ uid, gid, mode }).filter(([, value]) => value !== undefined);
+    const Volume = {
+      Name: name,
+      Type: 'host',
+      PluginID: 'mkdir',
+      NodeID,
+      RequestedCapabilities: [{ AttachmentMode: 'file-system', AccessMode: 'single-node-multi-writer' }],
+      Parameters: Object.fromEntries(given.map(([key, value]) => [key, String(value)])),
+    };
+    const created = await this.api.json<{ Volume: { HostPath: string } }>('PUT', '/v1/volume/host/create', { Volume });
+    await until(`the node has volume ${name}`, async () => name in ((await this.#node()).HostVolumes ?? {}));
+    return created.Volume.HostPath;
   }
 
   /** The newest allocation of a job. @throws Error when none is placed in time, with what the scheduler says */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { AllocationHandle } from './nomad/allocation-handle.ts';
 import { AllocationRunner } from './nomad/allocation-runner.ts';
@@ -11,7 +11,7 @@ import { PodmanDriver } from './nomad/podman-driver.ts';
 import { HostPorts } from './nomad/ports.ts';
 import { type RecordedAllocation, recorded } from './nomad/recorded.ts';
 import { ServerState } from './nomad/server-state.ts';
-import type { NomadUnderTest } from './nomad-under-test.ts';
+import type { AllocationUnderTest, HostVolumeParameters, NomadUnderTest } from './nomad-under-test.ts';
 
 export type { AllocationHandle } from './nomad/allocation-handle.ts';
 export type { JobSpec, TaskSpec } from './nomad/job.ts';
@@ -49,6 +49,9 @@ export class StandInNomad implements NomadUnderTest {
   readonly #networks: GroupNetworks;
   readonly #hostPorts = new HostPorts();
   readonly #allocations = new Map<string, AllocationHandle>();
+  readonly #jobs = new Map<string, JobSpec>();
+  readonly #hostVolumes = new Map<string, string>();
+  readonly #node = recorded.node();
 
   constructor(options: StandInOptions) {
     this.dataDir = options.dataDir;
@@ -56,8 +59,7 @@ export class StandInNomad implements NomadUnderTest {
     const leasesDir = `${options.dataDir}-leases`;
     this.leaseDir = join(leasesDir, BRIDGE);
     this.#networks = new GroupNetworks(options.network ?? {}, leasesDir);
-    const node = recorded.node();
-    this.nodeId = node.ID;
+    this.nodeId = this.#node.ID;
     this.#driver = new PodmanDriver({
       sockets: options.sockets,
       givesFifos: options.driverGivesFifos ?? true,
@@ -66,7 +68,7 @@ export class StandInNomad implements NomadUnderTest {
     this.api = new ApiServer({
       state: this.#state,
       agent: agentSelf(options),
-      node,
+      node: this.#node,
       heartbeatMs: options.heartbeatMs ?? 10_000,
       ...(options.tokens ? { tokens: options.tokens } : {}),
     });
@@ -87,19 +89,67 @@ export class StandInNomad implements NomadUnderTest {
 
   /** Places one allocation of the job on this node, and starts its life on the client. */
   runJob(job: JobSpec): AllocationHandle {
+    return this.#place(job);
+  }
+
+  /** What a change of its priority alone leaves running; any other one ends the allocation first (tasksUpdated in Nomad's scheduler). */
+  async updateJob({ id }: AllocationUnderTest, job: JobSpec): Promise<AllocationHandle> {
+    const handle = this.#allocations.get(id);
+    const known = this.#state.allocation(id);
+    const former = this.#jobs.get(id);
+    if (!handle || !known || !former) throw new Error(`there is no allocation ${id}`);
+    const { priority = 50 } = job;
+    if (JSON.stringify({ ...former, priority }) === JSON.stringify({ ...job, priority })) {
+      this.#state.write({ ...known, Job: { ...known.Job, Priority: priority } }, 'PlanResult');
+      return handle;
+    }
+    await handle.stop();
+    return this.#place(job, job.keepsDisk ? { earlier: handle } : {});
+  }
+
+  async dispatchJob(job: JobSpec): Promise<AllocationHandle> {
+    const suffix = randomUUID().slice(0, 8);
+    return this.#place({ ...job, id: `${job.id}/dispatch-${Date.now()}-${suffix}` }, { parentId: job.id });
+  }
+
+  async createHostVolume(
+    name: string,
+    { uid = 0, gid = 0, mode = '0700' }: HostVolumeParameters = {},
+  ): Promise<string> {
     const id = randomUUID();
+    const path = join(this.dataDir, 'host_volumes', id);
+    mkdirSync(join(this.dataDir, 'host_volumes'), { recursive: true, mode: 0o700 });
+    mkdirSync(path);
+    chmodSync(path, Number.parseInt(mode, 8));
+    chownSync(path, uid, gid);
+    this.#hostVolumes.set(name, path);
+    const volumes = [...this.#hostVolumes].map(([Name, Path]) => [Name, { Name, Path, ReadOnly: false, ID: id }]);
+    this.#node['HostVolumes'] = Object.fromEntries(volumes);
+    return path;
+  }
+
+  #place(
+    job: JobSpec,
+    { earlier, parentId }: { earlier?: AllocationHandle; parentId?: string } = {},
+  ): AllocationHandle {
+    const id = randomUUID();
+    this.#jobs.set(id, job);
     const ports = this.#hostPorts.allocate(job.ports ?? []);
     const runner = new AllocationRunner(id, job, {
       allocDir: this.allocDir,
       driver: this.#driver,
       networks: this.#networks,
       ports,
+      hostVolumes: this.#hostVolumes,
+      csiDir: join(this.dataDir, 'client', 'csi'),
+      earlier: earlier?.allocDir,
       report: (update) => {
         const known = this.#state.allocation(id);
         if (known) this.#state.write({ ...known, ...update }, 'AllocationUpdated');
       },
     });
-    const allocation = newAllocation(id, job, { nodeId: this.nodeId, ports, now: Date.now() * 1e6 });
+    const placement = { nodeId: this.nodeId, ports, now: Date.now() * 1e6, ...(parentId ? { parentId } : {}) };
+    const allocation = newAllocation(id, job, placement);
     // A plan's result has nothing of the client's yet; these fields are missing from the recorded events too.
     const { TaskStates: _, NetworkStatus: __, ClientDescription: ___, ...placed } = allocation;
     this.#state.write(placed as RecordedAllocation, 'PlanResult');

@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mustRun } from '../command.ts';
 
@@ -34,6 +34,19 @@ export class AllocDir {
     }
   }
 
+  /** Takes over what an earlier allocation's tasks kept, as AllocDir.Move in Nomad's client/allocdir does: by renaming. */
+  move(earlier: AllocDir, tasks: readonly string[]): void {
+    const data = join(this.shared, 'data');
+    rmSync(data, { recursive: true });
+    renameSync(join(earlier.shared, 'data'), data);
+    for (const task of tasks) {
+      const kept = join(earlier.directory, task, 'local');
+      if (!existsSync(kept)) continue;
+      openToAll(join(this.directory, task));
+      renameSync(kept, join(this.directory, task, 'local'));
+    }
+  }
+
   /** The task's directories, and a tmpfs of 1 MiB on secrets/ and on private/. Made again it only mounts what is missing. */
   async buildTask(task: string, secrets: Readonly<Record<string, string>>): Promise<TaskDir> {
     const directory = join(this.directory, task);
@@ -43,7 +56,7 @@ export class AllocDir {
       secrets: join(directory, 'secrets'),
       private: join(directory, 'private'),
     };
-    if (existsSync(dirs.local)) return dirs;
+    if (existsSync(dirs.secrets)) return dirs;
     for (const path of [directory, dirs.local, join(directory, 'tmp')]) openToAll(path);
     for (const path of [dirs.secrets, dirs.private]) {
       mkdirSync(path, { recursive: true });

@@ -1,4 +1,5 @@
 import { until } from '../until.ts';
+import type { AllocDir } from './alloc-dir.ts';
 import { addressOf, hostPortOf } from './allocation-network.ts';
 import type { AllocationRunner, ClientStatus } from './allocation-runner.ts';
 import { netnsPath } from './netns.ts';
@@ -9,6 +10,7 @@ import type { ServerState } from './server-state.ts';
 /** One allocation that the stand-in runs. */
 export class AllocationHandle {
   readonly id: string;
+  readonly allocDir: AllocDir;
   /** `<alloc_dir>/<id>`. */
   readonly directory: string;
   readonly #runner: AllocationRunner;
@@ -16,6 +18,7 @@ export class AllocationHandle {
 
   constructor(runner: AllocationRunner, state: ServerState) {
     this.id = runner.id;
+    this.allocDir = runner.allocDir;
     this.directory = runner.allocDir.directory;
     this.#runner = runner;
     this.#state = state;

@@ -22,6 +22,12 @@ export interface AllocationContext {
   readonly networks: GroupNetworks;
   /** The ports that the servers have given the group. */
   readonly ports: readonly AllocatedPort[];
+  /** Path of each host volume of the node. */
+  readonly hostVolumes: ReadonlyMap<string, string>;
+  /** Where CSI volumes are mounted. */
+  readonly csiDir: string;
+  /** The earlier allocation whose disk this one takes over. */
+  readonly earlier: AllocDir | undefined;
   /** Hands the client's part of the allocation to the servers. */
   readonly report: (update: ClientUpdate) => void;
 }
@@ -108,6 +114,9 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
 
   async #live(): Promise<void> {
     this.allocDir.build();
+    const { earlier } = this.#context;
+    const names = this.#job.tasks.map(({ name }) => name);
+    if (earlier) this.allocDir.move(earlier, names);
     const setupFailure = await this.#createNetwork();
     for (const task of this.#job.tasks) this.#tasks.set(task.name, this.#newTask(task));
     try {
@@ -158,8 +167,22 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
       stderr: new LogFifo(this.allocDir.logs, task.name, 'stderr'),
       network: this.#network,
       ports: this.#context.ports,
+      sourceOf: (volume: string) => this.#sourceOf(volume),
     };
     return new TaskRunner(this.#context.driver, config, () => this.#changed());
+  }
+
+  /** Where a claimed volume is, client/allocrunner/taskrunner/volume_hook.go. */
+  #sourceOf(name: string): string {
+    const claim = this.#job.volumes?.find((one) => one.name === name);
+    const { hostVolumes, csiDir } = this.#context;
+    if (claim?.type === 'csi') {
+      const usage = `${claim.readOnly ? 'ro' : 'rw'}-file-system-single-node-writer`;
+      return `${csiDir}/node/plugin/per-alloc/${this.id}/${claim.source}/${usage}`;
+    }
+    const path = claim && hostVolumes.get(claim.source);
+    if (path === undefined) throw new Error(`the group claims no volume ${name}`);
+    return path;
   }
 
   async #run(task: TaskSpec): Promise<void> {

@@ -18,6 +18,8 @@ export interface TaskConfig {
   readonly network: GroupNetwork | undefined;
   /** The ports that the group has been given. */
   readonly ports: readonly AllocatedPort[];
+  /** Where a volume that the group claims is on this node. */
+  readonly sourceOf: (volume: string) => string;
 }
 
 /** Where a container finds the directories of its allocation. */
@@ -41,10 +43,20 @@ export function createBody(config: TaskConfig, taskDir: TaskDir, image: string, 
       { destination: '/local', type: 'bind', source: taskDir.local },
       { destination: '/secrets', type: 'bind', source: taskDir.secrets },
       ...volumes.map((volume) => volumeMount(volume, taskDir.directory)),
+      ...claimedMounts(config),
     ],
     netns: netnsOf(config, podmanVersion),
     ...usernsOf(task),
   };
+}
+
+/** As the driver writes them (containerMounts in its driver.go). */
+function claimedMounts({ job, task, sourceOf }: TaskConfig): object[] {
+  return (task.volumeMounts ?? []).map(({ volume, destination, readOnly }) => {
+    const isReadOnly = readOnly || job.volumes?.find(({ name }) => name === volume)?.readOnly;
+    const options = [...(isReadOnly ? ['ro'] : []), 'rprivate'];
+    return { type: 'bind', destination, source: sourceOf(volume), options };
+  });
 }
 
 /** As the driver writes them (parseUserNSConfig in its driver.go). */

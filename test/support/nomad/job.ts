@@ -16,6 +16,28 @@ export interface JobSpec {
   readonly ports?: readonly PortSpec[];
   /** How often a task that has ended with an error is started again; 0 unless told. */
   readonly restartAttempts?: number;
+  /** The volumes that the group claims. */
+  readonly volumes?: readonly VolumeSpec[];
+  /** Whether what the tasks keep in alloc/data and local/ goes on to the allocation that takes this one's place. */
+  readonly keepsDisk?: boolean;
+  /** 50 unless told; what can be changed without a new allocation. */
+  readonly priority?: number;
+}
+
+/** A volume that a group claims, by a name of its own. */
+export interface VolumeSpec {
+  readonly name: string;
+  readonly type: 'host' | 'csi';
+  /** The name of the host volume, or the id of the CSI volume. */
+  readonly source: string;
+  readonly readOnly?: boolean;
+}
+
+/** Where a task has a claimed volume. */
+export interface VolumeMountSpec {
+  readonly volume: string;
+  readonly destination: string;
+  readonly readOnly?: boolean;
 }
 
 /** A task as tests write it. */
@@ -37,6 +59,7 @@ export interface TaskSpec {
   readonly secrets?: Readonly<Record<string, string>>;
   /** `volumes` of the task's driver config. */
   readonly volumes?: readonly string[];
+  readonly volumeMounts?: readonly VolumeMountSpec[];
   /** `userns` of the task's driver config: auto or keep-id. */
   readonly userns?: 'auto' | 'keep-id';
   /** `network_mode` of the task's driver config. */
@@ -48,10 +71,13 @@ export interface Placement {
   readonly nodeId: string;
   readonly ports: readonly AllocatedPort[];
   readonly now: number;
+  /** The parameterized job that this one was dispatched of. */
+  readonly parentId?: string;
 }
 
 /** An allocation in the recorded shape, placed on a node and not yet seen by its client. */
-export function newAllocation(id: string, job: JobSpec, { nodeId, ports, now }: Placement): RecordedAllocation {
+export function newAllocation(id: string, job: JobSpec, placement: Placement): RecordedAllocation {
+  const { nodeId, ports, now, parentId = '' } = placement;
   const allocation = recorded.allocation();
   const [group] = allocation.Job.TaskGroups;
   const [task] = group?.Tasks ?? [];
@@ -63,6 +89,8 @@ export function newAllocation(id: string, job: JobSpec, { nodeId, ports, now }: 
     Name: job.group ?? 'g',
     Meta: job.groupMeta ? { ...job.groupMeta } : null,
     Networks: networkBlock(job.networkMode, job.ports),
+    Volumes: volumesBlock(job.volumes),
+    EphemeralDisk: diskBlock(job),
     Tasks: tasks,
   };
   const Networks = networkBlock(job.networkMode, job.ports, ports);
@@ -85,6 +113,8 @@ export function newAllocation(id: string, job: JobSpec, { nodeId, ports, now }: 
       ID: job.id,
       Name: job.id,
       Namespace: namespace,
+      Priority: job.priority ?? 50,
+      ParentID: parentId,
       Meta: job.meta ? { ...job.meta } : null,
       TaskGroups: [taskGroup],
     },
@@ -112,7 +142,33 @@ function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
     Meta: spec.meta ? { ...spec.meta } : null,
     Lifecycle: spec.lifecycle ? { Hook: spec.lifecycle.hook, Sidecar: spec.lifecycle.sidecar ?? false } : null,
     Templates: null,
+    VolumeMounts: volumeMountsBlock(spec.volumeMounts),
   };
+}
+
+/** The claims of a group as the API has them. */
+export function volumesBlock(volumes: readonly VolumeSpec[] | undefined): Record<string, object> | null {
+  if (!volumes) return null;
+  const claims = volumes.map(({ name, type, source, readOnly = false }) => {
+    const access = { AccessMode: 'single-node-multi-writer', AttachmentMode: 'file-system', MountOptions: null };
+    const claim = { Name: name, Type: type, Source: source, ReadOnly: readOnly, PerAlloc: false, Sticky: false };
+    return [name, { ...claim, ...access }];
+  });
+  return Object.fromEntries(claims);
+}
+
+/** The volumes of a task as the API has them. */
+export function volumeMountsBlock(mounts: readonly VolumeMountSpec[] | undefined): object[] | null {
+  if (!mounts) return null;
+  return mounts.map(({ volume, destination, readOnly = false }) => {
+    const mount = { Volume: volume, Destination: destination, ReadOnly: readOnly };
+    return { ...mount, PropagationMode: 'private', SELinuxLabel: '' };
+  });
+}
+
+/** The disk of a group as the API has it. */
+export function diskBlock({ keepsDisk = false }: JobSpec): object {
+  return { SizeMB: 10, Sticky: keepsDisk, Migrate: keepsDisk };
 }
 
 /** The recorded allocation has one task; its entry in each per-task map is given to all tasks. */

@@ -1,17 +1,18 @@
-import type { JobSpec, TaskSpec } from '../nomad/job.ts';
+import { diskBlock, type JobSpec, type TaskSpec, volumeMountsBlock, volumesBlock } from '../nomad/job.ts';
 import { networkBlock } from '../nomad/ports.ts';
 
 /**
  * The body of `PUT /v1/jobs` for a job as tests write it: one allocation that is placed once, so that a test sees how
  * it ends. Type batch, since a service that has ended is placed again.
  */
-export function registration(job: JobSpec): object {
+export function registration(job: JobSpec): { readonly Job: object } {
   return {
     Job: {
       ID: job.id,
       Name: job.id,
       Type: 'batch',
       Namespace: job.namespace ?? 'default',
+      Priority: job.priority ?? 50,
       Datacenters: ['*'],
       Meta: job.meta ?? null,
       TaskGroups: [
@@ -22,7 +23,8 @@ export function registration(job: JobSpec): object {
           Networks: networkBlock(job.networkMode, job.ports),
           RestartPolicy: { Attempts: job.restartAttempts ?? 0, Mode: 'fail', Delay: 1e6, Interval: 60e9 },
           ReschedulePolicy: { Attempts: 0, Unlimited: false },
-          EphemeralDisk: { SizeMB: 10 },
+          EphemeralDisk: diskBlock(job),
+          Volumes: volumesBlock(job.volumes),
           Tasks: job.tasks.map(taskOf),
         },
       ],
@@ -47,6 +49,7 @@ function taskOf(task: TaskSpec): object {
       ChangeMode: 'noop',
       Perms: '0644',
     })),
+    VolumeMounts: volumeMountsBlock(task.volumeMounts),
     KillTimeout: 1e9,
     LogConfig: { MaxFiles: 1, MaxFileSizeMB: 1 },
     Resources: { CPU: 20, MemoryMB: 32 },
