@@ -1,3 +1,4 @@
+import { chmodSync } from 'node:fs';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Environment } from '../support/environment.ts';
 import { aclsBelow } from '../support/leftovers.ts';
@@ -115,12 +116,14 @@ export function lifecycleCases(environment: () => Environment<NomadUnderTest>): 
     );
   });
 
-  test("a raw_exec task of another user works beside alice's container", async () => {
+  test("a raw_exec task of another user works beside alice's container, where he may pass the data dir", async () => {
     const { nomad } = environment();
+    // At 0700 Nomad itself cannot start the task of a user.
+    chmodSync(nomad.dataDir, 0o711);
+    onTestFinished(() => chmodSync(nomad.dataDir, 0o700));
     const raw = { name: 'raw', driver: 'raw_exec', user: 'bob', command: '/bin/sh' };
-    // By the working directory: an absolute path leads through the data dir, which is shut to bob.
     const script =
-      'id -un; echo raw >../alloc/data/raw; until cat ../alloc/data/x; do sleep 0.1; done; exec sleep 1000';
+      'cd "$NOMAD_ALLOC_DIR/data" && id -un && echo raw >raw; until cat x; do sleep 0.1; done; exec sleep 1000';
     const main = shell(
       't',
       'alice',
@@ -130,6 +133,13 @@ export function lifecycleCases(environment: () => Environment<NomadUnderTest>): 
     await allocation.waitForLog('t', 'raw');
     await allocation.waitForLog('raw', 'hers');
     expect((await allocation.logs('raw'))[0]).toBe('bob');
+  });
+
+  test.each(['service', 'system', 'sysbatch'] as const)('a job of type %s is served like any other', async (type) => {
+    const { nomad } = environment();
+    const job = jobOf('alice', `may-${type}`, shell('t', 'alice', `echo x >/alloc/data/x && ${STAYS}`));
+    const allocation = await runJob(nomad, { ...job, type });
+    await allocation.waitForLog('t', 'up');
   });
 
   test('a dispatched job goes by the policy for the job that it was dispatched of', async () => {

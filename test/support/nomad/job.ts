@@ -4,6 +4,8 @@ import { type RecordedAllocation, type RecordedTask, recorded, type TaskEvent } 
 /** A job of one group and one allocation, as tests write it. */
 export interface JobSpec {
   readonly id: string;
+  /** `batch` unless told. */
+  readonly type?: 'service' | 'system' | 'sysbatch';
   readonly namespace?: string;
   /** Name of the group; `g` unless told. */
   readonly group?: string;
@@ -113,6 +115,7 @@ export function newAllocation(id: string, job: JobSpec, placement: Placement): R
       ID: job.id,
       Name: job.id,
       Namespace: namespace,
+      Type: job.type ?? 'batch',
       Priority: job.priority ?? 50,
       ParentID: parentId,
       Meta: job.meta ? { ...job.meta } : null,

@@ -10,7 +10,7 @@ export function registration(job: JobSpec): { readonly Job: object } {
     Job: {
       ID: job.id,
       Name: job.id,
-      Type: 'batch',
+      Type: job.type ?? 'batch',
       Namespace: job.namespace ?? 'default',
       Priority: job.priority ?? 50,
       Datacenters: ['*'],
@@ -22,7 +22,8 @@ export function registration(job: JobSpec): { readonly Job: object } {
           Meta: job.groupMeta ?? null,
           Networks: networkBlock(job.networkMode, job.ports),
           RestartPolicy: { Attempts: job.restartAttempts ?? 0, Mode: 'fail', Delay: 1e6, Interval: 60e9 },
-          ReschedulePolicy: { Attempts: 0, Unlimited: false },
+          // System jobs are not rescheduled.
+          ...(job.type?.startsWith('sys') ? {} : { ReschedulePolicy: { Attempts: 0, Unlimited: false } }),
           EphemeralDisk: diskBlock(job),
           Volumes: volumesBlock(job.volumes),
           Tasks: job.tasks.map(taskOf),
