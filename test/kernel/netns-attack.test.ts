@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Handle } from '../../src/linux/handle.ts';
@@ -15,6 +14,7 @@ import { readSysctls } from '../../src/linux/net/sysctl.ts';
 import { openOwnNamespace, ProcessHandle } from '../../src/linux/process.ts';
 import { readConfAsUser } from '../../src/linux/read-as-user.ts';
 import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
+import { outcomeOf, source } from '../support/agent-code.ts';
 import { runCommand } from '../support/command.ts';
 import { wantedNetns } from '../support/netns-resource.ts';
 import { ALICE, ID, NETNS_FILE, NetnsStage } from '../support/netns-stage.ts';
@@ -24,7 +24,6 @@ import { until } from '../support/until.ts';
 
 const SWAP = fileURLToPath(new URL('../support/swap-netns.ts', import.meta.url));
 const ALICES = { uid: ALICE, gid: ALICE };
-const HANG_MS = 15_000;
 const UNIT = fileURLToPath(new URL('../../deploy/systemd/nomad-rootless.service', import.meta.url));
 
 requires('root', 'sandbox')('a user who shapes the making of her network namespace', () => {
@@ -89,7 +88,7 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
         const made = await makeNetworkNamespace(user, { uid: ${ALICE}, gid: ${ALICE} }).catch(() => undefined);
         made?.netns.close();
       }`;
-    expect(await outcomeOf(code)).toBe('came back');
+    expect(await outcomeOf(code, 15_000)).toBe('came back');
     stopper.kill('SIGKILL');
   });
 
@@ -231,25 +230,6 @@ async function startAs(uid: number, program: string): Promise<ChildProcessByStdi
   });
   await once(createInterface({ input: child.stdout }), 'line');
   return child;
-}
-
-/** Runs code of the agent's in a process of its own, and says whether it came back. */
-async function outcomeOf(code: string): Promise<string> {
-  const argv = ['--input-type=module', '-e', `${code}\nconsole.log('came back'); process.exit();`];
-  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let text = '';
-  child.stdout.on('data', (chunk) => {
-    text += chunk;
-  });
-  const ended = once(child, 'close').then(() => true);
-  if (await Promise.race([ended, pause(HANG_MS, false)])) return text.trim();
-  const where = readFileSync(`/proc/${child.pid}/wchan`, 'utf8');
-  child.kill('SIGKILL');
-  return `hangs in ${where}`;
-}
-
-function source(path: string): string {
-  return JSON.stringify(fileURLToPath(new URL(`../../src/${path}`, import.meta.url)));
 }
 
 function sessionOf(pid: number): string | undefined {
