@@ -107,7 +107,11 @@ export function bridgeCases(environment: () => Environment<NomadUnderTest>): voi
     const { sandbox } = environment();
     const allocation = await run('closed', 'alice', { tasks: [shell('t', 'alice', STAYS)] });
     const run1 = ['podman', 'run', '--rm', `--network=ns:/run/netns/${allocation.id}`, 'localhost/bb:1', 'true'];
-    const { code, stderr } = await sandbox.user('bob').run(run1);
+    const { code, stderr } = await until('crun says why', async () => {
+      const result = await sandbox.user('bob').run(run1);
+      // It says so where its child, which was refused, has ended before it was spoken to.
+      return !result.stderr.includes('write to sync socket') && result;
+    });
     expect({ code, stderr }).toEqual({ code: 126, stderr: expect.stringContaining('Operation not permitted') });
   });
 
