@@ -77,13 +77,14 @@ export function makeHost({ config, paths, accountOf, liveUids, liveVolumes, onSw
   });
   const directories = new VolumeDirectories(paths);
   const opensVolumes = config.volumes === 'acl' && !byAcl;
-  const volumeAcl = new VolumeAclResource(directories, opensVolumes ? liveVolumes : () => []);
+  const volumeAcl = new VolumeAclResource('host', directories, opensVolumes ? liveVolumes : () => []);
+  const csiAcl = new VolumeAclResource('csi', directories, byAcl ? () => [] : liveVolumes);
   const { access: mode } = config;
   const volumeView = new VolumeViewResource({
     ...{ dataDir, directories, skeletons, namespaces, owners, access: mode },
     live: liveVolumes,
   });
-  const volumes = [opensVolumes ? volumeAcl : unused(volumeAcl), volumeView];
+  const volumes = [opensVolumes ? volumeAcl : unused(volumeAcl), byAcl ? unused(csiAcl) : csiAcl, volumeView];
   const access = byAcl ? [acl, unused(view), traverse] : [untilSettled(unused(traverse)), acl, view];
   return {
     allocDir: dataDir.allocDir,
@@ -101,6 +102,7 @@ export function makeHost({ config, paths, accountOf, liveUids, liveVolumes, onSw
       ...view.planSweep(),
       ...volumeView.planSweep(),
       ...volumeAcl.planSweep(),
+      ...csiAcl.planSweep(),
       ...traverse.plan(NO_ALLOCATION),
     ],
     close: () => namespaces.close(),

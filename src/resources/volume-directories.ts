@@ -75,6 +75,19 @@ export class VolumeDirectories {
       .flatMap((name) => openMountedBeneath(parent, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW) ?? []);
   }
 
+  /** The directories of all CSI volumes on this host, those of every allocation. Close them. */
+  openAllCsi(): Handle[] {
+    return this.#inPluginsOfCsi((plugin) => {
+      using perAlloc = openMountedBeneath(plugin, 'per-alloc', O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+      return (perAlloc ? entriesOf(perAlloc) : []).filter(isAllocationId).flatMap((id) => {
+        using volumes = perAlloc && openMountedBeneath(perAlloc, id, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+        return (volumes ? entriesOf(volumes) : []).flatMap(
+          (name) => (volumes && openMountedBeneath(volumes, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW)) ?? [],
+        );
+      });
+    });
+  }
+
   /** Where the directories of volumes are, canonical, with how deep below they lie. */
   roots(): { readonly path: string; readonly depth: number }[] {
     const { hostVolumesDir, csiDir } = this.#paths;
@@ -96,13 +109,21 @@ export class VolumeDirectories {
       const message = `CSI volume ${JSON.stringify(claim.source)} cannot be shown: its id cannot be the name of a directory`;
       throw new RefusedError('bad_volume_id', message);
     }
+    const path = join('per-alloc', allocationId, claim.source);
+    return this.#inPluginsOfCsi(
+      (plugin) => openMountedBeneath(plugin, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW) ?? [],
+    );
+  }
+
+  /** What is found in the directory of each CSI plugin. */
+  #inPluginsOfCsi(find: (plugin: Handle) => Handle | Handle[]): Handle[] {
     using csi = this.#open(this.#paths.csiDir);
     if (!csi) return [];
     return CSI_PLUGIN_KINDS.flatMap((kind) => {
       using plugins = openMountedBeneath(csi, kind, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
-      return (plugins ? entriesOf(plugins) : []).flatMap((plugin) => {
-        const path = join(kind, plugin, 'per-alloc', allocationId, claim.source);
-        return openMountedBeneath(csi, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW) ?? [];
+      return (plugins ? entriesOf(plugins) : []).flatMap((name) => {
+        using plugin = plugins && openMountedBeneath(plugins, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+        return plugin ? find(plugin) : [];
       });
     });
   }

@@ -31,6 +31,7 @@ requires('root', 'sandbox')('a volume', () => {
   let view: ViewResource;
   let volumes: VolumeViewResource;
   let acl: VolumeAclResource;
+  let csiAcl: VolumeAclResource;
   let alice: PodmanLikeProcess;
   let live: LiveVolume[] | undefined;
 
@@ -70,13 +71,15 @@ requires('root', 'sandbox')('a volume', () => {
     view = new ViewResource(dataDir, skeletons, namespaces, owners);
     const parts = { dataDir, directories, skeletons, namespaces, owners, access };
     volumes = new VolumeViewResource({ ...parts, live: () => live });
-    acl = new VolumeAclResource(directories, () => live);
+    acl = new VolumeAclResource('host', directories, () => live);
+    csiAcl = new VolumeAclResource('csi', directories, () => live);
   }
 
   async function show(desired: Desired): Promise<void> {
     if (desired.kind === 'access') live?.push(...desired.volumes.map((volume) => ({ id: desired.id, volume })));
     else live = live?.filter(({ id }) => id !== desired.id);
     await settle(view, desired);
+    await settle(csiAcl, desired);
     await settle(volumes, desired);
   }
 
@@ -189,8 +192,12 @@ requires('root', 'sandbox')('a volume', () => {
 
   const perAlloc = (id = ID) => join(data, 'client/csi/node/plugin/per-alloc', id, 'disk');
   const usage = 'rw-file-system-single-node-writer';
+  /** As Nomad makes them: root's and 0700 (ensureAllocDir in client/pluginmanager/csimanager/volume.go). */
+  function makeCsiDirectories(id = ID): void {
+    mkdirSync(join(perAlloc(id), usage), { recursive: true, mode: 0o700 });
+  }
   function mountCsi(id = ID): void {
-    mkdirSync(join(perAlloc(id), usage), { recursive: true });
+    makeCsiDirectories(id);
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=0755', 'tmpfs', join(perAlloc(id), usage)]);
     writeFileSync(join(perAlloc(id), usage, 'file'), 'csi');
   }
@@ -204,11 +211,29 @@ requires('root', 'sandbox')('a volume', () => {
 
   test.each(['shared', 'private'])('of CSI is seen when it is mounted later, where mounts are %s', async (how) => {
     execFileSync('mount', [`--make-${how}`, base]);
-    mkdirSync(join(perAlloc(), usage), { recursive: true });
+    makeCsiDirectories();
     await show(claimingCsi());
     mountCsi();
     await show(claimingCsi());
     expect((await read(join(perAlloc(), usage, 'file'))).output).toBe('csi');
+  });
+
+  test('of CSI lets its user pass to what is mounted and no more, for as long as her allocation claims it', async () => {
+    mountCsi();
+    mountCsi(OTHER);
+    const before = modeOf(perAlloc());
+    await show(claimingCsi());
+    expect(modeOf(perAlloc())).toContain(`user:${ALICE}:--x`);
+    expect((await alice.run(`ls ${perAlloc()}`)).code).not.toBe(0);
+    expect((await alice.run(`touch ${perAlloc()}/made`)).code).not.toBe(0);
+    expect(modeOf(perAlloc(OTHER))).toBe(before);
+    live = undefined;
+    await settle(csiAcl, finished(ID));
+    expect(modeOf(perAlloc())).toContain(`user:${ALICE}:--x`);
+    live = [];
+    expect(csiAcl.planSweep()).toHaveLength(1);
+    await settle(csiAcl, finished(ID));
+    expect(modeOf(perAlloc())).toBe(before);
   });
 
   test('of CSI leaves no place behind', async () => {
