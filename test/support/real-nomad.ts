@@ -33,6 +33,8 @@ export interface RealNomadOptions {
   readonly acl?: boolean;
   /** How it makes the networks of groups. */
   readonly network?: NetworkOptions;
+  /** Name to path of the `host_volume` blocks of the client's configuration; made, root's and 0700, where there is nothing. */
+  readonly hostVolumes?: Readonly<Record<string, string>>;
 }
 
 interface Node {
@@ -59,7 +61,8 @@ export class RealNomad implements NomadUnderTest {
   /** What gives back to the sandbox, and to the machine, what Nomad needs to be otherwise. */
   #restore: AsyncDisposableStack | undefined;
 
-  constructor({ sandbox, dataDir, sockets, acl = false, network: { chains = [], ...network } = {} }: RealNomadOptions) {
+  constructor({ sandbox, dataDir, sockets, acl = false, network = {}, hostVolumes = {} }: RealNomadOptions) {
+    const { chains = [], ...clientNetwork } = network;
     this.dataDir = dataDir;
     this.allocDir = join(dataDir, 'alloc');
     this.#acl = acl;
@@ -68,12 +71,13 @@ export class RealNomad implements NomadUnderTest {
     const configDir = `${dataDir}-cni`;
     mkdirSync(configDir);
     for (const chain of chains) writeFileSync(join(configDir, `${chain.name}.conflist`), JSON.stringify(chain));
+    for (const path of Object.values(hostVolumes)) mkdirSync(path, { recursive: true, mode: 0o700 });
     const pluginDir = process.env.NOMAD_PLUGIN_DIR ?? '';
     const serverData = join(sandbox.directory, 'nomad-server');
     this.#server = new NomadProcess(`${serverData}-agent`, serverConfig({ dataDir: serverData, acl }));
     this.#client = new NomadProcess(
       `${dataDir}-agent`,
-      clientConfig({ dataDir, pluginDir, sockets, acl, network: { ...network, configDir } }),
+      clientConfig({ dataDir, pluginDir, sockets, acl, hostVolumes, network: { ...clientNetwork, configDir } }),
     );
   }
 

@@ -32,6 +32,16 @@ export interface StandInOptions {
   readonly tokens?: Readonly<Record<string, Rights>>;
   /** How it makes the networks of groups with a network mode other than host. */
   readonly network?: NetworkOptions;
+  /** Name to path of the `host_volume` blocks of the client's configuration; made, root's and 0700, where there is nothing. */
+  readonly hostVolumes?: Readonly<Record<string, string>>;
+}
+
+/** A host volume as the API has it; the id is empty where it is not a dynamic one. */
+interface HostVolume {
+  readonly Name: string;
+  readonly Path: string;
+  readonly ReadOnly: boolean;
+  readonly ID: string;
 }
 
 /**
@@ -50,7 +60,8 @@ export class StandInNomad implements NomadUnderTest {
   readonly #hostPorts = new HostPorts();
   readonly #allocations = new Map<string, AllocationHandle>();
   readonly #jobs = new Map<string, JobSpec>();
-  readonly #hostVolumes = new Map<string, string>();
+  readonly #hostVolumes = new Map<string, HostVolume>();
+  readonly #csiVolumes = new Map<string, string>();
   readonly #node = recorded.node();
 
   constructor(options: StandInOptions) {
@@ -59,6 +70,10 @@ export class StandInNomad implements NomadUnderTest {
     const leasesDir = `${options.dataDir}-leases`;
     this.leaseDir = join(leasesDir, BRIDGE);
     this.#networks = new GroupNetworks(options.network ?? {}, leasesDir);
+    for (const [Name, Path] of Object.entries(options.hostVolumes ?? {})) {
+      mkdirSync(Path, { recursive: true, mode: 0o700 });
+      this.#addHostVolume({ Name, Path, ReadOnly: false, ID: '' });
+    }
     this.nodeId = this.#node.ID;
     this.#driver = new PodmanDriver({
       sockets: options.sockets,
@@ -122,10 +137,21 @@ export class StandInNomad implements NomadUnderTest {
     mkdirSync(path);
     chmodSync(path, Number.parseInt(mode, 8));
     chownSync(path, uid, gid);
-    this.#hostVolumes.set(name, path);
-    const volumes = [...this.#hostVolumes].map(([Name, Path]) => [Name, { Name, Path, ReadOnly: false, ID: id }]);
-    this.#node['HostVolumes'] = Object.fromEntries(volumes);
+    this.#addHostVolume({ Name: name, Path: path, ReadOnly: false, ID: id });
     return path;
+  }
+
+  /** Makes a CSI volume whose plugin keeps it outside of the data dir. @returns its root directory, for its owner to be set */
+  createCsiVolume(id: string): string {
+    const path = join(`${this.dataDir}-csi`, id);
+    mkdirSync(path, { recursive: true });
+    this.#csiVolumes.set(id, path);
+    return path;
+  }
+
+  #addHostVolume(volume: HostVolume): void {
+    this.#hostVolumes.set(volume.Name, volume);
+    this.#node['HostVolumes'] = Object.fromEntries(this.#hostVolumes);
   }
 
   #place(
@@ -140,8 +166,11 @@ export class StandInNomad implements NomadUnderTest {
       driver: this.#driver,
       networks: this.#networks,
       ports,
-      hostVolumes: this.#hostVolumes,
-      csiDir: join(this.dataDir, 'client', 'csi'),
+      volumes: {
+        host: new Map([...this.#hostVolumes].map(([name, { Path }]) => [name, Path])),
+        csi: this.#csiVolumes,
+        csiDir: join(this.dataDir, 'client', 'csi'),
+      },
       earlier: earlier?.allocDir,
       report: (update) => {
         const known = this.#state.allocation(id);

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { messageOf } from '../../../src/errors.ts';
 import { AllocDir } from './alloc-dir.ts';
+import { ClaimedVolumes, type NodeVolumes } from './claimed-volumes.ts';
 import type { GroupNetwork, GroupNetworks } from './group-network.ts';
 import { type JobSpec, newTaskEvent, type TaskSpec } from './job.ts';
 import { LogFifo } from './log-fifo.ts';
@@ -22,10 +23,7 @@ export interface AllocationContext {
   readonly networks: GroupNetworks;
   /** The ports that the servers have given the group. */
   readonly ports: readonly AllocatedPort[];
-  /** Path of each host volume of the node. */
-  readonly hostVolumes: ReadonlyMap<string, string>;
-  /** Where CSI volumes are mounted. */
-  readonly csiDir: string;
+  readonly volumes: NodeVolumes;
   /** The earlier allocation whose disk this one takes over. */
   readonly earlier: AllocDir | undefined;
   /** Hands the client's part of the allocation to the servers. */
@@ -53,6 +51,7 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
   readonly #job: JobSpec;
   readonly #context: AllocationContext;
   readonly #tasks = new Map<string, TaskRunner>();
+  readonly #volumes: ClaimedVolumes;
   #network: GroupNetwork | undefined;
   #report: NodeJS.Timeout | undefined;
   #stopping = false;
@@ -67,6 +66,7 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
     this.#job = job;
     this.#context = context;
     this.allocDir = new AllocDir(context.allocDir, id);
+    this.#volumes = new ClaimedVolumes(id, job.volumes ?? [], context.volumes);
   }
 
   /** Starts its life, and returns at once. */
@@ -118,11 +118,13 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
     const names = this.#job.tasks.map(({ name }) => name);
     if (earlier) this.allocDir.move(earlier, names);
     const setupFailure = await this.#createNetwork();
+    await this.#volumes.mount();
     for (const task of this.#job.tasks) this.#tasks.set(task.name, this.#newTask(task));
     try {
       if (setupFailure === undefined) await this.#runTasks();
       else for (const task of this.#tasks.values()) task.failSetup(setupFailure);
     } finally {
+      await this.#volumes.unmount();
       await this.#context.networks.destroy(this.id);
       this.#changed();
     }
@@ -167,22 +169,9 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
       stderr: new LogFifo(this.allocDir.logs, task.name, 'stderr'),
       network: this.#network,
       ports: this.#context.ports,
-      sourceOf: (volume: string) => this.#sourceOf(volume),
+      sourceOf: (volume: string) => this.#volumes.sourceOf(volume),
     };
     return new TaskRunner(this.#context.driver, config, () => this.#changed());
-  }
-
-  /** Where a claimed volume is, client/allocrunner/taskrunner/volume_hook.go. */
-  #sourceOf(name: string): string {
-    const claim = this.#job.volumes?.find((one) => one.name === name);
-    const { hostVolumes, csiDir } = this.#context;
-    if (claim?.type === 'csi') {
-      const usage = `${claim.readOnly ? 'ro' : 'rw'}-file-system-single-node-writer`;
-      return `${csiDir}/node/plugin/per-alloc/${this.id}/${claim.source}/${usage}`;
-    }
-    const path = claim && hostVolumes.get(claim.source);
-    if (path === undefined) throw new Error(`the group claims no volume ${name}`);
-    return path;
   }
 
   async #run(task: TaskSpec): Promise<void> {

@@ -153,7 +153,8 @@ function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
 export function volumesBlock(volumes: readonly VolumeSpec[] | undefined): Record<string, object> | null {
   if (!volumes) return null;
   const claims = volumes.map(({ name, type, source, readOnly = false }) => {
-    const access = { AccessMode: 'single-node-multi-writer', AttachmentMode: 'file-system', MountOptions: null };
+    const mode = type === 'csi' ? 'single-node-writer' : 'single-node-multi-writer';
+    const access = { AccessMode: mode, AttachmentMode: 'file-system', MountOptions: null };
     const claim = { Name: name, Type: type, Source: source, ReadOnly: readOnly, PerAlloc: false, Sticky: false };
     return [name, { ...claim, ...access }];
   });

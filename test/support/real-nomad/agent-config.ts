@@ -8,6 +8,8 @@ export interface ClientOptions {
   readonly sockets: Readonly<Record<string, string>>;
   readonly acl: boolean;
   readonly network: ClientNetwork;
+  /** Name to path of each `host_volume` block. */
+  readonly hostVolumes: Readonly<Record<string, string>>;
 }
 
 /** How it makes the networks of groups. */
@@ -43,12 +45,17 @@ server {
 }
 
 /** The configuration, in HCL, of an agent that is a client alone, with the podman driver and raw_exec. */
-export function clientConfig({ dataDir, pluginDir, sockets, acl, network }: ClientOptions): string {
+export function clientConfig({ dataDir, pluginDir, sockets, acl, network, hostVolumes }: ClientOptions): string {
   const blocks = Object.entries(sockets).map(
     ([name, path]) => `socket {
       name        = ${JSON.stringify(name)}
       socket_path = ${JSON.stringify(`unix://${path}`)}
     }`,
+  );
+  const volumes = Object.entries(hostVolumes).map(
+    ([name, path]) => `host_volume ${JSON.stringify(name)} {
+    path = ${JSON.stringify(path)}
+  }`,
   );
   return `${agentConfig(dataDir, CLIENT_HTTP_PORT, acl)}
 plugin_dir = ${JSON.stringify(pluginDir)}
@@ -57,7 +64,7 @@ client {
   enabled           = true
   servers           = ["127.0.0.1:4647"]
   network_interface = "lo"
-  ${networkConfig(network).join('\n  ')}
+  ${[...networkConfig(network), ...volumes].join('\n  ')}
   options = {
     "driver.allowlist"     = "podman,raw_exec"
     "fingerprint.denylist" = "${SLOW_FINGERPRINTERS}"
