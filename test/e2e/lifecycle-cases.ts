@@ -1,4 +1,3 @@
-import { chmodSync } from 'node:fs';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Environment } from '../support/environment.ts';
 import { aclsBelow } from '../support/leftovers.ts';
@@ -10,6 +9,9 @@ import { driverFailure, jobOf, runJob, shell } from './cases.ts';
 export const POLICY = [
   { namespace: 'default', jobs: 'may-*', users: ['alice', 'bob'] },
   { namespace: 'default', jobs: 'bobs-*', users: ['bob'] },
+  // Whole ids, so that the jobs made of these are allowed by their parents' rights alone.
+  { namespace: 'default', jobs: 'dispatched', users: ['alice'] },
+  { namespace: 'default', jobs: 'periodic', users: ['alice'] },
 ];
 
 const STAYS = 'echo up; exec sleep 1000';
@@ -92,47 +94,28 @@ export function lifecycleCases(environment: () => Environment<NomadUnderTest>): 
     expect(await read('bob', 'of-alice/local/x')).toBe('');
   });
 
-  test('prestart, sidecar, main and poststart tasks all have access when they start', async () => {
+  test('prestart, sidecar, main and poststart tasks start in their order, each with access', async () => {
     const { nomad } = environment();
-    const writes = (name: string) =>
-      `echo ${name} >>/alloc/data/x && echo own >/local/x && cat /alloc/data/x; ${STAYS}`;
+    const writes = (name: string) => `echo ${name} >>/alloc/data/x && echo own >/local/x && cat /alloc/data/x`;
+    // Nomad counts a task as running from its start on, before its script writes anything.
+    const after = (name: string) => `until grep -qs ${name} /alloc/data/x; do sleep 0.1; done`;
+    const sidecar = (hook: 'prestart' | 'poststart') => ({ lifecycle: { hook, sidecar: true } });
     const allocation = await runJob(
       nomad,
       jobOf(
         'alice',
         'may-live',
-        shell('before', 'alice', 'echo before >>/alloc/data/x && cat /alloc/data/x', {
-          lifecycle: { hook: 'prestart' },
-        }),
-        shell('beside', 'alice', writes('beside'), { lifecycle: { hook: 'prestart', sidecar: true } }),
-        shell('main', 'alice', writes('main')),
-        shell('behind', 'alice', writes('behind'), { lifecycle: { hook: 'poststart', sidecar: true } }),
+        shell('before', 'alice', writes('before'), { lifecycle: { hook: 'prestart' } }),
+        shell('beside', 'alice', `${after('before')}; ${writes('beside')}; ${STAYS}`, sidecar('prestart')),
+        shell('main', 'alice', `${writes('main')}; ${STAYS}`),
+        shell('behind', 'alice', `${after('main')}; ${writes('behind')}; ${STAYS}`, sidecar('poststart')),
       ),
     );
     for (const task of ['beside', 'main', 'behind']) await allocation.waitForLog(task, 'up');
-    expect(await allocation.logs('before')).toContain('before');
-    expect(await allocation.logs('behind')).toEqual(
-      expect.arrayContaining(['before', 'beside', 'main', 'behind', 'up']),
-    );
-  });
-
-  test("a raw_exec task of another user works beside alice's container, where he may pass the data dir", async () => {
-    const { nomad } = environment();
-    // At 0700 Nomad itself cannot start the task of a user.
-    chmodSync(nomad.dataDir, 0o711);
-    onTestFinished(() => chmodSync(nomad.dataDir, 0o700));
-    const raw = { name: 'raw', driver: 'raw_exec', user: 'bob', command: '/bin/sh' };
-    const script =
-      'cd "$NOMAD_ALLOC_DIR/data" && id -un && echo raw >raw; until cat x; do sleep 0.1; done; exec sleep 1000';
-    const main = shell(
-      't',
-      'alice',
-      `echo hers >/alloc/data/x; until cat /alloc/data/raw; do sleep 0.1; done; ${STAYS}`,
-    );
-    const allocation = await runJob(nomad, jobOf('alice', 'may-mix', main, { ...raw, args: ['-c', script] }));
-    await allocation.waitForLog('t', 'raw');
-    await allocation.waitForLog('raw', 'hers');
-    expect((await allocation.logs('raw'))[0]).toBe('bob');
+    expect(await allocation.logs('before')).toEqual(['before']);
+    const lines = await allocation.logs('behind');
+    expect(lines.filter((line) => line !== 'beside')).toEqual(['before', 'main', 'behind', 'up']);
+    expect(await allocation.logs('beside')).toContain('beside');
   });
 
   test.each(['service', 'system', 'sysbatch'] as const)('a job of type %s is served like any other', async (type) => {
@@ -142,16 +125,29 @@ export function lifecycleCases(environment: () => Environment<NomadUnderTest>): 
     await allocation.waitForLog('t', 'up');
   });
 
-  test('a dispatched job goes by the policy for the job that it was dispatched of', async () => {
+  test.each([
+    ['dispatched', 'dispatchJob', 3],
+    ['periodic', 'forceJob', 4],
+  ] as const)('a %s job goes by the policy for the job that it was made of', async (parent, make, place) => {
     const { nomad, agent } = environment();
-    const allocation = await nomad.dispatchJob(jobOf('alice', 'may-repeat', shell('t', 'alice', STAYS)));
+    const allocation = await nomad[make](jobOf('alice', parent, shell('t', 'alice', STAYS)));
+    onTestFinished(() => allocation.gc());
     await allocation.waitForLog('t', 'up');
     const { stdout } = await agent.command(['explain', '--json', allocation.id]);
     expect(JSON.parse(stdout)).toMatchObject({
-      parentJobId: 'may-repeat',
-      tasks: [{ policy: { entry: { place: 1 } } }],
+      jobId: expect.stringMatching(new RegExp(`^${parent}/.+-\\d`)),
+      parentJobId: parent,
+      tasks: [{ policy: { entry: { place } } }],
     });
-    await allocation.gc();
+  });
+
+  test('a job that is only named as if it were made of another one has no rights of that one', async () => {
+    const { nomad } = environment();
+    const id = 'dispatched/dispatch-1700000000-11111111';
+    const allocation = await runJob(nomad, jobOf('alice', id, shell('t', 'alice', STAYS)));
+    expect(await driverFailure(allocation, 't')).toContain(
+      `the policy of this node does not let job ${id} of namespace default run as alice`,
+    );
   });
 
   test('a job is not refused for its name alone, but for a user whom the policy does not give it', async () => {

@@ -50,6 +50,8 @@ export interface NomadUnderTest {
   updateJob(allocation: AllocationUnderTest, job: JobSpec): Promise<AllocationUnderTest>;
   /** Registers a job as a parameterized one, and dispatches it once. */
   dispatchJob(job: JobSpec): Promise<AllocationUnderTest>;
+  /** Registers a job as a periodic one whose time does not come, and launches it once in spite of that. */
+  forceJob(job: JobSpec): Promise<AllocationUnderTest>;
   /** Makes a dynamic host volume, as Nomad's mkdir plugin does. @returns the path of its directory */
   createHostVolume(name: string, parameters?: HostVolumeParameters): Promise<string>;
   stop(): Promise<void>;

@@ -143,6 +143,15 @@ export class RealNomad implements NomadUnderTest {
     return this.allocationOf(encodeURIComponent(DispatchedJobID), job.namespace);
   }
 
+  async forceJob(job: JobSpec): Promise<RealAllocation> {
+    const { Job } = registration(job);
+    const Periodic = { Enabled: true, SpecType: 'cron', Spec: '0 0 1 1 *' };
+    await this.api.json('PUT', '/v1/jobs', { Job: { ...Job, Periodic } });
+    const { EvalID } = await this.api.json<{ EvalID: string }>('PUT', `/v1/job/${job.id}/periodic/force`);
+    const { JobID } = await this.api.json<{ JobID: string }>('GET', `/v1/evaluation/${EvalID}`);
+    return this.allocationOf(encodeURIComponent(JobID), job.namespace);
+  }
+
   async createHostVolume(name: string, { uid, gid, mode }: HostVolumeParameters = {}): Promise<string> {
     const { ID: NodeID } = await this.#node();
     const given = Object.entries({ uid, gid, mode }).filter(([, value]) => value !== undefined);

@@ -127,6 +127,10 @@ export class StandInNomad implements NomadUnderTest {
     return this.#place({ ...job, id: `${job.id}/dispatch-${Date.now()}-${suffix}` }, { parentId: job.id });
   }
 
+  async forceJob(job: JobSpec): Promise<AllocationHandle> {
+    return this.#place({ ...job, id: `${job.id}/periodic-${Math.floor(Date.now() / 1000)}` }, { parentId: job.id });
+  }
+
   async createHostVolume(
     name: string,
     { uid = 0, gid = 0, mode = '0700' }: HostVolumeParameters = {},

@@ -73,7 +73,7 @@ export interface Placement {
   readonly nodeId: string;
   readonly ports: readonly AllocatedPort[];
   readonly now: number;
-  /** The parameterized job that this one was dispatched of. */
+  /** The parameterized or periodic job that this one was made of. */
   readonly parentId?: string;
 }
 
