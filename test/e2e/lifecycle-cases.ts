@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Environment } from '../support/environment.ts';
 import { aclsBelow } from '../support/leftovers.ts';
 import type { TaskSpec } from '../support/nomad/job.ts';
 import type { AllocationUnderTest, NomadUnderTest } from '../support/nomad-under-test.ts';
+import { until } from '../support/until.ts';
 import { driverFailure, jobOf, runJob, shell } from './cases.ts';
 
 /** The policy that the cases need. */
@@ -59,17 +61,21 @@ export function lifecycleCases(environment: () => Environment<NomadUnderTest>): 
     const job = (user: string) => jobOf(user, 'may-change', shell('t', user, STAYS));
     const former = await runJob(nomad, job('alice'));
     await former.waitForLog('t', 'up');
+    const look = async (path: string) =>
+      (await sandbox.user('alice').run(['podman', '--cgroup-manager=cgroupfs', 'unshare', 'ls', path])).code;
+    expect(await look(former.directory)).toBe(0);
     const next = await updateJob(nomad, former, job('bob'));
     expect(next.id).not.toBe(former.id);
     await next.waitForLog('t', 'up');
     expect(await aclsBelow(next.directory)).toContainEqual(
       expect.stringContaining(` user:${sandbox.user('bob').uid}:`),
     );
-    const seen = await sandbox
-      .user('alice')
-      .run(['podman', '--cgroup-manager=cgroupfs', 'unshare', 'ls', next.directory]);
-    expect(seen.code).not.toBe(0);
+    expect(await look(next.directory)).not.toBe(0);
     expect(await sandbox.user('alice').podman(['ps', '--quiet'])).toBe('');
+    // Its directory stays until Nomad collects it.
+    expect(existsSync(former.directory)).toBe(true);
+    await until("the former's entries are gone", async () => (await aclsBelow(former.directory)).length === 0);
+    await until('alice sees the former no more', async () => (await look(former.directory)) !== 0);
   });
 
   test("two users in one allocation share /alloc, and reach their own tasks' directories only", async () => {

@@ -43,18 +43,23 @@ export function volumeCases(environment: () => Environment<NomadUnderTest>): voi
     expect(statSync(join(path, 'x')).uid).toBe(sandbox.user('alice').uid);
   });
 
-  test('another user sees neither the volume nor its name', async () => {
+  test('another user sees neither the volume nor its name, also where he has a volume himself', async () => {
     const { nomad, sandbox } = environment();
-    const path = await nomad.createHostVolume('hers', ownedBy('alice'));
-    const allocation = await runJob(nomad, jobWith('alice', 'hers', 'volume-hers'));
-    await allocation.waitForLog('t', 'ended');
-    const look = (user: string) =>
-      sandbox.user(user).run(['podman', '--cgroup-manager=cgroupfs', 'unshare', 'cat', join(path, 'x')]);
-    expect((await look('alice')).stdout).toBe('kept\n');
-    expect(await look('bob')).toMatchObject({
-      stdout: '',
-      stderr: expect.stringMatching(/Permission denied|No such file/),
-    });
+    const paths = { alice: '', bob: '' };
+    for (const user of ['alice', 'bob'] as const) {
+      paths[user] = await nomad.createHostVolume(`of-${user}`, ownedBy(user));
+      const allocation = await runJob(nomad, jobWith(user, `of-${user}`, `volume-of-${user}`));
+      await allocation.waitForLog('t', 'ended');
+    }
+    const look = (user: string, ...argv: string[]) =>
+      sandbox.user(user).run(['podman', '--cgroup-manager=cgroupfs', 'unshare', ...argv]);
+    expect((await look('alice', 'cat', join(paths.alice, 'x'))).stdout).toBe('kept\n');
+    expect((await look('bob', 'cat', join(paths.alice, 'x'))).stdout).toBe('');
+    const isThere = async (user: string, path: string) => (await look(user, 'test', '-d', path)).code === 0;
+    expect(await isThere('alice', paths.alice)).toBe(true);
+    expect(await isThere('alice', paths.bob)).toBe(false);
+    expect(await isThere('bob', paths.bob)).toBe(true);
+    expect(await isThere('bob', paths.alice)).toBe(false);
   });
 
   test("a volume that is root's alone is refused, and the job author is told who can do what", async () => {
@@ -100,7 +105,7 @@ export function volumeCases(environment: () => Environment<NomadUnderTest>): voi
 /** What holds with `volumes: acl`. */
 export function openedVolumeCases(environment: () => Environment<NomadUnderTest>): void {
   test("a user gets rights on a volume that is root's alone, for as long as an allocation of hers claims it", async () => {
-    const { nomad, sandbox } = environment();
+    const { nomad, sandbox, agent } = environment();
     const path = await nomad.createHostVolume('opened');
     const { uid } = sandbox.user('alice');
     const [first, second] = await Promise.all(
@@ -110,7 +115,13 @@ export function openedVolumeCases(environment: () => Environment<NomadUnderTest>
     await second?.waitForLog('t', 'ended');
     expect(await aclsBelow(path)).toContain(`${path} user:${uid}:rwx`);
     await first?.gc();
+    await until('the agent is done with the first', async () => {
+      const { stdout } = await agent.command(['status', '--json']);
+      const { allocations }: { allocations: { id: string }[] } = JSON.parse(stdout);
+      return allocations.every(({ id }) => id !== first?.id) && allocations.some(({ id }) => id === second?.id);
+    });
     expect(await aclsBelow(path)).toContain(`${path} user:${uid}:rwx`);
+    expect(await second?.exec('t', ['/bin/sh', '-c', 'echo more >>/files/x'])).toMatchObject({ exitCode: 0 });
     await second?.gc();
     await until('the entry is gone', async () => (await aclsBelow(path)).length === 0);
     expect(statSync(path).mode & 0o777).toBe(0o700);
