@@ -13,11 +13,15 @@ import {
   setMountAttributes,
   unmountIn,
 } from '../linux/mount.ts';
+import { readTextIfThere } from '../linux/read-file.ts';
 import { isSameFile, stat } from '../linux/stat.ts';
+import { removeFile, writeTextWhole } from '../linux/write-file.ts';
 
 /** Directories for 60,000 allocations, and no room for anything else. */
 const TMPFS = { size: '64k', nr_inodes: '65536', mode: '0711' };
 const DIRECTORY_MODE = 0o711;
+/** PATH_MAX, limits.h. */
+const MOST_PATH = 4096;
 
 /**
  * The skeletons of the users' views: for each user a tiny tmpfs of root's, with an empty directory for each of her
@@ -53,12 +57,22 @@ export class Skeletons {
     return undefined;
   }
 
-  /** The root of a user's skeleton, made where there is none. */
-  make(uid: number): Handle {
+  /** The directory that a user's skeleton covers; undefined where there is none, or it was not written down. */
+  coverOf(uid: number): string | undefined {
+    using skeleton = this.open(uid);
+    return skeleton && readTextIfThere(this.#coverFile(uid), MOST_PATH);
+  }
+
+  /**
+   * The root of a user's skeleton, made where there is none.
+   * @param cover the directory that it covers from then on: its places are at paths from there, and are to be found again
+   */
+  make(uid: number, cover: string): Handle {
     const there = this.open(uid);
     if (there) return there;
     const path = join(this.#root, String(uid));
     makeDirectories(path, 0o700);
+    writeTextWhole(this.#coverFile(uid), cover);
     using directory = openAbsolute(path);
     using tmpfs = newTmpfs(TMPFS, ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | ATTRIBUTE.NOEXEC);
     attach(tmpfs, directory);
@@ -71,6 +85,11 @@ export class Skeletons {
     if (!root) return;
     unmountIn(root, String(uid));
     removeDirectory(root, String(uid));
+    removeFile(this.#coverFile(uid));
+  }
+
+  #coverFile(uid: number): string {
+    return join(this.#root, `${uid}.cover`);
   }
 
   /** A detached copy of a user's skeleton, ready to cover something: read by all, changed by nobody but us. */

@@ -1,5 +1,5 @@
 import { basename, dirname, join, relative } from 'node:path';
-import { RefusedError } from '../errors.ts';
+import { NotYetError, RefusedError } from '../errors.ts';
 import { type Handle, openAbsolute, openCached } from '../linux/handle.ts';
 import { SyscallError } from '../linux/libc.ts';
 import { ATTRIBUTE, attach, cloneTree, PROPAGATION, removeDirectory, setMountAttributes } from '../linux/mount.ts';
@@ -37,7 +37,7 @@ export class ViewPlaces {
     const expected = stat(directory);
     using skeleton = this.#skeletons.open(uid);
     if (!skeleton) return 'missing';
-    const cover = coverFor(this.#dataDir, uid);
+    const cover = this.#coverToUse(uid);
     const skeletonRoot = stat(skeleton);
     // Asked of the host first: what is not there is not in the dentry cache either.
     using place = openDirectory(skeleton, this.#placeOf(directory.path, cover));
@@ -54,8 +54,8 @@ export class ViewPlaces {
 
   /** Shows a directory of the host's, with all that is mounted in it, to a user's Podman. @throws NotYetError `view_blocked` */
   mount({ mount }: PodmanNamespace, uid: number, directory: Handle): void {
-    const cover = coverFor(this.#dataDir, uid);
-    using skeleton = this.#skeletons.make(uid);
+    const cover = this.#coverToUse(uid);
+    using skeleton = this.#skeletons.make(uid, cover);
     using place = makeDirectoryAt(skeleton, this.#placeOf(directory.path, cover));
     using covered = openAbsolute(cover);
     using aboveCover = openAbsolute(dirname(cover));
@@ -76,7 +76,7 @@ export class ViewPlaces {
   /** The place for a path in a user's skeleton; undefined where there is none. */
   open(uid: number, path: string): Handle | undefined {
     using skeleton = this.#skeletons.open(uid);
-    const place = relative(coverFor(this.#dataDir, uid), path);
+    const place = relative(this.coverOf(uid), path);
     return skeleton && !isOutside(place) ? openDirectory(skeleton, place) : undefined;
   }
 
@@ -92,6 +92,20 @@ export class ViewPlaces {
         throw error;
       }
     }
+  }
+
+  /** The directory that a user's skeleton covers, or would. */
+  coverOf(uid: number): string {
+    return this.#skeletons.coverOf(uid) ?? coverFor(this.#dataDir, uid);
+  }
+
+  /** A skeleton stays where it is when the directories above get other permissions, as long as its user gets to it. */
+  #coverToUse(uid: number): string {
+    const cover = this.coverOf(uid);
+    const shut = coverFor(this.#dataDir, uid);
+    if (shut === cover || isOutside(relative(shut, cover))) return cover;
+    const message = `${shut} has been shut to uid ${uid} since allocations were shown to her below ${cover}; open it again, or stop her allocations on this node`;
+    throw new NotYetError('view_shut_off', message);
   }
 
   #placeOf(path: string, cover: string): string {

@@ -6,7 +6,7 @@ import { inMountNamespace } from '../linux/mount-namespace.ts';
 import { isSameFile, type Stat, stat } from '../linux/stat.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { Access, Desired } from '../model/desired.ts';
-import { coverFor, statCached, uncoverDownTo } from './cover.ts';
+import { statCached, uncoverDownTo } from './cover.ts';
 import type { DataDir } from './data-dir.ts';
 import type { PodmanNamespaces, PodmanOwner } from './podman-namespaces.ts';
 import type { PodmanNamespace } from './podman-process.ts';
@@ -127,7 +127,7 @@ export class ViewResource implements Resource {
   }
 
   #removeSkeleton(uid: number): void {
-    using covered = openAbsolute(coverFor(this.#dataDir, uid));
+    using covered = openAbsolute(this.#places.coverOf(uid));
     const above = statOnHost(dirname(covered.path));
     this.#namespaces.visitAll(uid, ({ mount }) =>
       inMountNamespace(mount, () => uncoverDownTo([covered], covered.path, above)),
@@ -137,7 +137,7 @@ export class ViewResource implements Resource {
 
   #hasStrayCover(uid: number): boolean {
     if (this.#skeletons.uids().includes(uid)) return false;
-    using covered = openAbsolute(coverFor(this.#dataDir, uid));
+    using covered = openAbsolute(this.#places.coverOf(uid));
     const expected = stat(covered);
     let found = false;
     this.#namespaces.visitAll(uid, ({ mount }) => {

@@ -62,6 +62,14 @@ requires('root', 'sandbox')('the private view', () => {
     writeFileSync(join(allocDir, id, 't/local/file'), text);
   }
 
+  /** Here and in alice's mount namespace. */
+  const mountsOfView = () =>
+    ['self', alice.pid].flatMap((pid) =>
+      readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
+        .split('\n')
+        .filter((line) => line.includes(`${base}/`)),
+    );
+
   const read = (id = ID) => alice.run(`cat ${allocDir}/${id}/t/local/file`);
 
   test('shows the user her allocation and leaves the data dir shut', async () => {
@@ -137,6 +145,29 @@ requires('root', 'sandbox')('the private view', () => {
     await settle(view, nothing(OTHER));
     expect((await read(OTHER)).code).not.toBe(0);
     expect((await read()).output).toBe('hello');
+  });
+
+  test('stays where it is when the data dir is opened, and goes whole', async () => {
+    await settle(view, access(ID));
+    chmodSync(join(base, 'data'), 0o711);
+    makeAllocation(OTHER, 'later');
+    await settle(view, access(OTHER));
+    expect([await read(), await read(OTHER)].map(({ output }) => output)).toEqual(['hello', 'later']);
+    for (const id of [ID, OTHER]) await settle(newView(), nothing(id));
+    expect(mountsOfView()).toEqual([]);
+    expect(skeletons.uids()).toEqual([]);
+  });
+
+  test('waits when the data dir is shut under it, says so, and goes whole', async () => {
+    chmodSync(join(base, 'data'), 0o711);
+    await settle(view, access(ID));
+    chmodSync(join(base, 'data'), 0o700);
+    makeAllocation(OTHER, 'later');
+    await expect(settle(newView(), access(OTHER))).rejects.toMatchObject({ code: 'view_shut_off', retryable: true });
+    await settle(newView(), nothing(ID));
+    expect(mountsOfView()).toEqual([]);
+    await settle(newView(), access(OTHER));
+    expect((await read(OTHER)).output).toBe('later');
   });
 
   test('is mounted anew over an earlier directory of the same id', async () => {
