@@ -63,6 +63,9 @@ requires(
   test('another user does not see what is mounted for an allocation that is not hers', async () => {
     const { nomad } = environment;
     createVolume('hers');
+    // His Podman is there first, so that what were shown to it by mistake would be seen.
+    const others = await runJob(nomad, jobOf('bob', 'csi-others', shell('t', 'bob', 'echo up; exec sleep 1000')));
+    await others.waitForLog('t', 'up');
     const allocation = await runJob(nomad, jobWith('alice', 'hers', 'csi-hers'));
     await allocation.waitForLog('t', 'ended');
     const path = join(mountPoint(allocation.id, 'hers'), 'x');
