@@ -13,17 +13,21 @@ const SETPRIV = '/usr/bin/setpriv';
  * It is root's until setpriv has been run, and hers afterwards. With the option `uid` of node:child_process it would be
  * hers before its program is run, for which libuv waits on the main thread: stopped by a signal in between, it would stop
  * the agent for good.
+ * @param hasSession whether the caller gives it a session (the option `detached` of node:child_process): one program less to run
  * @returns the program to run and its arguments; `env` and `cwd` are the caller's to give
  */
 export function asUser(
   { uid, gid }: { readonly uid: number; readonly gid: number },
   argv: readonly string[],
+  { hasSession = false }: { readonly hasSession?: boolean } = {},
 ): [program: string, args: string[]] {
   const become = process.getuid?.() === 0 ? [SETPRIV, `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--'] : [];
-  return [CHOOM, ['-n', String(oomScoreAdjustment()), '--', SETSID, ...become, ...argv]];
+  const [program = '', ...args] = [...likeOthers(), ...(hasSession ? [] : [SETSID]), ...become, ...argv];
+  return [program, args];
 }
 
-/** Ours, but never below that of an ordinary process, proc_pid_oom_score_adj(5): raising it needs no right. */
-function oomScoreAdjustment(): number {
-  return Math.max(0, Number(readFileSync('/proc/self/oom_score_adj', 'utf8')));
+/** Where the kernel is to spare us more than an ordinary process, proc_pid_oom_score_adj(5), it is not to spare her. */
+function likeOthers(): string[] {
+  const isSpared = Number(readFileSync('/proc/self/oom_score_adj', 'utf8')) < 0;
+  return isSpared ? [CHOOM, '-n', '0', '--'] : [];
 }

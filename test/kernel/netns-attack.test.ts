@@ -73,7 +73,7 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
     await expect(swap()).rejects.toMatchObject({ code: 'no_network_namespace', retryable: true });
     stopper.kill('SIGKILL');
     await once(stopper, 'exit');
-    expect(childrenOf(process.pid, 'nsenter|unshare|grep')).toEqual([]);
+    await until('it has ended', () => childrenOf(process.pid, 'nsenter|unshare|grep').length === 0);
     expectUntouched(before);
     await swap();
     expect(stage.owner()).toBe(ALICE);

@@ -46,7 +46,9 @@ export async function makeNetworkNamespace(
 ): Promise<NewNetworkNamespace> {
   const enter = [NSENTER, '--preserve-credentials', '--user=/proc/self/fd/3'];
   const signal = AbortSignal.timeout(TIMEOUT_MS);
-  const child = spawn(...asUser(user, [...enter, UNSHARE, '--net', ...PRINT_PARAMETERS]), {
+  const argv = [...enter, UNSHARE, '--net', ...PRINT_PARAMETERS];
+  const child = spawn(...asUser(user, argv, { hasSession: true }), {
+    detached: true,
     cwd: '/',
     env: {},
     stdio: ['pipe', 'pipe', 'pipe', userNamespace.fd],
