@@ -161,9 +161,7 @@ export const socketCall = wrapped('socket', ['int', 'int', 'int']);
 export const connectCall = wrapped('connect', ['int', 'void *', 'unsigned int']);
 /** setsockopt(2): fd, level, name, value, size. */
 export const setsockopt = wrapped('setsockopt', ['int', 'int', 'int', 'void *', 'unsigned int']);
-/** getsockopt(2): fd, level, name, value, size (a buffer of four bytes). */
-export const getsockopt = wrapped('getsockopt', ['int', 'int', 'int', 'void *', 'void *']);
-/** setsockopt and getsockopt on a thread of the pool. */
+/** setsockopt(2) and getsockopt(2), on a thread of the pool: fd, level, name, value, size (for getsockopt a buffer of four bytes). */
 export const setsockoptBlocking = blocking('setsockopt', ['int', 'int', 'int', 'void *', 'unsigned int']);
 export const getsockoptBlocking = blocking('getsockopt', ['int', 'int', 'int', 'void *', 'void *']);
 /** read(2) and write(2), on a thread of the pool: fd, buffer, size. */
