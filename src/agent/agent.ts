@@ -90,7 +90,7 @@ export class Agent {
   }
 
   status(): AgentStatus {
-    const { config, version } = this.#parts;
+    const { version } = this.#parts;
     const { isConnected: connected, lastListing } = this.#node.health;
     const reasons = this.#node.reasons();
     const isOwned = (id: string) => this.#node.isNetnsOwned(id);
@@ -101,8 +101,8 @@ export class Agent {
       nomad: { connected, lastListing },
       ready: reasons.length === 0,
       reasons,
-      warnings: this.#node.self?.disagreements ?? [],
-      allocations: this.#node.records().flatMap((record) => statusOf(record, config.access, isOwned) ?? []),
+      warnings: this.#node.warnings(),
+      allocations: this.#node.records().flatMap((record) => statusOf(record, isOwned) ?? []),
     };
   }
 

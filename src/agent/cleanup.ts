@@ -24,12 +24,12 @@ export interface CleanupOptions {
 }
 
 /**
- * Takes everything of ours off this host: views, ACLs, entries on FIFOs, ways through the data dir, sockets. Running
+ * Takes everything of ours off this host: mounts, ACLs, entries on FIFOs, sockets. Running
  * containers keep what they have mounted.
  * @throws what a resource throws; what was taken away before stays away, and doing it again goes on from there
  */
 export async function cleanUp({ config, paths, accountOf, dryRun, onLeftover }: CleanupOptions): Promise<void> {
-  const host = makeHost({ config, paths, accountOf, liveUids: () => new Set(), liveVolumes: () => [] });
+  const host = makeHost({ config, paths, accountOf, liveVolumes: () => [] });
   const take = async (steps: readonly Step[]) => {
     for (const step of steps) {
       onLeftover({ kind: step.kind, what: step.what });

@@ -26,7 +26,7 @@ export interface NodeFollowerParts {
   readonly nomad: Pick<Nomad, 'self' | 'allocation' | 'nodeAllocations' | 'hostVolumes' | 'eventStart' | 'eventLines'>;
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
   /** Puts together what allocations get on this host, once it is known where they are. */
-  readonly makeHost: (options: Pick<HostOptions, 'paths' | 'liveUids' | 'liveVolumes'>) => Host;
+  readonly makeHost: (options: Pick<HostOptions, 'paths' | 'liveVolumes'>) => Host;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -71,6 +71,11 @@ export class NodeFollower implements Readiness {
   /** What is known of the node's allocations. */
   records(): Readonly<AllocationRecord>[] {
     return [...(this.#attached?.reconciler.records() ?? [])];
+  }
+
+  /** What people should know of Nomad and this host, in words. */
+  warnings(): string[] {
+    return this.#attached ? [...this.#attached.self.disagreements, ...this.#attached.host.warnings()] : [];
   }
 
   /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
@@ -171,7 +176,6 @@ export class NodeFollower implements Readiness {
     };
     const host = makeHost({
       paths: self,
-      liveUids: () => ifListed((reconciler) => reconciler.liveUids()),
       liveVolumes: () => ifListed((reconciler) => reconciler.liveVolumes()),
     });
     const health = this.#health;
@@ -211,7 +215,7 @@ export class NodeFollower implements Readiness {
       { nomad, nodeId, host, reconciler, health, intervalMs, ordering, onListed, clock, log, metrics },
       signal,
     );
-    const readiness = new ReconcilerReadiness(reconciler, config.metaKey, self.csiDir);
+    const readiness = new ReconcilerReadiness(reconciler, config.metaKey, self.csiDir, host.isSelinuxOn);
     const attached: Attached = { self, host, reconciler, readiness, watch, ended };
     log.info({ node: nodeId, allocDir, nomad: self.version }, 'attached to Nomad');
     for (const warning of self.disagreements) log.warn({ code: 'nomad_disagrees' }, warning);

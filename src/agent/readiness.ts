@@ -8,19 +8,22 @@ import type { Outcome } from '../reconcile/record.ts';
 
 /** Answers the gate from the reconciler: every create waits for a pass of its own, so that what it finds is so now. */
 export class ReconcilerReadiness implements Readiness {
-  readonly #reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns'>;
+  readonly #reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns' | 'awaitMounts'>;
   readonly #metaKey: string;
   readonly #csiDir: string;
+  readonly #isSelinuxOn: boolean;
 
   /** @param csiDir where Nomad mounts CSI volumes, as it spells it */
   constructor(
-    reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns'>,
+    reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns' | 'awaitMounts'>,
     metaKey: string,
     csiDir: string,
+    isSelinuxOn = false,
   ) {
     this.#reconciler = reconciler;
     this.#metaKey = metaKey;
     this.#csiDir = csiDir;
+    this.#isSelinuxOn = isSelinuxOn;
   }
 
   prepare(allocationId: string): void {
@@ -28,6 +31,8 @@ export class ReconcilerReadiness implements Readiness {
   }
 
   async ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {
+    if (this.#isSelinuxOn && request.privateLabel !== undefined) throw privateLabel(request, request.privateLabel);
+    this.#reconciler.awaitMounts(request.allocationId, namedIn(request));
     if (request.joinsNetns) this.#reconciler.awaitNetns(request.allocationId);
     let outcome: Outcome = await this.#reconciler.passNow(request.allocationId, signal);
     while (outcome.kind === 'failed') {
@@ -38,9 +43,13 @@ export class ReconcilerReadiness implements Readiness {
       });
     }
     const desired = judge(request, outcome.desired, this.#metaKey);
+    judgeMounts(request, desired);
     for (const mounted of request.volumes) judgeVolume(request, mounted, desired.volumes, this.#csiDir);
   }
 }
+
+/** Each is a mount of its own as long as the allocation is there. */
+const MOST_NAMED = 100;
 
 type Granted = Desired & { kind: 'access' };
 
@@ -65,6 +74,29 @@ function judge({ allocationId, task, uid }: ReadyRequest, desired: Desired, meta
   if (owner.uid === uid) return desired;
   const message = `task ${task} of allocation ${allocationId} has ${metaKey} = "${owner.name}", but its socket is another user's; set socket = "${owner.name}" in the task's config, or change ${metaKey}`;
   throw new RefusedError('wrong_socket', message);
+}
+
+/** Labelling is root's to do there, and tasks share what Nomad gives them. */
+function privateLabel({ task }: ReadyRequest, mount: string): RefusedError {
+  const message = `task ${task}: ${mount} is to be labelled for this container alone (Z), which a rootless Podman may not do with what is Nomad's; use z, in volumes or as selinuxlabel of the driver's configuration`;
+  return new RefusedError('selinux_label', message);
+}
+
+/** What has to be shown because a create names it: the directory of its own task, and what it mounts of it. */
+function namedIn({ task, mounts }: ReadyRequest): string[] {
+  const named = mounts.filter((path) => path.startsWith(`${task}/`));
+  if (named.length <= MOST_NAMED) return [task, ...named];
+  const message = `task ${task} mounts ${named.length} entries of its directory; mount at most ${MOST_NAMED}, or a directory that holds them`;
+  throw new RefusedError('too_many_mounts', message);
+}
+
+/** Stops a job author who mounts something of a task that is another user's, or none. @throws RefusedError */
+function judgeMounts({ allocationId, task, uid, mounts }: ReadyRequest, { podman }: Granted): void {
+  const own = podman.find((user) => user.uid === uid)?.tasks ?? [];
+  const foreign = mounts.find((path) => path !== '' && !['alloc', ...own].includes(path.split('/', 1)[0] ?? ''));
+  if (foreign === undefined) return;
+  const message = `task ${task} mounts ${JSON.stringify(foreign)} of allocation ${allocationId}, which is in the directory of no task of the same user; mount what is in its own directory, or in alloc/`;
+  throw new RefusedError('foreign_task_dir', message);
 }
 
 /**

@@ -4,12 +4,10 @@ import { type AllocationRecord, lastErrorOf, stateOf } from '../reconcile/record
 
 /**
  * What people are told of an allocation; undefined for one that is none of ours.
- * @param access the mode in use: with `acl` there are no views
  * @param isNetnsOwned whether the network namespace of an allocation belongs to its user
  */
 export function statusOf(
   record: Readonly<AllocationRecord>,
-  access: 'mount' | 'acl',
   isNetnsOwned: (id: string) => boolean,
 ): AllocationStatus | undefined {
   const { id, allocation, desired, since, late } = record;
@@ -22,8 +20,7 @@ export function statusOf(
     jobId: allocation.jobId,
     taskGroup: allocation.taskGroup,
     users: granted ? desired.podman.map((user) => user.name) : [],
-    access,
-    view: granted && access === 'mount' ? (state === 'ready' ? 'mounted' : 'missing') : 'none',
+    view: granted ? (state === 'ready' ? 'mounted' : 'missing') : 'none',
     netns: granted && desired.netns ? (isNetnsOwned(id) ? 'owned' : 'missing') : 'none',
     acl: granted ? (state === 'ready' ? 'set' : 'missing') : 'none',
     state,

@@ -10,6 +10,7 @@ import { watchDataDir } from '../watch/data-dir.ts';
 import { watchEventStream } from '../watch/event-stream.ts';
 import { watchNetnsDir } from '../watch/netns-dir.ts';
 import { watchListing } from '../watch/resync.ts';
+import { TaskDirsWatch } from '../watch/task-dirs.ts';
 import type { Host } from './host.ts';
 import type { NomadHealth } from './nomad-health.ts';
 
@@ -17,7 +18,7 @@ import type { NomadHealth } from './nomad-health.ts';
 export interface NodeWatchOptions {
   readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines' | 'nodeAllocations'>;
   readonly nodeId: string;
-  readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'sweep'>;
+  readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'sweep'>;
   readonly reconciler: Pick<Reconciler, 'notice' | 'noticeHost' | 'noticeListed' | 'noticeFound'>;
   readonly health: NomadHealth;
   /** Between one listing and the next, in milliseconds. */
@@ -40,7 +41,7 @@ export interface NodeWatch {
 
 /**
  * Leads everything that tells of a change on this node to the reconciler, until the signal is aborted: Nomad's event
- * stream, the alloc dir, the network namespaces where no gate says when one is ready, and the listing of all allocations, which alone is the truth: after each gap in the stream, and
+ * stream, the alloc dir, the network namespaces and the directories of tasks where no gate says when one is ready, and the listing of all allocations, which alone is the truth: after each gap in the stream, and
  * at intervals.
  */
 export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeWatch {
@@ -76,11 +77,18 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   const cover = (allocations: readonly Allocation[]) => {
     for (const { namespace } of allocations) stream.cover(namespace);
   };
-  const stopDirectory = watchDataDir({ allocDir: host.allocDir, onAllocation, log });
-  signal.addEventListener('abort', () => void stopDirectory(), { once: true });
+  const { allocDir } = host;
+  const onHost = (id: string) => reconciler.noticeHost(id);
+  const taskDirs = new TaskDirsWatch({ allocDir, onAllocation: onHost, log });
+  const onDirectory = (id: string) => {
+    onAllocation(id);
+    if (options.ordering === 'watch') taskDirs.follow(id, host.hasDirectory(id));
+  };
+  const stopDirectory = watchDataDir({ allocDir, onAllocation: onDirectory, log });
+  signal.addEventListener('abort', () => void Promise.all([stopDirectory(), taskDirs.stop()]), { once: true });
   if (options.ordering === 'watch') {
-    const onNetns = (id: string) => reconciler.noticeHost(id);
-    const stopNetns = watchNetnsDir({ netnsDir: host.netnsDir, onAllocation: onNetns, log });
+    for (const id of host.allocationIds()) taskDirs.follow(id, host.hasDirectory(id));
+    const stopNetns = watchNetnsDir({ netnsDir: host.netnsDir, onAllocation: onHost, log });
     signal.addEventListener('abort', () => void stopNetns(), { once: true });
   }
   return { cover: stream.cover, finished: Promise.all([listing.finished, stream.finished]) };

@@ -24,7 +24,6 @@ export const AgentStatusSchema = z.object({
       jobId: z.string(),
       taskGroup: z.string(),
       users: z.array(z.string()),
-      access: z.enum(['mount', 'acl']),
       view: z.enum(['mounted', 'missing', 'none']),
       acl: z.enum(['set', 'missing', 'none']),
       netns: z.enum(['owned', 'missing', 'none']),

@@ -9,7 +9,7 @@ import { pickAllocation } from './pick-allocation.ts';
 import { printable, renderTable } from './table.ts';
 import { processTerminal, type Style, type Terminal } from './terminal.ts';
 
-const HEADER = ['ALLOCATION', 'JOB', 'GROUP', 'USER', 'ACCESS', 'VIEW', 'ACL', 'NETNS', 'STATE', 'SINCE', 'LAST ERROR'];
+const HEADER = ['ALLOCATION', 'JOB', 'GROUP', 'USER', 'VIEW', 'ACL', 'NETNS', 'STATE', 'SINCE', 'LAST ERROR'];
 const SHORT_ID = 8;
 /** The colours of the states. */
 export const STYLES: Record<AllocationState, Style> = {
@@ -55,13 +55,12 @@ export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, n
 }
 
 function row(allocation: AllocationStatus, terminal: Pick<Terminal, 'paint'>, now: number) {
-  const { id, users, access, view, acl, netns, state, since, lastError, late } = allocation;
+  const { id, users, view, acl, netns, state, since, lastError, late } = allocation;
   return [
     id.slice(0, SHORT_ID),
     allocation.namespace === 'default' ? allocation.jobId : `${allocation.jobId} (${allocation.namespace})`,
     allocation.taskGroup,
     users.join(','),
-    access,
     view,
     acl,
     netns,

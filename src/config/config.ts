@@ -7,10 +7,11 @@ export interface Config {
   readonly metaKey: string;
   /** Users with a lower uid are refused. */
   readonly minUid: number;
-  readonly access: 'mount' | 'acl';
   readonly ordering: 'gate' | 'watch';
-  /** Whether users get rights on dynamic host volumes that their allocations claim. */
-  readonly volumes: 'none' | 'acl';
+  /** Whether local/ and secrets/ show the ids on disk as those of the user's containers. */
+  readonly idmap: 'auto' | 'off';
+  /** How users get rights on dynamic host volumes that their allocations claim. */
+  readonly volumes: 'none' | 'acl' | 'idmap';
   readonly gate: { readonly dir: string; readonly timeoutMs: number };
   /** By user name; the users that have a gate. */
   readonly users: ReadonlyMap<string, UserConfig>;

@@ -130,7 +130,7 @@ function toConfig({ nomad, gate, users, metrics, admin, log, ...file }: FileConf
     },
     metaKey: file.meta_key,
     minUid: file.min_uid,
-    access: file.access,
+    idmap: file.idmap,
     ordering: file.ordering,
     volumes: file.volumes,
     gate: { dir: gate.dir, timeoutMs: milliseconds(gate.timeout) },

@@ -60,6 +60,10 @@ const socketPath = text(
 const someText = text('a text that is not empty', (value) => value.trim() !== '');
 const port = 'host:port (an IPv6 host in brackets), or "off"';
 
+/** docs/decisions/0001-guarded-view.md. */
+const ACCESS_IS_GONE =
+  'no key access: users are shown their allocations by mounts alone, since a data dir that a user can enter cannot be shut to her subordinate ids; remove it';
+
 /** Checks between keys run whatever else is wrong: all problems are reported at once. */
 const always = { when: () => true };
 
@@ -105,9 +109,10 @@ export const FileSchema = section({
   nomad,
   meta_key: someText.default('podman_user'),
   min_uid: z.int({ error: 'a whole number above 0' }).min(1, { error: 'a whole number above 0' }).default(1000),
-  access: oneOf('mount', 'acl').default('mount'),
+  access: z.literal('mount', { error: ACCESS_IS_GONE }).optional(),
   ordering: oneOf('gate', 'watch').default('gate'),
-  volumes: oneOf('none', 'acl').default('none'),
+  idmap: oneOf('auto', 'off').default('auto'),
+  volumes: oneOf('none', 'acl', 'idmap').default('none'),
   gate: section({
     dir: absolutePath.default('/run/nomad-rootless/gate'),
     timeout: text(
@@ -157,8 +162,8 @@ export function isOff(address: string): boolean {
   return address === '' || address === 'off';
 }
 
-/** The paths of all keys, as "gate.timeout"; `users` counts as one. */
-export const CONFIG_KEYS: readonly string[] = leaves(FileSchema, '');
+/** The paths of all keys, as "gate.timeout"; `users` counts as one. Not `access`, which has nothing to say any more. */
+export const CONFIG_KEYS: readonly string[] = leaves(FileSchema, '').filter((key) => key !== 'access');
 /** The keys that hold other keys. */
 export const CONFIG_SECTIONS: readonly string[] = Object.entries(FileSchema.shape)
   .filter(([, schema]) => schema instanceof z.ZodObject)

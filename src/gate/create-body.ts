@@ -15,6 +15,10 @@ export interface CreateTarget {
   readonly task: string;
   /** Whether it joins the allocation's netns: its group has a network of its own. */
   readonly joinsNetns: boolean;
+  /** What it mounts of the allocation's directory: paths from there on, normal, empty for itself. */
+  readonly mounts: readonly string[];
+  /** A mount of what is Nomad's that Podman is to label for this container alone; undefined where there is none. */
+  readonly privateLabel?: string | undefined;
   /** What it mounts of Nomad's data dir beside the allocation's directory: only volumes that its task has may be there. */
   readonly volumes: readonly MountedVolume[];
 }
@@ -42,10 +46,13 @@ export function targetOf(body: CreateBody, directories: NomadDirectories): Creat
     );
   }
   let allocationId: string | undefined;
+  const mounts: string[] = [];
+  let privateLabel: string | undefined;
   const volumes: MountedVolume[] = [];
-  for (const { where, path, isMount, readOnly } of hostPaths(body)) {
+  for (const { where, path, isMount, readOnly, isPrivate } of hostPaths(body)) {
     const owner = ownerOf(where, path, directories);
     if (owner === 'nobody') continue;
+    if (isPrivate) privateLabel ??= `${where} ${JSON.stringify(path)}`;
     if (owner === 'nomad') {
       if (!isMount) throw outsideOfAllocation(where, path, directories);
       volumes.push({ where, path, readOnly });
@@ -53,6 +60,7 @@ export function targetOf(body: CreateBody, directories: NomadDirectories): Creat
     }
     if (allocationId === undefined && isMount) allocationId = owner;
     else if (owner !== allocationId) throw foreign(where, path, allocationId);
+    mounts.push(below(`${cleaned(directories.allocDir)}/${owner}`, cleaned(path)) ?? '');
   }
   if (allocationId === undefined) {
     const where = `${cleaned(directories.allocDir)}/<allocation id>`;
@@ -69,7 +77,7 @@ export function targetOf(body: CreateBody, directories: NomadDirectories): Creat
       `the container is named ${JSON.stringify(body.name)}, but its mounts are of allocation ${allocationId}; its name must be <task>${suffix}, as the podman driver writes it`,
     );
   }
-  return { allocationId, task, joinsNetns: joinsNetns(body, allocationId), volumes };
+  return { allocationId, task, joinsNetns: joinsNetns(body, allocationId), mounts, privateLabel, volumes };
 }
 
 /** The allocation whose directory holds the path; `nomad` where it is elsewhere in the data dir, `nobody` where it is not Nomad's at all. */

@@ -21,6 +21,10 @@ export interface ReadyRequest {
   readonly uid: number;
   /** Whether the container joins the netns of the allocation's group. */
   readonly joinsNetns: boolean;
+  /** What it mounts of the allocation's directory: paths from there on, empty for itself. */
+  readonly mounts: readonly string[];
+  /** A mount of what is Nomad's that Podman is to label for this container alone; undefined where there is none. */
+  readonly privateLabel?: string | undefined;
   /** What it mounts of Nomad's data dir beside the allocation's directory. */
   readonly volumes: readonly MountedVolume[];
 }

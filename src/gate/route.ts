@@ -1,7 +1,7 @@
 import { ParseError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
 
-/** What a request is to the gate. `refused` ones would make containers without naming an allocation that can be checked. */
+/** What a request is to the gate. `refused` ones would make containers without naming an allocation that can be checked, or hand over files of the host. */
 export type Route =
   | { readonly kind: 'create' }
   | { readonly kind: 'refused'; readonly reason: string }
@@ -10,6 +10,12 @@ export type Route =
   | { readonly kind: 'pass' };
 
 const PASS: Route = { kind: 'pass' };
+
+/**
+ * The driver opens image archives (`image = "docker-archive:…"`) as root, by whatever path the job names, and sends what it
+ * reads: author and user together would read any file of the host.
+ */
+const LOADS_IMAGE = /^(local\/)?images\/load$/;
 
 /** Requests beside libpod's create that make containers, by their path without version and `libpod/`. */
 const MAKES_CONTAINERS: readonly (readonly [RegExp, string])[] = [
@@ -42,6 +48,11 @@ export function routeOf(method: string, target: string): Route {
           reason: `${what} names no allocation, so it does not go through the gate; use the user's own podman.sock`,
         };
       }
+    }
+    if (LOADS_IMAGE.test(path)) {
+      const reason =
+        'image archives (docker-archive:, oci-archive:) do not go through the gate, since the driver reads them as root wherever they lie; push the image to a registry, or load it as the user with: podman load';
+      return { kind: 'refused', reason };
     }
     return /^(exec\/[^/]+\/start|containers\/[^/]+\/attach)$/.test(path) ? { kind: 'hijack' } : PASS;
   }

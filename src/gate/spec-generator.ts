@@ -88,19 +88,22 @@ export interface HostPath {
   readonly isMount: boolean;
   /** Whether it is a mount that the container cannot write to. */
   readonly readOnly: boolean;
+  /** Whether Podman is to label it for this container alone: option Z of podman-run(1). */
+  readonly isPrivate: boolean;
 }
 
-const NO_MOUNT = { isMount: false, readOnly: false } as const;
+const NO_MOUNT = { isMount: false, readOnly: false, isPrivate: false } as const;
 
 /** Every host path that the create names. Mount sources come first: they say whose everything after them has to be. */
 export function* hostPaths(body: CreateBody): Generator<HostPath> {
   for (const [index, { type, source, options }] of (body.mounts ?? []).entries()) {
     const readOnly = (options ?? []).includes('ro') && !(options ?? []).includes('rw');
+    const isPrivate = (options ?? []).includes('Z');
     const isWord = source === undefined || source === null || !source.includes('/');
     const isBind =
       !isWord || type === 'bind' || (options ?? []).some((option) => option === 'bind' || option === 'rbind');
     // "tmpfs", "proc", "devpts": the sources of filesystems that have no place on the host.
-    if (isBind) yield { where: `mounts.${index}.source`, path: source ?? '', isMount: true, readOnly };
+    if (isBind) yield { where: `mounts.${index}.source`, path: source ?? '', isMount: true, readOnly, isPrivate };
   }
   for (const [index, mount] of (body.mounts ?? []).entries()) yield* optionPaths(`mounts.${index}`, mount.options);
   for (const [index, { source, options }] of (body.overlay_volumes ?? []).entries()) {

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, realpathSync } from 'node:fs';
+import { mkdirSync, opendirSync, readdirSync, realpathSync } from 'node:fs';
 import type { Handle } from './handle.ts';
 
 /** Makes a directory and those above it, where only root can write. @throws an Error of node:fs */
@@ -14,4 +14,21 @@ export function canonicalPath(path: string): string {
 /** The names in an open directory. @throws an Error of node:fs */
 export function entriesOf(directory: Handle): string[] {
   return readdirSync(`/proc/self/fd/${directory.fd}`);
+}
+
+/** The names in a directory at a path that only root has shaped, in the current mount namespace. @throws an Error of node:fs */
+export function entriesAt(path: string): string[] {
+  return readdirSync(path);
+}
+
+/** Some of the names in an open directory that others can fill, at most so many. @throws an Error of node:fs */
+export function entriesUpTo(directory: Handle, most: number): string[] {
+  const open = opendirSync(`/proc/self/fd/${directory.fd}`, { bufferSize: 32 });
+  const names: string[] = [];
+  try {
+    for (let entry = open.readSync(); entry && names.length < most; entry = open.readSync()) names.push(entry.name);
+  } finally {
+    open.closeSync();
+  }
+  return names;
 }

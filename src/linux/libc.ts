@@ -120,6 +120,12 @@ export const umount2 = wrapped('umount2', ['str', 'int']);
 export const setns = wrapped('setns', ['int', 'int']);
 /** unshare(2): flags. */
 export const unshare = wrapped('unshare', ['int']);
+/** sched_getaffinity(2): thread, size, mask. */
+export const schedGetaffinity = wrapped('sched_getaffinity', ['int', 'size_t', 'void *']);
+/** sched_setaffinity(2): thread, size, mask. */
+export const schedSetaffinity = wrapped('sched_setaffinity', ['int', 'size_t', 'void *']);
+/** pivot_root(2): new root, where the old one goes; glibc has it without a prototype. */
+export const pivotRoot = wrapped('pivot_root', ['str', 'str']);
 /** fchdir(2): fd. */
 export const fchdir = wrapped('fchdir', ['int']);
 /** close(2): fd. */
@@ -128,6 +134,8 @@ export const closeFd = wrapped('close', ['int']);
 export const ioctl = wrapped('ioctl', ['int', 'unsigned long', 'void *']);
 /** openat(2): directory fd, path, flags. Returns the negative errno where a kernel parameter cannot be opened. */
 export const openParameter = wrapped('openat', ['int', 'str', 'int'], ['EACCES', 'EPERM', 'ENOENT']);
+/** openat(2): directory fd, name, flags, mode. Returns -EEXIST where something is there. */
+export const openNew = wrapped('openat', ['int', 'str', 'int', 'unsigned int'], ['EEXIST']);
 /** read(2): fd, buffer, size. Returns -EIO for a kernel parameter that was never set. */
 export const readParameter = wrapped('read', ['int', 'void *', 'size_t'], ['EIO']);
 /** write(2): fd, buffer, size. */
@@ -187,6 +195,8 @@ export const getpwuidR: CFunction = libc.func('getpwuid_r', 'int', [
 export const O = {
   PATH: 0o10000000,
   CLOEXEC: 0o2000000,
+  CREAT: constants.O_CREAT,
+  EXCL: constants.O_EXCL,
   DIRECTORY: constants.O_DIRECTORY,
   NOFOLLOW: constants.O_NOFOLLOW,
   NONBLOCK: constants.O_NONBLOCK,

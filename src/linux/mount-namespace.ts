@@ -1,5 +1,6 @@
 import { type Handle, openKernelPath } from './handle.ts';
-import { fchdir, O, setns, unshare } from './libc.ts';
+import { fchdir, O, pivotRoot, setns, umount2, unshare } from './libc.ts';
+import { attach, MNT_DETACH, newTmpfs, PROPAGATION, setMountAttributes } from './mount.ts';
 
 const CLONE_FS = 0x200;
 const CLONE_NEWNS = 0x20000;
@@ -27,6 +28,33 @@ export function inMountNamespace<T>(namespace: Handle, block: () => T): T {
   setns(namespace.path, namespace.fd, CLONE_NEWNS);
   try {
     return block();
+  } finally {
+    goHome(home);
+  }
+}
+
+/**
+ * Makes a mount namespace that holds nothing but an empty tmpfs of root's as its root directory. It lives as long as its
+ * handle, or a mount of it, does. On the main thread, as inMountNamespace.
+ * @param options of the tmpfs, as in tmpfs(5)
+ * @throws SyscallError
+ */
+export function makeMountNamespace(options: Readonly<Record<string, string>>): Handle {
+  home ??= rememberHome();
+  unshare('fs', CLONE_FS);
+  unshare('mount namespace', CLONE_NEWNS);
+  try {
+    using oldRoot = openKernelPath('/', O.PATH | O.DIRECTORY);
+    // Nothing that is done to the copies of the host's mounts is to reach the host.
+    setMountAttributes(oldRoot, 0, PROPAGATION.PRIVATE);
+    const namespace = openKernelPath('/proc/thread-self/ns/mnt', O.RDONLY);
+    using tmpfs = newTmpfs(options, 0);
+    attach(tmpfs, oldRoot);
+    fchdir('new root', tmpfs.fd);
+    // The new root over the old one at the same path, and then the old one off it: pivot_root(2), NOTES.
+    pivotRoot('/', '.', '.');
+    umount2('old root', '.', MNT_DETACH);
+    return namespace;
   } finally {
     goHome(home);
   }

@@ -1,6 +1,7 @@
 import { Handle } from './handle.ts';
 import {
   AT,
+  closeFd,
   fchdir,
   fsconfig,
   fsmount,
@@ -8,6 +9,8 @@ import {
   mkdirat,
   mountSetattrCall,
   moveMountCall,
+  O,
+  openNew,
   openTreeCall,
   SyscallError,
   umount2,
@@ -22,38 +25,74 @@ const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
 const MOVE_MOUNT_BENEATH = 0x200;
 const FSCONFIG = { SET_STRING: 1, CMD_CREATE: 6 } as const;
 const CLOEXEC = 1;
-const MNT_DETACH = 2;
+/** Unmount now for those who look, and for good once nobody uses it any more, umount2(2). */
+export const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 
 /** Attributes of a mount, MOUNT_ATTR_* of include/uapi/linux/mount.h. */
-export const ATTRIBUTE = { NOSUID: 0x02, NODEV: 0x04, NOEXEC: 0x08 } as const;
-/** Propagation of a mount, MS_* of include/uapi/linux/mount.h. */
-export const PROPAGATION = { PRIVATE: 1 << 18, SLAVE: 1 << 19 } as const;
+export const ATTRIBUTE = {
+  RDONLY: 0x01,
+  NOSUID: 0x02,
+  NODEV: 0x04,
+  NOEXEC: 0x08,
+  IDMAP: 0x100000,
+  NOSYMFOLLOW: 0x200000,
+} as const;
+/** Propagation of a mount, MS_* of include/uapi/linux/mount.h; UNCHANGED leaves it as it is. */
+export const PROPAGATION = { UNCHANGED: 0, PRIVATE: 1 << 18, SLAVE: 1 << 19, SHARED: 1 << 20 } as const;
 
 /** sizeof(struct mount_attr), MOUNT_ATTR_SIZE_VER0: attr_set, attr_clr, propagation, userns_fd, each __u64. */
 export const MOUNT_ATTR_SIZE = 32;
 
 /**
- * A detached copy of the tree of mounts at a directory. It vanishes with the handle unless it is moved somewhere.
- * Without setMountAttributes the copy stays in the peer group of the original.
+ * A detached copy of the tree of mounts at an open file. It vanishes with the handle unless it is moved somewhere. Without
+ * setMountAttributes the copy stays in the peer group of the original. The original has to be in the current mount namespace.
  * @throws SyscallError
  */
-export function cloneTree(directory: Handle): Handle {
-  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT.EMPTY_PATH | AT.RECURSIVE;
-  return new Handle(openTreeCall(directory.path, directory.fd, '', flags), directory.path);
+export function cloneTree(file: Handle): Handle {
+  return openTree(file, AT.RECURSIVE);
 }
 
-/** Sets attributes and propagation of a whole detached tree. @throws SyscallError */
+/** Like cloneTree, without what is mounted below. @throws SyscallError */
+export function cloneMount(file: Handle): Handle {
+  return openTree(file, 0);
+}
+
+function openTree(file: Handle, recursive: number): Handle {
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT.EMPTY_PATH | recursive;
+  return new Handle(openTreeCall(file.path, file.fd, '', flags), file.path);
+}
+
+/**
+ * Sets attributes and propagation of a whole tree of mounts. Symlinks are followed in it again, where an operator has taken
+ * that from the processes of the host by `nosymfollow`.
+ * @throws SyscallError
+ */
 export function setMountAttributes(tree: Handle, attributes: number, propagation: number): void {
+  setAttributes(tree, AT.RECURSIVE, attributes, propagation, 0n);
+}
+
+/**
+ * Has a detached mount show ids as those of a user namespace: what lies on disk as id 0 is seen as its id 0
+ * (MOUNT_ATTR_IDMAP, Linux 5.12; not all filesystems can).
+ * @throws SyscallError (EINVAL where the filesystem cannot)
+ */
+export function mapIds(mount: Handle, userNamespace: Handle): void {
+  setAttributes(mount, 0, ATTRIBUTE.IDMAP, PROPAGATION.UNCHANGED, BigInt(userNamespace.fd));
+}
+
+function setAttributes(tree: Handle, recursive: number, attributes: number, propagation: number, userns: bigint): void {
   const attr = Buffer.alloc(MOUNT_ATTR_SIZE);
   attr.writeBigUInt64LE(BigInt(attributes), 0);
+  attr.writeBigUInt64LE(BigInt(ATTRIBUTE.NOSYMFOLLOW), 8);
   attr.writeBigUInt64LE(BigInt(propagation), 16);
-  mountSetattrCall(tree.path, tree.fd, '', AT.EMPTY_PATH | AT.RECURSIVE, attr, MOUNT_ATTR_SIZE);
+  attr.writeBigUInt64LE(userns, 24);
+  mountSetattrCall(tree.path, tree.fd, '', AT.EMPTY_PATH | recursive, attr, MOUNT_ATTR_SIZE);
 }
 
-/** Mounts a detached tree over an open directory, in whatever mount namespace that directory's handle is of. @throws SyscallError */
-export function attach(tree: Handle, directory: Handle): void {
-  moveMountCall(directory.path, tree.fd, '', directory.fd, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+/** Mounts a detached tree over an open file of its kind, which is in the current mount namespace. @throws SyscallError */
+export function attach(tree: Handle, mountPoint: Handle): void {
+  moveMountCall(mountPoint.path, tree.fd, '', mountPoint.fd, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
 /** Whether this kernel can mount beneath: the flag is looked at before the descriptors, which are none. */
@@ -124,6 +163,13 @@ export function unmountAt(path: string): boolean {
   }
 }
 
+/** Makes an empty file in an open directory; nothing where something of that name is there already. @throws SyscallError */
+export function makeFile(parent: Handle, name: string): void {
+  const path = `${parent.path}/${name}`;
+  const fd = openNew(path, parent.fd, name, O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC | O.NOFOLLOW, 0o600);
+  if (fd >= 0) closeFd(path, fd);
+}
+
 /** Makes a directory in an open one; nothing where it is there already. @throws SyscallError */
 export function makeDirectory(parent: Handle, name: string, mode: number): void {
   try {
@@ -141,6 +187,15 @@ export function makeDirectory(parent: Handle, name: string, mode: number): void 
 export function removeDirectory(parent: Handle, name: string): void {
   try {
     unlinkat(`${parent.path}/${name}`, parent.fd, name, AT.REMOVEDIR);
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.is('ENOENT'))) throw error;
+  }
+}
+
+/** Removes a file from an open directory, and what is mounted on it elsewhere, as removeDirectory. @throws SyscallError */
+export function removeFileFrom(parent: Handle, name: string): void {
+  try {
+    unlinkat(`${parent.path}/${name}`, parent.fd, name, 0);
   } catch (error) {
     if (!(error instanceof SyscallError && error.is('ENOENT'))) throw error;
   }

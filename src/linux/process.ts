@@ -100,6 +100,12 @@ export function uidsOf(pid: number): number[] {
   return line.split(/\s+/).map(Number);
 }
 
+/** How the ids of a process's user namespace are those of ours: uid_map and gid_map, user_namespaces(7). @throws an Error of node:fs where it is gone */
+export function idMapOf(pid: number): string {
+  const read = (kind: 'uid' | 'gid') => readFileSync(`/proc/${pid}/${kind}_map`, 'utf8').replace(/ +/g, ' ').trim();
+  return `uid ${read('uid')}; gid ${read('gid')}`;
+}
+
 /** The processes whose effective uid is this. */
 export function pidsOf(uid: number): number[] {
   return readdirSync('/proc')

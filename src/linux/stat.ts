@@ -8,11 +8,14 @@ export interface Stat {
   readonly gid: number;
   readonly dev: string;
   readonly ino: bigint;
+  /** Whether it is the root of a mount; Linux 5.8. */
+  readonly isMountRoot: boolean;
 }
 
 /** sizeof(struct statx) and the offsets in it, include/uapi/linux/stat.h. */
 export const STATX = {
   SIZE: 256,
+  ATTRIBUTES: 8,
   UID: 20,
   GID: 24,
   MODE: 28,
@@ -22,6 +25,7 @@ export const STATX = {
   MNT_ID: 144,
 } as const;
 const STATX_BASIC_STATS = 0x7ff;
+const STATX_ATTR_MOUNT_ROOT = 0x2000n;
 const S_IFMT = 0o170000;
 
 /**
@@ -38,12 +42,18 @@ export function stat(handle: Handle): Stat {
     gid: buffer.readUInt32LE(STATX.GID),
     dev: `${buffer.readUInt32LE(STATX.DEV_MAJOR)}:${buffer.readUInt32LE(STATX.DEV_MINOR)}`,
     ino: buffer.readBigUInt64LE(STATX.INO),
+    isMountRoot: (buffer.readBigUInt64LE(STATX.ATTRIBUTES) & STATX_ATTR_MOUNT_ROOT) !== 0n,
   };
 }
 
 /** Whether two stats are of the same file: the same device and inode. Sound only while one of the two is held open. */
 export function isSameFile(a: Stat, b: Stat): boolean {
   return a.dev === b.dev && a.ino === b.ino;
+}
+
+/** Whether the stat is of a directory, inode(7). */
+export function isDirectory(status: Stat): boolean {
+  return (status.mode & S_IFMT) === 0o040000;
 }
 
 /** Whether the stat is of a FIFO, inode(7). */

@@ -4,20 +4,25 @@ import { watch } from 'chokidar';
 export interface DirectoryListener {
   /** Which entries to tell of. */
   readonly kind: 'directories' | 'files';
+  /** Whether to tell of those that are there already, too. */
+  readonly fromStart?: boolean;
   readonly onEntry: (name: string) => void;
   readonly onError: (error: Error) => void;
 }
 
 /**
  * Tells of entries that appear and vanish right below a directory, from inotify. It may miss some under load and
- * tells nothing of what was there before: something else has to look at everything now and then.
+ * tells nothing of what was there before unless asked to: something else has to look at everything now and then.
  * @returns a function that ends the watching
  */
-export function watchDirectory(path: string, { kind, onEntry, onError }: DirectoryListener): () => Promise<void> {
+export function watchDirectory(
+  path: string,
+  { kind, fromStart = false, onEntry, onError }: DirectoryListener,
+): () => Promise<void> {
   const below = (entry: string) => entry.startsWith(`${path}/`) && onEntry(entry.slice(path.length + 1));
   const watcher = watch(path, {
     depth: 0,
-    ignoreInitial: true,
+    ignoreInitial: !fromStart,
     followSymlinks: false,
     // Entries are enough: no watch on each of a thousand allocations.
     ignored: (entry, stats) =>

@@ -28,7 +28,7 @@ export function fromMode(mode: number): Acl {
  * else, other users' containers included (they run under subuids, which are "other").
  */
 export function onlyFor(uids: Iterable<number>): Acl {
-  return { owner: 7, users: new Map([...uids].map((uid) => [uid, 5])), group: 0, groups: new Map(), mask: 5, other: 0 };
+  return masked({ owner: 7, users: new Map([...uids].map((uid) => [uid, 5])), group: 0, groups: new Map(), other: 0 });
 }
 
 /**

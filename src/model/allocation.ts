@@ -17,6 +17,10 @@ export interface Allocation {
   readonly networkMode: string | undefined;
   /** The host and CSI volumes that the group claims. */
   readonly volumes: readonly VolumeClaim[];
+  /** Whether a service of the group is in Consul's mesh: then Nomad makes sockets in alloc/tmp, and again when its agent starts. */
+  readonly usesConnect: boolean;
+  /** Whether the next allocation gets this one's disk: ephemeral_disk with sticky or migrate. */
+  readonly keepsDisk: boolean;
   readonly tasks: readonly Task[];
 }
 
@@ -33,8 +37,23 @@ export interface Task {
   readonly meta: Readonly<Record<MetaLevel, Readonly<Record<string, string>>>>;
   /** The names of the group's volumes that the task mounts. */
   readonly volumes: readonly string[];
+  /** Those of them that it mounts with selinux_label = "z". */
+  readonly sharedVolumes: readonly string[];
+  /** Where identities are written that have a path of their own: from the task's directory on. */
+  readonly identityFiles: readonly string[];
+  readonly templates: readonly Template[];
+  /** The file in local/ that the payload of a dispatch is written to; empty where it is not. */
+  readonly dispatchPayload: string;
   /** Nomad's state of the task; undefined where the client has not reported it yet. */
   readonly state: 'pending' | 'running' | 'dead' | undefined;
+}
+
+/** A template of a task; paths from the task's directory on, the source empty where the job has the text. */
+export interface Template {
+  readonly source: string;
+  readonly destination: string;
+  /** Whether Nomad reads the result back into the task's environment. */
+  readonly isEnvironment: boolean;
 }
 
 const ALLOCATION_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;

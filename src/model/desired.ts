@@ -1,5 +1,6 @@
 import { type Allocation, isFinished } from './allocation.ts';
 import { PODMAN_DRIVER, podmanTasks } from './podman-user.ts';
+import { rootPathRefusal } from './root-paths.ts';
 import { judge, type KnownUser, refusalFor, type UserRules, type Verdict } from './verdict.ts';
 import { type DesiredVolume, desiredVolumes } from './volume.ts';
 
@@ -8,6 +9,8 @@ export interface Rules extends UserRules {
   readonly nodeId: string;
   /** Whether a container that joins the allocation's netns is held at the gate. */
   readonly isNetnsAwaited: boolean;
+  /** What creates of the allocation's containers have named as sources of mounts: paths from its directory on. */
+  readonly named: readonly string[];
   /** The host volumes of this node: name to path. */
   readonly hostVolumes: ReadonlyMap<string, string>;
   /** The uids that tasks have been prepared for on this host, by task. */
@@ -25,7 +28,7 @@ export interface Access {
  * What an allocation should have on this host:
  * - `nothing`: it is gone, finished, or names no podman user. Whatever is there of ours goes.
  * - `refused`: it may not have what it asks for. Nothing is granted, and nothing taken from what already runs.
- * - `access`: `podman` users get a view, an ACL entry and their log FIFOs; `others` (tasks of other drivers with a
+ * - `access`: `podman` users are shown their leaves and get their log FIFOs; `others` (tasks of other drivers with a
  *   `user`) get an ACL entry so that the lock on the allocation's directory does not shut them out.
  */
 export type Desired =
@@ -38,6 +41,10 @@ export type Desired =
       readonly others: readonly Access[];
       /** The names of all tasks of the group, whoever runs them. */
       readonly tasks: readonly string[];
+      /** What creates of containers have named as sources of mounts: paths from the allocation's directory on. */
+      readonly named: readonly string[];
+      /** Whether Nomad makes sockets in alloc/tmp, and changes their modes by name, while containers run. */
+      readonly usesConnect: boolean;
       /** Where the group has a netns of its own. */
       readonly netns: DesiredNetns | undefined;
       /** What its podman tasks mount of the volumes that the group claims. */
@@ -81,12 +88,17 @@ export function desire(id: string, allocation: Allocation | undefined, rules: Ru
     return { kind: 'refused', id, code: 'several_users_one_netns', reason };
   }
   const users = [...podman.values()];
+  const tasks = allocation.tasks.filter(({ name }) => users.some((user) => user.tasks.includes(name)));
+  const refusal = rootPathRefusal(allocation, tasks, users.length);
+  if (refusal) return { kind: 'refused', id, ...refusal };
   return {
     kind: 'access',
     id,
     podman: users,
     others: othersOf(allocation, rules),
     tasks: allocation.tasks.map((task) => task.name),
+    named: rules.named,
+    usesConnect: allocation.usesConnect,
     netns: mode === undefined ? undefined : { mode, isAwaited: rules.isNetnsAwaited },
     volumes: desiredVolumes(allocation, users, rules.hostVolumes),
     unfollowed,

@@ -26,8 +26,7 @@ export interface AllocationStatus {
   readonly taskGroup: string;
   /** Names of its podman users; a uid in digits where it has no name. */
   readonly users: readonly string[];
-  readonly access: 'mount' | 'acl';
-  /** The private view in the users' Podman mount namespaces; `none` where there is to be none. */
+  /** What the users' Podman is shown of it; `none` where there is to be nothing. */
   readonly view: 'mounted' | 'missing' | 'none';
   /** The ACLs on its directories; `none` where there are to be none. */
   readonly acl: 'set' | 'missing' | 'none';

@@ -17,6 +17,8 @@ export interface DesiredVolume {
   readonly claim: VolumeClaim;
   /** Of a host volume, where Nomad has it on this node; undefined where Nomad does not say. */
   readonly path: string | undefined;
+  /** Whether one of the tasks asks for the SELinux label that containers share: selinux_label = "z". */
+  readonly isShared?: boolean;
 }
 
 /** A volume that an allocation needs now. */
@@ -65,7 +67,8 @@ export function desiredVolumes(
       const mounting = allocation.tasks.filter((task) => tasks.includes(task.name) && mounts(task, claim));
       if (mounting.length === 0) return [];
       const path = claim.type === 'host' ? hostVolumes.get(claim.source) : undefined;
-      return [{ uid, tasks: mounting.map(({ name }) => name), claim, path }];
+      const isShared = mounting.some((task) => task.sharedVolumes.includes(claim.name));
+      return [{ uid, tasks: mounting.map(({ name }) => name), claim, path, isShared }];
     }),
   );
 }

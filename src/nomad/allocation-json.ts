@@ -1,18 +1,31 @@
 import { z } from 'zod';
 import { ParseError } from '../errors.ts';
-import { type Allocation, isAllocationId } from '../model/allocation.ts';
+import { type Allocation, isAllocationId, type Task } from '../model/allocation.ts';
 import { parse } from './parse.ts';
 
 const uuid = z.string().refine(isAllocationId, 'a lower-case UUID');
 /** Go marshals an empty map or list as null. */
 const meta = z.record(z.string(), z.string()).nullish();
 
+const identity = z.object({ File: z.boolean().default(false), Filepath: z.string().default('') });
+const template = z.object({
+  SourcePath: z.string().nullish(),
+  DestPath: z.string().nullish(),
+  Envvars: z.boolean().nullish(),
+});
+const services = z.array(z.object({ Connect: z.unknown() })).nullish();
+
 const task = z.object({
   Name: z.string().min(1),
   Driver: z.string(),
   User: z.string().default(''),
   Meta: meta,
-  VolumeMounts: z.array(z.object({ Volume: z.string() })).nullish(),
+  VolumeMounts: z.array(z.object({ Volume: z.string(), SELinuxLabel: z.string().nullish() })).nullish(),
+  Identity: identity.nullish(),
+  Identities: z.array(identity).nullish(),
+  Templates: z.array(template).nullish(),
+  DispatchPayload: z.object({ File: z.string().nullish() }).nullish(),
+  Services: services,
 });
 
 const volume = z.object({
@@ -27,6 +40,8 @@ const taskGroup = z.object({
   Meta: meta,
   Networks: z.array(z.object({ Mode: z.string().optional() })).nullish(),
   Volumes: z.record(z.string(), volume).nullish(),
+  Services: services,
+  EphemeralDisk: z.object({ Sticky: z.boolean().nullish(), Migrate: z.boolean().nullish() }).nullish(),
   Tasks: z.array(task),
 });
 
@@ -75,14 +90,41 @@ export function parseAllocation(json: unknown): Allocation {
       source: PerAlloc ? `${Source}${suffixOf(found.Name)}` : Source,
       readOnly: ReadOnly,
     })),
-    tasks: group.Tasks.map(({ Name, Driver, User, Meta, VolumeMounts }) => ({
-      name: Name,
-      driver: Driver,
-      user: User,
-      meta: { task: Meta ?? {}, group: group.Meta ?? {}, job: job.Meta ?? {} },
-      volumes: (VolumeMounts ?? []).map(({ Volume }) => Volume),
-      state: stateOf.get(Name)?.State,
+    usesConnect: [group, ...group.Tasks].some(({ Services }) =>
+      (Services ?? []).some(({ Connect }) => Boolean(Connect)),
+    ),
+    keepsDisk: Boolean(group.EphemeralDisk?.Sticky || group.EphemeralDisk?.Migrate),
+    tasks: group.Tasks.map((one) => ({
+      name: one.Name,
+      driver: one.Driver,
+      user: one.User,
+      meta: { task: one.Meta ?? {}, group: group.Meta ?? {}, job: job.Meta ?? {} },
+      volumes: (one.VolumeMounts ?? []).map(({ Volume }) => Volume),
+      sharedVolumes: (one.VolumeMounts ?? []).flatMap(({ Volume, SELinuxLabel }) =>
+        SELinuxLabel === 'z' ? [Volume] : [],
+      ),
+      ...filesOf(one),
+      state: stateOf.get(one.Name)?.State,
     })),
+  };
+}
+
+/** What Nomad writes for a task, and where. */
+function filesOf({
+  Identity,
+  Identities,
+  Templates,
+  DispatchPayload,
+}: z.output<typeof task>): Pick<Task, 'identityFiles' | 'templates' | 'dispatchPayload'> {
+  const identities = [...(Identity ? [Identity] : []), ...(Identities ?? [])];
+  return {
+    identityFiles: identities.filter(({ File, Filepath }) => File && Filepath !== '').map(({ Filepath }) => Filepath),
+    templates: (Templates ?? []).map(({ SourcePath, DestPath, Envvars }) => ({
+      source: SourcePath ?? '',
+      destination: DestPath ?? '',
+      isEnvironment: Envvars ?? false,
+    })),
+    dispatchPayload: DispatchPayload?.File ?? '',
   };
 }
 

@@ -66,7 +66,7 @@ async function explainParts(desired: Desired, { resources, isNetnsOwned }: Obser
   const parts: PartExplanation[] = [];
   for (const resource of resources) {
     const part = await explainPart(resource, desired);
-    if (part.state !== 'done' || (!resource.onlyRemoves && isNeeded(resource, desired))) parts.push(part);
+    if (part.state !== 'done' || isNeeded(resource, desired)) parts.push(part);
   }
   return merged(parts).map((part) => {
     if (part.kind !== 'netns' || part.state !== 'done' || isNetnsOwned(desired.id)) return part;
@@ -86,7 +86,7 @@ async function explainPart(resource: Resource, desired: Desired): Promise<PartEx
     return {
       kind,
       state: steps.length === 0 ? 'done' : left ? 'left' : 'missing',
-      what: steps.map(({ what }) => what),
+      what: [...steps.map(({ what }) => what), ...(resource.notes?.(desired) ?? [])],
     };
   } catch (error) {
     const state = error instanceof NotYetError ? 'waiting' : error instanceof RefusedError ? 'refused' : 'failed';

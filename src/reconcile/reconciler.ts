@@ -97,19 +97,15 @@ export class Reconciler {
     this.#recordOf(id).isNetnsAwaited = true;
   }
 
+  /** A container of the allocation that is held at the gate is to see these: paths from its directory on. */
+  awaitMounts(id: string, paths: readonly string[]): void {
+    const { named } = this.#recordOf(id);
+    for (const path of paths) named.add(path);
+  }
+
   /** Resolves with the outcome of the next pass, whenever something causes it. */
   nextOutcome(id: string, signal: AbortSignal): Promise<Outcome> {
     return this.#nextOutcome(id, signal, () => undefined);
-  }
-
-  /** The uids of users with an allocation that needs access; undefined while one has not been looked at yet. */
-  liveUids(): ReadonlySet<number> | undefined {
-    const live = new Set<number>();
-    for (const { desired } of this.#records.values()) {
-      if (!desired) return undefined;
-      if (desired.kind === 'access') for (const user of desired.podman) live.add(user.uid);
-    }
-    return live;
   }
 
   /** The volumes of allocations that need access; undefined while one has not been looked at yet. */

@@ -29,6 +29,8 @@ export interface AllocationRecord {
   unfollowed: readonly string[];
   /** A container that joins its netns is held at the gate: Nomad has finished the network. */
   isNetnsAwaited: boolean;
+  /** What creates of its containers have named as sources of mounts: paths from its directory on. */
+  readonly named: Set<string>;
   /** A container of it was found running before it was ready. */
   late: boolean;
   /** The labels it is counted under in the gauge of allocations. */
@@ -50,6 +52,7 @@ export function newRecord(id: string, now: number): AllocationRecord {
     granted: undefined,
     unfollowed: [],
     isNetnsAwaited: false,
+    named: new Set(),
     late: false,
     counted: [],
     waiting: new Set(),

@@ -9,7 +9,7 @@ const NO_VOLUMES: ReadonlyMap<string, string> = new Map();
 
 /** Where what decides over an allocation comes from. */
 export interface RuleSources {
-  readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited'>;
+  readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited' | 'named'>;
   /** The host volumes of this node, name to path; told which are wanted. @throws NotYetError where Nomad does not say */
   readonly hostVolumes: (names: readonly string[]) => Promise<ReadonlyMap<string, string>>;
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
@@ -29,6 +29,7 @@ export async function rulesFor(
   return {
     ...rules,
     isNetnsAwaited: record.isNetnsAwaited,
+    named: [...record.named],
     accounts: new Map(named.map((name) => [name, accountOf(name)])),
     granted,
     hostVolumes: claims.length > 0 ? await hostVolumes(claims.map(({ source }) => source)) : NO_VOLUMES,

@@ -4,14 +4,21 @@ import { entriesOf } from '../linux/directory.ts';
 import { type Handle, openAbsolute, openAbsoluteIfThere, openBeneathIfThere } from '../linux/handle.ts';
 import { O } from '../linux/libc.ts';
 import { stat } from '../linux/stat.ts';
+import { permissionsOf } from '../model/acl.ts';
 import { isAllocationId } from '../model/allocation.ts';
+import { readAcl } from './marked-acl.ts';
+
+const EXECUTE = 1;
 
 /** Where Nomad's client keeps its allocations on this host; both paths canonical (no symlink in them). */
 export class DataDir {
   readonly allocDir: string;
+  readonly #dataDir: string;
 
-  constructor(allocDir: string) {
+  /** @param dataDir may be elsewhere than the directory of the allocations */
+  constructor(allocDir: string, dataDir: string) {
     this.allocDir = allocDir;
+    this.#dataDir = dataDir;
   }
 
   /** The directory of an allocation, opened for reading; undefined where there is none. Close it with `using`. */
@@ -26,27 +33,39 @@ export class DataDir {
     return directory;
   }
 
-  /** Whether the directory that holds the allocations is there: Nomad makes it when it first starts. */
-  exists(): boolean {
-    using allocDir = openAbsoluteIfThere(this.allocDir);
-    return allocDir !== undefined;
-  }
-
   /** The ids of all allocations that have a directory here, ours or not. */
   ids(): string[] {
     using allocDir = openAbsoluteIfThere(this.allocDir, O.RDONLY | O.DIRECTORY);
     return allocDir ? entriesOf(allocDir).filter(isAllocationId) : [];
   }
 
-  /** The directories from the root directory down to the one that holds the allocations, paths. */
-  ancestors(): string[] {
-    const paths = [this.allocDir];
-    for (let path = this.allocDir; path !== '/'; path = dirname(path)) paths.unshift(dirname(path));
-    return paths;
+  /**
+   * The directory over which a user's Podman sees what is shown to her: the first one on the way to the allocations that she
+   * cannot enter, or else the data dir, however open it is.
+   */
+  overmountFor(uid: number): string {
+    const ancestors = [...ancestorsOf(this.allocDir), this.allocDir];
+    const shut = ancestors.find((path) => {
+      using directory = openAbsolute(path, O.RDONLY | O.DIRECTORY);
+      return (permissionsOf(readAcl(directory), uid) & EXECUTE) === 0;
+    });
+    return shut ?? (ancestors.includes(this.#dataDir) ? this.#dataDir : this.allocDir);
   }
 
-  /** Opens one of `ancestors()` for reading. @throws SyscallError */
-  openAncestor(path: string): Handle {
-    return openAbsolute(path, O.RDONLY | O.DIRECTORY);
+  /** Whether nobody but root can come to what lies in a directory: it, or one above it, lets nobody else in. @throws SyscallError */
+  isShut(path: string = this.allocDir): boolean {
+    return [path, ...ancestorsOf(path)].some((path) => {
+      using directory = openAbsolute(path, O.RDONLY | O.DIRECTORY);
+      const { group, groups, users, mask, other } = readAcl(directory);
+      const { uid, gid } = stat(directory);
+      const named = [...users.values(), ...groups.values()].map((bits) => bits & (mask ?? 7));
+      const bits = [other, ...named, ...(gid === 0 ? [] : [group & (mask ?? 7)])];
+      return uid === 0 && bits.every((one) => (one & EXECUTE) === 0);
+    });
   }
+}
+
+/** The directories above a path, from the root directory down. */
+function ancestorsOf(path: string): string[] {
+  return path === '/' ? [] : [...ancestorsOf(dirname(path)), dirname(path)];
 }

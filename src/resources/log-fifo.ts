@@ -11,13 +11,12 @@ import type { Resource, Step } from './resource.ts';
 
 const LOGS = 'alloc/logs';
 const READ_WRITE = 6;
-/** Names of the FIFOs that Nomad's logmon makes, client/logmon in Nomad's source. */
-const FIFO_NAME = /^\..+\.(stdout|stderr)\.fifo$/;
+const STREAMS = ['stdout', 'stderr'];
 
 /**
  * Lets a user's conmon write to the log FIFOs of the user's tasks. The driver chowns them from 0.6.5 on; before, they
- * are root's alone. The directory they lie in can be written by every container of the allocation: what is not a FIFO
- * of root's, reached without a symlink, is left alone.
+ * are root's alone. Only by the names of tasks: the directory they lie in can be filled by tasks of other drivers. What is
+ * not a FIFO of root's, reached without a symlink, is left alone.
  */
 export class LogFifoResource implements Resource {
   readonly kind = 'log_fifo';
@@ -32,11 +31,10 @@ export class LogFifoResource implements Resource {
     if (!directory || desired.kind === 'refused') return [];
     using logs = openLogs(directory, desired.kind === 'access');
     if (!logs) return [];
-    if (desired.kind === 'nothing') return this.#removals(logs, desired.id);
+    if (desired.kind === 'nothing')
+      return entriesOf(directory).flatMap((task) => this.#removals(logs, desired.id, task));
     return desired.podman.flatMap((user) =>
-      user.tasks.flatMap((task) =>
-        ['stdout', 'stderr'].flatMap((stream) => this.#grant(logs, desired.id, user, `.${task}.${stream}.fifo`)),
-      ),
+      user.tasks.flatMap((task) => fifosOf(task).flatMap((name) => this.#grant(logs, desired.id, user, name))),
     );
   }
 
@@ -48,17 +46,16 @@ export class LogFifoResource implements Resource {
     return [{ kind: this.kind, what, removes: false, apply: () => this.#change(id, name, change) }];
   }
 
-  #removals(logs: Handle, id: string): Step[] {
-    return entriesOf(logs)
-      .filter((name) => FIFO_NAME.test(name))
-      .flatMap((name) => {
-        using fifo = openLogFifo(logs, name);
-        const uids = fifo ? [...readAcl(fifo).users.keys()] : [];
-        if (!fifo || uids.length === 0) return [];
-        const what = `${fifo.path}: without ${uids.map((uid) => `u:${uid}`).join(',')}`;
-        const change = (acl: Acl) => uids.reduce(withoutUser, acl);
-        return [{ kind: this.kind, what, removes: true, apply: () => this.#change(id, name, change) }];
-      });
+  /** @param task a name in the allocation's directory, where only root makes any: a task's, or another */
+  #removals(logs: Handle, id: string, task: string): Step[] {
+    return fifosOf(task).flatMap((name) => {
+      using fifo = openLogFifo(logs, name);
+      const uids = fifo ? [...readAcl(fifo).users.keys()] : [];
+      if (!fifo || uids.length === 0) return [];
+      const what = `${fifo.path}: without ${uids.map((uid) => `u:${uid}`).join(',')}`;
+      const change = (acl: Acl) => uids.reduce(withoutUser, acl);
+      return [{ kind: this.kind, what, removes: true, apply: () => this.#change(id, name, change) }];
+    });
   }
 
   #change(id: string, name: string, change: (acl: Acl) => Acl): void {
@@ -69,8 +66,13 @@ export class LogFifoResource implements Resource {
   }
 }
 
+/** As Nomad's logmon names them, client/logmon in Nomad's source. */
+function fifosOf(task: string): string[] {
+  return STREAMS.map((stream) => `.${task}.${stream}.fifo`);
+}
+
 /**
- * The log directory of an allocation. Containers can put a symlink in its place: no way for us, so that is refused, or,
+ * The log directory of an allocation. Tasks of other drivers can put a symlink in its place: no way for us, so that is refused, or,
  * where there is only something to take away, passed over.
  */
 function openLogs(directory: Handle, required: boolean): Handle | undefined {
@@ -79,7 +81,7 @@ function openLogs(directory: Handle, required: boolean): Handle | undefined {
   } catch (error) {
     if (!(error instanceof SyscallError && error.is('ELOOP', 'EXDEV', 'ENOTDIR'))) throw error;
     if (!required) return undefined;
-    const message = `${error.path} is no directory any more: a container of this allocation has replaced it`;
+    const message = `${error.path} is no directory any more: a task of this allocation has replaced it`;
     throw new RefusedError('unsafe_path', message, error);
   }
 }

@@ -1,7 +1,7 @@
 import { NotYetError } from '../errors.ts';
 import { openAbsoluteIfThere, openBeneathIfThere } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
-import { listeningInodes, livesIn, openOwnNamespace, pidsOf } from '../linux/process.ts';
+import { idMapOf, listeningInodes, livesIn, openOwnNamespace, pidsOf } from '../linux/process.ts';
 import { socketsOf } from '../linux/read-as-user.ts';
 import { readSmallFile } from '../linux/read-small-file.ts';
 import { isRegularFile, isSameFile, stat } from '../linux/stat.ts';
@@ -16,6 +16,8 @@ export interface PodmanOwner {
   readonly socket: string;
 }
 
+type KnownNamespace = FoundNamespace & PodmanNamespace;
+
 /**
  * Finds the mount namespaces of a user's Podman: that of the process that serves the API socket, which is the one
  * that counts, and that of the pause process, which the next service will join. There can be two: an old service
@@ -26,7 +28,7 @@ export interface PodmanOwner {
  * that the user dressed up as her Podman: she only gives herself what is hers.
  */
 export class PodmanNamespaces {
-  readonly #known = new Map<number, FoundNamespace[]>();
+  readonly #known = new Map<number, KnownNamespace[]>();
   readonly #looking = new Map<number, Promise<void>>();
 
   /**
@@ -57,7 +59,7 @@ export class PodmanNamespaces {
     const pids = new Set([...(await this.#servicePids(owner)), ...pausePid(owner.uid)]);
     const before = this.#known.get(owner.uid) ?? [];
     const found = [...pids].flatMap(
-      (pid) => before.find((one) => one.pid === pid && one.process.isAlive()) ?? identify(pid, owner.uid) ?? [],
+      (pid) => before.find((one) => one.pid === pid && one.process.isAlive()) ?? identifyWithIds(pid, owner.uid) ?? [],
     );
     for (const one of before) if (!found.includes(one)) close(one);
     this.#known.set(owner.uid, found);
@@ -71,7 +73,7 @@ export class PodmanNamespaces {
    * away; what is to be granted goes to `of` alone.
    * @param uid the user; need not have a gate any more
    */
-  visitAll(uid: number, visit: (namespace: PodmanNamespace) => void): void {
+  visitAll(uid: number, visit: (namespace: Omit<PodmanNamespace, 'idMap'>) => void): void {
     const visited = new Set<bigint>();
     for (const pid of pidsOf(uid)) {
       const found = identify(pid, uid, visited);
@@ -98,6 +100,20 @@ export class PodmanNamespaces {
     using ours = openOwnNamespace('mnt');
     return livesIn(listener.pid, stat(ours), 'mnt') ? inheritorsOf(owner) : [listener.pid];
   }
+}
+
+function identifyWithIds(pid: number, uid: number): KnownNamespace | undefined {
+  const found = identify(pid, uid);
+  if (!found) return undefined;
+  try {
+    const idMap = idMapOf(pid);
+    if (found.process.isAlive()) return { ...found, idMap };
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')))
+      throw error;
+  }
+  close(found);
+  return undefined;
 }
 
 /**

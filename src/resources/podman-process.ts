@@ -16,10 +16,12 @@ export interface PodmanNamespace {
   readonly pid: number;
   readonly mount: Handle;
   readonly user: Handle;
+  /** How its ids are those of the host: the contents of uid_map and gid_map, user_namespaces(7). */
+  readonly idMap: string;
 }
 
 /** One that was found, with the process that it was found by. */
-export interface FoundNamespace extends PodmanNamespace {
+export interface FoundNamespace extends Omit<PodmanNamespace, 'idMap'> {
   readonly process: ProcessHandle;
   /** Of the mount namespace. */
   readonly status: Stat;

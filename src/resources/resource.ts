@@ -17,8 +17,8 @@ export interface Step {
  */
 export interface Resource {
   readonly kind: StepKind;
-  /** Whether it is there for what an earlier configuration left, and for nothing else. */
-  readonly onlyRemoves?: boolean;
   /** @throws NotYetError what cannot be observed or prepared yet, RefusedError what we will not touch */
   plan(desired: Desired): Step[] | Promise<Step[]>;
+  /** What people should know of how an allocation has it, in words. */
+  notes?(desired: Desired): readonly string[];
 }

@@ -2,51 +2,43 @@ import type { Handle } from '../linux/handle.ts';
 import { format, type Permissions } from '../model/acl.ts';
 import { changeOf, type WantedAcl } from '../model/acl-change.ts';
 import type { Desired } from '../model/desired.ts';
-import type { LiveVolume, VolumeClaim } from '../model/volume.ts';
+import type { LiveVolume } from '../model/volume.ts';
 import { readMarkedAcl, writeMarkedAcl } from './marked-acl.ts';
 import type { Resource, Step } from './resource.ts';
 import type { VolumeDirectories } from './volume-directories.ts';
 
-const EXECUTE = 1;
 const READ_EXECUTE = 5;
 const EVERYTHING = 7;
+
+/** The volumes that allocations need now; undefined while that is not known: then nothing is taken away. */
+type LiveVolumes = () => readonly LiveVolume[] | undefined;
 
 /** Permissions by uid. */
 type Entries = ReadonlyMap<number, Permissions>;
 
-/** The volumes whose directories are given entries. */
-export type VolumeType = 'host' | 'csi';
-
 /**
- * Rights of users on the directory of a volume while one of their allocations claims it.
- *
- * `host`, with `volumes: acl`: on the root directory of a dynamic host volume rwx, or r-x where all these claims are
- * read-only. What lies in it keeps its own owners and modes.
- *
- * `csi`: on the directory in which a CSI volume is mounted for an allocation --x, no more than the way to what is mounted.
- * Nomad makes it as root's and 0700 (ensureAllocDir in client/pluginmanager/csimanager/volume.go).
+ * With `volumes: acl`, rights of users on the root directory of a dynamic host volume while one of their allocations claims
+ * it: rwx, or r-x where all these claims are read-only. What lies in it keeps its own owners and modes.
  */
 export class VolumeAclResource implements Resource {
   readonly kind = 'volume';
-  readonly #type: VolumeType;
   readonly #directories: VolumeDirectories;
-  readonly #live: () => readonly LiveVolume[] | undefined;
+  readonly #live: LiveVolumes | undefined;
 
-  /** @param live the volumes that allocations need now; undefined while that is not known: then nothing is taken away */
-  constructor(type: VolumeType, directories: VolumeDirectories, live: () => readonly LiveVolume[] | undefined) {
-    this.#type = type;
+  /** @param live undefined where rights are given in another way: then it only takes away what it gave before */
+  constructor(directories: VolumeDirectories, live: LiveVolumes | undefined) {
     this.#directories = directories;
     this.#live = live;
   }
 
   plan(desired: Desired): Step[] {
-    if (desired.kind === 'refused') return [];
+    if (desired.kind === 'refused' || (desired.kind === 'access' && !this.#live)) return [];
     if (desired.kind === 'nothing') return desired.why === 'unmanaged' ? [] : this.planSweep();
     const own = desired.volumes.map((volume) => ({ id: desired.id, volume }));
-    const live = this.#live();
+    const live = this.#live?.();
     using opened = new DisposableStack();
     return own
-      .filter(({ volume }) => volume.claim.type === this.#type)
+      .filter(({ volume }) => volume.claim.type === 'host')
       .flatMap(({ id, volume }) => this.#directories.open(id, volume))
       .map((directory) => opened.use(directory))
       .flatMap((directory) => {
@@ -58,15 +50,12 @@ export class VolumeAclResource implements Resource {
   /** Steps against entries of ours on volumes that no allocation needs any more. */
   planSweep(): Step[] {
     using opened = new DisposableStack();
-    const marked = this.#openAll()
+    const marked = this.#directories
+      .openAllHost()
       .map((directory) => opened.use(directory))
       .filter((directory) => readMarkedAcl(directory).mark !== undefined);
-    const live = marked.length === 0 ? undefined : this.#live();
+    const live = marked.length === 0 ? undefined : this.#live ? this.#live() : [];
     return live ? marked.flatMap((directory) => this.#plan(directory, this.#entriesOn(directory, live))) : [];
-  }
-
-  #openAll(): Handle[] {
-    return this.#type === 'csi' ? this.#directories.openAllCsi() : this.#directories.openAllHost();
   }
 
   #plan(directory: Handle, added: Entries): Step[] {
@@ -76,7 +65,7 @@ export class VolumeAclResource implements Resource {
     const { path } = directory;
     const apply = () => {
       using opened = new DisposableStack();
-      const again = this.#openAll().map((one) => opened.use(one));
+      const again = this.#directories.openAllHost().map((one) => opened.use(one));
       const found = again.find((one) => one.path === path);
       const next = found && changeOf(readMarkedAcl(found), wanted);
       if (next) writeMarkedAcl(found, next);
@@ -88,16 +77,11 @@ export class VolumeAclResource implements Resource {
     const entries = new Map<number, Permissions>();
     for (const one of live) {
       const { uid, claim } = one.volume;
-      if (claim.type !== this.#type || !this.#directories.isOf(path, one)) continue;
-      entries.set(uid, (entries.get(uid) ?? 0) | permissionsFor(claim));
+      if (claim.type !== 'host' || !this.#directories.isOf(path, one)) continue;
+      entries.set(uid, (entries.get(uid) ?? 0) | (claim.readOnly ? READ_EXECUTE : EVERYTHING));
     }
     return entries;
   }
-}
-
-function permissionsFor({ type, readOnly }: VolumeClaim): Permissions {
-  if (type === 'csi') return EXECUTE;
-  return readOnly ? READ_EXECUTE : EVERYTHING;
 }
 
 function oursOn(directory: Handle): Entries {

@@ -15,13 +15,13 @@ export interface VolumePaths {
 
 /** The kinds of CSI plugins that mount volumes (client/allocrunner/taskrunner/plugin_supervisor_hook.go). */
 const CSI_PLUGIN_KINDS = ['node', 'monolith'];
-/** Kind, plugin, per-alloc, allocation, volume. */
-const CSI_DEPTH = 5;
+/** Kind, plugin, per-alloc, allocation, volume, usage. */
+const CSI_DEPTH = 6;
 
 /**
  * The directories of volumes that users cannot reach by themselves, since Nomad keeps them below its data dir: a dynamic
- * host volume's is `<host_volumes>/<volume id>`; a CSI volume is mounted for each allocation in
- * `<csi>/<kind>/<plugin>/per-alloc/<allocation id>/<volume id>`.
+ * host volume's is `<host_volumes>/<volume id>`; a CSI volume is mounted for each allocation at
+ * `<csi>/<kind>/<plugin>/per-alloc/<allocation id>/<volume id>/<usage>`.
  */
 export class VolumeDirectories {
   readonly #paths: VolumePaths;
@@ -40,7 +40,7 @@ export class VolumeDirectories {
   /** Whether a canonical path is that of what an allocation claims. */
   isOf(path: string, { id, volume }: LiveVolume): boolean {
     const { claim } = volume;
-    if (claim.type === 'csi') return path.endsWith(`/per-alloc/${id}/${claim.source}`);
+    if (claim.type === 'csi') return dirname(path).endsWith(`/per-alloc/${id}/${claim.source}`);
     return (
       volume.path !== undefined &&
       path === join(canonicalIfThere(this.#paths.hostVolumesDir) ?? '', basename(volume.path))
@@ -75,19 +75,6 @@ export class VolumeDirectories {
       .flatMap((name) => openMountedBeneath(parent, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW) ?? []);
   }
 
-  /** The directories of all CSI volumes on this host, those of every allocation. Close them. */
-  openAllCsi(): Handle[] {
-    return this.#inPluginsOfCsi((plugin) => {
-      using perAlloc = openMountedBeneath(plugin, 'per-alloc', O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
-      return (perAlloc ? entriesOf(perAlloc) : []).filter(isAllocationId).flatMap((id) => {
-        using volumes = perAlloc && openMountedBeneath(perAlloc, id, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
-        return (volumes ? entriesOf(volumes) : []).flatMap(
-          (name) => (volumes && openMountedBeneath(volumes, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW)) ?? [],
-        );
-      });
-    });
-  }
-
   /** Where the directories of volumes are, canonical, with how deep below they lie. */
   roots(): { readonly path: string; readonly depth: number }[] {
     const { hostVolumesDir, csiDir } = this.#paths;
@@ -98,21 +85,20 @@ export class VolumeDirectories {
     return known.flatMap(({ path, depth }) => (path === undefined ? [] : [{ path, depth }]));
   }
 
-  /** The names in the directory of a claimed volume on which something is mounted. */
-  mountedIn(directory: Handle, { claim }: DesiredVolume): string[] {
-    return claim.type === 'csi' ? entriesOf(directory).filter((name) => isMountedIn(directory, name)) : [];
-  }
-
-  /** Never a volume's own root: a dead file server would stop whoever looks at it, and could stop the agent. */
+  /** The roots of what is mounted there, by their descriptors alone: nothing asks a file server, which may be dead. */
   #openCsi(allocationId: string, { claim }: DesiredVolume): Handle[] {
     if (claim.source === '' || claim.source === '.' || claim.source === '..' || claim.source.includes('/')) {
       const message = `CSI volume ${JSON.stringify(claim.source)} cannot be shown: its id cannot be the name of a directory`;
       throw new RefusedError('bad_volume_id', message);
     }
     const path = join('per-alloc', allocationId, claim.source);
-    return this.#inPluginsOfCsi(
-      (plugin) => openMountedBeneath(plugin, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW) ?? [],
-    );
+    return this.#inPluginsOfCsi((plugin) => {
+      using directory = openMountedBeneath(plugin, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+      const usages = directory ? entriesOf(directory) : [];
+      return usages.flatMap((name) =>
+        directory && isMountedIn(directory, name) ? (openMountedBeneath(directory, name) ?? []) : [],
+      );
+    });
   }
 
   /** What is found in the directory of each CSI plugin. */

@@ -18,72 +18,69 @@ const ODD = {
 
 const STAYS = 'echo up; exec sleep 1000';
 
-for (const access of ['mount', 'acl']) {
-  requires(
-    'root',
-    'sandbox',
-    'podman',
-    'cni',
-  )(`group networks with access: ${access}`, () => {
-    let environment: Environment<StandInNomad>;
+requires(
+  'root',
+  'sandbox',
+  'podman',
+  'cni',
+)('group networks', () => {
+  let environment: Environment<StandInNomad>;
 
-    beforeAll(async () => {
-      environment = await startEnvironment({
-        startNomad: (options) =>
-          startStandInNomad({ ...options, network: { ...NETWORK, chains: [...NETWORK.chains, ODD] } }),
-        config: { access },
-      });
+  beforeAll(async () => {
+    environment = await startEnvironment({
+      startNomad: (options) =>
+        startStandInNomad({ ...options, network: { ...NETWORK, chains: [...NETWORK.chains, ODD] } }),
     });
-    afterAll(() => environment?.[Symbol.asyncDispose]());
-
-    const run = (id: string, networkMode: string, more = {}) => {
-      const tasks = [shell('t', 'alice', STAYS)];
-      return runJob(environment.nomad, { id, meta: { podman_user: 'alice' }, networkMode, tasks, ...more });
-    };
-
-    test("CNI CHECK passes once the network is the user's", async () => {
-      const allocation = await run('checked', 'bridge');
-      await allocation.waitForLog('t', 'up');
-      await environment.nomad.check(allocation.id);
-    });
-
-    test('a network of mode none is bare', async () => {
-      const allocation = await run('none', 'none');
-      await allocation.waitForLog('t', 'up');
-      await allocation.waitFor('running');
-      const { stdout } = await allocation.exec('t', ['ip', 'link']);
-      expect(stdout).toMatch(/^1: lo: <LOOPBACK> mtu/);
-      expect(stdout).not.toContain('2:');
-    });
-
-    test('the network of an allocation whose Podman was pulled down is made anew when its task starts again', async () => {
-      const alice = environment.sandbox.user('alice');
-      const allocation = await run('restarted', 'bridge', { restartAttempts: 1 });
-      await allocation.waitForLog('t', 'up');
-      await allocation.waitFor('running');
-      const address = await allocation.address();
-      await alice.stopService();
-      const pause = alice.pausePid();
-      if (pause !== undefined) process.kill(pause, 'SIGKILL');
-      await until('the pause process is gone', () => alice.pausePid() === undefined);
-      await alice.startService();
-      for (const pid of processesIn(allocation.netns)) process.kill(pid, 'SIGKILL');
-      const stdout = await until('it was started again', async () => {
-        const ups = (await allocation.logs('t')).filter((line) => line === 'up');
-        if (ups.length < 2) return false;
-        return (await allocation.exec('t', ['ip', '-o', '-4', 'address', 'show', 'eth0'])).stdout;
-      });
-      expect(stdout).toContain(` ${address}/`);
-    });
-
-    test('a network that cannot be handed over is refused, and the job author is told why', async () => {
-      const allocation = await run('uncarriable', 'cni/odd');
-      expect(await driverFailure(allocation, 't')).toMatch(/cannot be handed to alice: sysctl net.ipv6.route.gc_elas/);
-    });
-
-    bridgeCases(() => environment);
   });
-}
+  afterAll(() => environment?.[Symbol.asyncDispose]());
+
+  const run = (id: string, networkMode: string, more = {}) => {
+    const tasks = [shell('t', 'alice', STAYS)];
+    return runJob(environment.nomad, { id, meta: { podman_user: 'alice' }, networkMode, tasks, ...more });
+  };
+
+  test("CNI CHECK passes once the network is the user's", async () => {
+    const allocation = await run('checked', 'bridge');
+    await allocation.waitForLog('t', 'up');
+    await environment.nomad.check(allocation.id);
+  });
+
+  test('a network of mode none is bare', async () => {
+    const allocation = await run('none', 'none');
+    await allocation.waitForLog('t', 'up');
+    await allocation.waitFor('running');
+    const { stdout } = await allocation.exec('t', ['ip', 'link']);
+    expect(stdout).toMatch(/^1: lo: <LOOPBACK> mtu/);
+    expect(stdout).not.toContain('2:');
+  });
+
+  test('the network of an allocation whose Podman was pulled down is made anew when its task starts again', async () => {
+    const alice = environment.sandbox.user('alice');
+    const allocation = await run('restarted', 'bridge', { restartAttempts: 1 });
+    await allocation.waitForLog('t', 'up');
+    await allocation.waitFor('running');
+    const address = await allocation.address();
+    await alice.stopService();
+    const pause = alice.pausePid();
+    if (pause !== undefined) process.kill(pause, 'SIGKILL');
+    await until('the pause process is gone', () => alice.pausePid() === undefined);
+    await alice.startService();
+    for (const pid of processesIn(allocation.netns)) process.kill(pid, 'SIGKILL');
+    const stdout = await until('it was started again', async () => {
+      const ups = (await allocation.logs('t')).filter((line) => line === 'up');
+      if (ups.length < 2) return false;
+      return (await allocation.exec('t', ['ip', '-o', '-4', 'address', 'show', 'eth0'])).stdout;
+    });
+    expect(stdout).toContain(` ${address}/`);
+  });
+
+  test('a network that cannot be handed over is refused, and the job author is told why', async () => {
+    const allocation = await run('uncarriable', 'cni/odd');
+    expect(await driverFailure(allocation, 't')).toMatch(/cannot be handed to alice: sysctl net.ipv6.route.gc_elas/);
+  });
+
+  bridgeCases(() => environment);
+});
 
 requires(
   'root',

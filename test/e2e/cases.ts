@@ -66,7 +66,7 @@ export function agentSockets({ sandbox }: Environment): string[] {
 const WRITES_EVERYWHERE =
   'echo "$(id -u)"; echo data >/alloc/data/x && cat /alloc/data/x; echo local >/local/y && cat /local/y; echo "$(cat /secrets/tpl)"; echo ended; exec sleep 1000';
 
-/** The cases that hold with every Nomad and in both access modes. */
+/** The cases that hold with every Nomad. */
 export function basicCases(environment: () => Environment<NomadUnderTest>): void {
   test('a container writes to /alloc and /local, reads /secrets, and its log lines arrive', async () => {
     const { nomad } = environment();

@@ -33,14 +33,14 @@ export function otherDriverCases(environment: () => Environment<NomadUnderTest>)
     expect(lines).toContainEqual(expect.stringMatching(/Permission denied/));
   });
 
-  test('a user on the host reaches no allocation of another one through the data dir', async () => {
+  test('a user on the host reaches no allocation through the data dir, not her own either, and her Podman reaches hers', async () => {
     const { nomad, sandbox } = environment();
     const script = 'echo hers >/alloc/data/x && echo up; exec sleep 1000';
     const allocation = await runJob(nomad, jobOf('alice', 'shut', shell('t', 'alice', script)));
     await allocation.waitForLog('t', 'up');
-    const read = async (user: string) =>
-      (await sandbox.user(user).run(['cat', `${allocation.directory}/alloc/data/x`])).stdout;
-    expect(await read('alice')).toBe('hers\n');
-    expect(await read('bob')).toBe('');
+    const read = async (user: string, ...within: string[]) =>
+      (await sandbox.user(user).run([...within, 'cat', `${allocation.directory}/alloc/data/x`])).stdout;
+    expect([await read('alice'), await read('bob')]).toEqual(['', '']);
+    expect(await read('alice', 'podman', '--cgroup-manager=cgroupfs', 'unshare')).toBe('hers\n');
   });
 }

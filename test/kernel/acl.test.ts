@@ -19,7 +19,6 @@ import { DataDir } from '../../src/resources/data-dir.ts';
 import { LogFifoResource } from '../../src/resources/log-fifo.ts';
 import { readMarkedAcl } from '../../src/resources/marked-acl.ts';
 import type { Resource } from '../../src/resources/resource.ts';
-import { TraverseResource } from '../../src/resources/traverse.ts';
 import { accessOf } from '../support/access-of.ts';
 import { requires } from '../support/requires.ts';
 
@@ -43,7 +42,7 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
     chmodSync(allocDir, 0o711);
     chmodSync(join(base, 'data'), 0o700);
     for (const id of [ID, OTHER, UNMANAGED]) makeAllocation(id);
-    dataDir = new DataDir(allocDir);
+    dataDir = new DataDir(allocDir, join(base, 'data'));
   });
 
   afterEach(() => rmSync(base, { recursive: true }));
@@ -57,7 +56,7 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
     writeFileSync(join(allocDir, id, 't/local/file'), id);
   }
 
-  const locked = () => new AclResource(dataDir, () => new Set());
+  const locked = () => new AclResource(dataDir);
   const acl = (path: string) =>
     execFileSync('getfacl', ['-cpn', path], { encoding: 'utf8' }).trim().split('\n').join(',');
   const canRead = (uid: number, path: string) => {
@@ -72,55 +71,37 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
   };
   const file = (id: string) => join(allocDir, id, 't/local/file');
 
-  test("is its user's and nobody else's, subuids included", async () => {
+  test("is nobody's on the host, not that of its user either, subuids included", async () => {
     chmodSync(join(base, 'data'), 0o711);
     await settle(locked(), access(ID, alice('t')));
-    expect(acl(join(allocDir, ID))).toBe('user::rwx,user:61001:r-x,group::---,mask::r-x,other::---');
-    expect([ALICE, BOB, SUBUID].map((uid) => canRead(uid, file(ID)))).toEqual([true, false, false]);
+    expect(acl(join(allocDir, ID))).toBe('user::rwx,group::---,other::---');
+    expect([ALICE, BOB, SUBUID].map((uid) => canRead(uid, file(ID)))).toEqual([false, false, false]);
+  });
+
+  test('lets in the user of a task of another driver, and not into the directories of podman tasks', async () => {
+    chmodSync(join(base, 'data'), 0o711);
+    await settle(locked(), mixed('t'));
+    writeFileSync(join(allocDir, ID, 'u/local/file'), 'bob');
+    expect(acl(join(allocDir, ID))).toBe('user::rwx,user:61002:r-x,group::---,mask::r-x,other::---');
+    expect([ALICE, BOB, SUBUID].map((uid) => canRead(uid, file(ID)))).toEqual([false, false, false]);
+    expect(canRead(BOB, join(allocDir, ID, 'u/local/file'))).toBe(true);
+    await settle(locked(), nothing(ID));
+    expect(acl(join(allocDir, ID, 't'))).toBe('user::rwx,group::rwx,other::rwx');
+  });
+
+  test('has the directories of podman tasks to come made and locked before Nomad opens them up to such a user', async () => {
+    chmodSync(join(base, 'data'), 0o711);
+    await settle(locked(), mixed('t', 'later'));
+    chmodSync(join(allocDir, ID, 'later'), 0o777);
+    const asBob = ['--reuid', `${BOB}`, '--clear-groups', 'touch', join(allocDir, ID, 'later/x')];
+    expect(() => execFileSync('setpriv', asBob, { stdio: 'pipe' })).toThrow(/Permission denied/);
+    await settle(locked(), mixed('t', 'later'));
   });
 
   test('keeps the modes of what lies inside', async () => {
     await settle(locked(), access(ID, alice('t')));
     expect(statSync(join(allocDir, ID, 't/local')).mode & 0o7777).toBe(0o777);
     expect(acl(join(allocDir, ID, 't/local'))).toBe('user::rwx,group::rwx,other::rwx');
-  });
-
-  test('lets its user look into her task directory, not write there: Nomad works in it as root', async () => {
-    chmodSync(join(base, 'data'), 0o711);
-    await settle(locked(), access(ID, alice('t')));
-    const asAlice = [
-      '--reuid',
-      `${ALICE}`,
-      '--clear-groups',
-      'mv',
-      join(allocDir, ID, 't/local'),
-      join(allocDir, ID, 't/x'),
-    ];
-    expect(() => execFileSync('setpriv', asAlice, { stdio: 'pipe' })).toThrow(/Permission denied/);
-    expect(canRead(ALICE, file(ID))).toBe(true);
-  });
-
-  test('has the directories of tasks to come made and locked before Nomad opens them up', async () => {
-    chmodSync(join(base, 'data'), 0o711);
-    await settle(locked(), access(ID, alice('t', 'later')));
-    chmodSync(join(allocDir, ID, 'later'), 0o777);
-    const asAlice = ['--reuid', `${ALICE}`, '--clear-groups', 'touch', join(allocDir, ID, 'later/x')];
-    expect(() => execFileSync('setpriv', asAlice, { stdio: 'pipe' })).toThrow(/Permission denied/);
-    await settle(locked(), access(ID, alice('t', 'later')));
-  });
-
-  test('refuses a task whose name is no name of a directory', async () => {
-    await expect(settle(locked(), access(ID, alice('../../../etc')))).rejects.toThrow(/cannot be the name/);
-  });
-
-  test('with `access: acl` fences users who can pass out of an allocation that is refused', async () => {
-    const both = traversal([ALICE]);
-    await settle(both.acl, access(ID, alice('t')));
-    await settle(both.traverse, access(ID, alice('t')));
-    makeAllocation('33333333-2222-3333-4444-555555555555');
-    const id = '33333333-2222-3333-4444-555555555555';
-    await settle(both.acl, { kind: 'refused', id, code: 'unknown_user', reason: 'no such user' });
-    expect(canRead(ALICE, file(id))).toBe(false);
   });
 
   test('is put back exactly as it was', async () => {
@@ -131,16 +112,6 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
     expect(acl(join(allocDir, ID))).toBe(before);
     using directory = dataDir.open(ID);
     expect(directory && readMarkedAcl(directory).mark).toBeUndefined();
-  });
-
-  test('is split by task where several users share it', async () => {
-    chmodSync(join(base, 'data'), 0o711);
-    await settle(locked(), access(ID, alice('t'), bob('u')));
-    writeFileSync(join(allocDir, ID, 'u/local/file'), 'bob');
-    expect([ALICE, BOB].map((uid) => canRead(uid, file(ID)))).toEqual([true, false]);
-    expect([ALICE, BOB].map((uid) => canRead(uid, join(allocDir, ID, 'u/local/file')))).toEqual([false, true]);
-    await settle(locked(), nothing(ID));
-    expect(acl(join(allocDir, ID, 'u'))).toBe('user::rwx,group::rwx,other::rwx');
   });
 
   test('is left alone where a symlink lies in its place', async () => {
@@ -185,7 +156,7 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
     expect(acl(join(allocDir, ID, 'alloc/logs/.t.stderr.fifo'))).toBe('user::rw-,group::---,other::---');
   });
 
-  test('does not follow a log directory that a container has replaced by a symlink', async () => {
+  test('does not follow a log directory that a task has replaced by a symlink', async () => {
     mkdirSync(join(base, 'data/logs'));
     execFileSync('mkfifo', ['-m', '600', join(base, 'data/logs/.t.stdout.fifo')]);
     rmSync(join(allocDir, ID, 'alloc/logs'), { recursive: true });
@@ -195,7 +166,7 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
     expect(acl(join(base, 'data/logs/.t.stdout.fifo'))).toBe('user::rw-,group::---,other::---');
   });
 
-  test('holds while a container swaps its log directory for a symlink and back', async () => {
+  test('holds while a task swaps its log directory for a symlink and back', async () => {
     const logs = join(allocDir, ID, 'alloc/logs');
     mkdirSync(join(base, 'data/logs'));
     execFileSync('mkfifo', ['-m', '600', join(base, 'data/logs/.t.stdout.fifo')]);
@@ -212,75 +183,12 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
     }
     expect(acl(join(base, 'data/logs/.t.stdout.fifo'))).toBe('user::rw-,group::---,other::---');
   });
-
-  function traversal(live: readonly number[]) {
-    const traverse = new TraverseResource(dataDir, () => new Set(live));
-    return { traverse, acl: new AclResource(dataDir, () => traverse.passing()) };
-  }
-
-  test('with `access: acl` lets the user through, and into her own alone', async () => {
-    const both = traversal([ALICE]);
-    await settle(both.acl, access(ID, alice('t')));
-    await settle(both.traverse, access(ID, alice('t')));
-    expect([ID, OTHER, UNMANAGED].map((id) => canRead(ALICE, file(id)))).toEqual([true, false, false]);
-    expect([ID, OTHER, UNMANAGED].map((id) => canRead(BOB, file(id)))).toEqual([false, false, false]);
-    expect(acl(join(base, 'data'))).toBe('user::rwx,user:61001:--x,group::---,mask::--x,other::---');
-  });
-
-  test('with `access: acl` fences a directory that comes later', async () => {
-    const both = traversal([ALICE]);
-    await settle(both.acl, access(ID, alice('t')));
-    await settle(both.traverse, access(ID, alice('t')));
-    const late = '55555555-2222-3333-4444-555555555555';
-    makeAllocation(late);
-    await settle(both.acl, nothing(late));
-    expect(canRead(ALICE, file(late))).toBe(false);
-  });
-
-  test('with `access: acl` leaves a finished allocation fenced while its user still has another one', async () => {
-    const both = traversal([ALICE]);
-    for (const id of [ID, OTHER]) {
-      await settle(both.acl, access(id, alice('t')));
-      await settle(both.traverse, access(id, alice('t')));
-    }
-    await settle(both.acl, nothing(ID));
-    await settle(both.traverse, nothing(ID));
-    expect([ID, OTHER].map((id) => canRead(ALICE, file(id)))).toEqual([false, true]);
-  });
-
-  test('with `access: acl` puts everything back when the last allocation goes', async () => {
-    const paths = [base, join(base, 'data'), allocDir, ...[ID, OTHER, UNMANAGED].map((id) => join(allocDir, id))];
-    execFileSync('setfacl', ['-m', 'u:12345:--x', join(base, 'data')]);
-    const before = paths.map(acl);
-    const open = traversal([ALICE, BOB]);
-    await settle(open.acl, access(ID, alice('t')));
-    await settle(open.traverse, access(ID, alice('t')));
-    await settle(open.acl, access(OTHER, bob('t')));
-    await settle(open.traverse, access(OTHER, bob('t')));
-    expect([ALICE, BOB].map((uid) => [ID, OTHER].map((id) => canRead(uid, file(id))))).toEqual([
-      [true, false],
-      [false, true],
-    ]);
-    const shut = traversal([]);
-    for (const id of [ID, OTHER]) {
-      await settle(shut.acl, nothing(id));
-      await settle(shut.traverse, nothing(id));
-    }
-    expect(paths.map(acl)).toEqual(before);
-  });
-
-  test("with `access: acl` takes nobody's way while it is not known who needs it", async () => {
-    const open = traversal([ALICE]);
-    await settle(open.acl, access(ID, alice('t')));
-    await settle(open.traverse, access(ID, alice('t')));
-    const restarted = new TraverseResource(dataDir, () => undefined);
-    await settle(restarted, nothing(UNMANAGED));
-    expect(canRead(ALICE, file(ID))).toBe(true);
-  });
 });
 
 const alice = (...tasks: string[]): Access => ({ name: 'alice', uid: ALICE, tasks });
-const bob = (...tasks: string[]): Access => ({ name: 'bob', uid: BOB, tasks });
+/** Podman tasks of alice beside a task u of another driver that runs as bob. */
+const mixed = (...tasks: string[]) =>
+  accessOf(ID, [alice(...tasks)], { others: [{ name: 'bob', uid: BOB, tasks: ['u'] }] });
 
 function access(id: string, ...podman: Access[]): Desired {
   return accessOf(id, podman);

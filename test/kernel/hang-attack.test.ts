@@ -14,16 +14,15 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { makeFreshNetworkNamespace } from '../../src/linux/net/make-fresh-network-namespace.ts';
-import { DataDir } from '../../src/resources/data-dir.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
-import { Skeletons } from '../../src/resources/skeleton.ts';
-import { ViewResource } from '../../src/resources/view.ts';
+import type { ViewResource } from '../../src/resources/view/view.ts';
 import { accessOf } from '../support/access-of.ts';
 import { outcomeOf, source } from '../support/agent-code.ts';
 import { EXECUTING, HOLDING, HOLDING_NETWORKS, KOFFI, SERVER } from '../support/hanging-programs.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
 import { until } from '../support/until.ts';
+import { viewParts } from '../support/view-parts.ts';
 
 const ALICE = 61001;
 const BOB = 61002;
@@ -77,8 +76,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
       { name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket },
       { name: 'bob', uid: BOB, gid: BOB, socket: bob.socket },
     ];
-    const dataDir = new DataDir(join(base, 'nomad/data/alloc'));
-    return new ViewResource(dataDir, new Skeletons(join(base, 'state')), namespaces, () => owners);
+    return viewParts(base, join(base, 'nomad/data'), owners).view;
   }
 
   async function mountFuse(
@@ -122,19 +120,15 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     expect(await outcomeOf(code)).toBe('came back');
   });
 
-  test('cannot stop the agent where it takes a cover off in her mount namespace', async () => {
+  test('cannot stop the agent where it takes something off the data dir in her mount namespace', async () => {
     const over = await mountOverlayOverFuse();
     const { code } = await alice.run(
       `mount --rbind ${over} ${base}/nomad && mount --bind /usr ${base}/nomad/data && ls -d ${base}/nomad/data`,
     );
     expect(code).toBe(0);
-    const sweep = `const { ViewResource } = await import(${source('resources/view.ts')});
-      const { Skeletons } = await import(${source('resources/skeleton.ts')});
-      const { DataDir } = await import(${source('resources/data-dir.ts')});
-      const { PodmanNamespaces } = await import(${source('resources/podman-namespaces.ts')});
+    const sweep = `const { viewParts } = await import('${import.meta.dirname}/../support/view-parts.ts');
       const owner = { name: 'alice', uid: ${ALICE}, socket: '${alice.socket}' };
-      const dataDir = new DataDir('${base}/nomad/data/alloc');
-      const view = new ViewResource(dataDir, new Skeletons('${base}/state'), new PodmanNamespaces(), () => [owner]);
+      const { view } = viewParts('${base}', '${base}/nomad/data', [owner]);
       for (const step of await view.planSweep()) await step.apply();`;
     expect(await outcomeOf(sweep)).toBe('came back');
   });
@@ -215,7 +209,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
   test("does not keep another user's stray cover from being swept", async () => {
     const desired = accessOf(ID, [{ name: 'bob', uid: BOB, tasks: ['t'] }]);
     for (const step of await newView().plan(desired)) await step.apply();
-    execFileSync('umount', [join(base, 'state/views', String(BOB))]);
+    execFileSync('umount', ['-R', join(base, 'state/view')]);
     rmSync(join(base, 'state'), { recursive: true });
     await mountFuse(join(base, 'nomad/data'));
     const steps = await Promise.resolve()

@@ -4,14 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Access, Desired } from '../../src/model/desired.ts';
 import { AclResource } from '../../src/resources/acl.ts';
-import { DataDir } from '../../src/resources/data-dir.ts';
-import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import type { Resource } from '../../src/resources/resource.ts';
-import { Skeletons } from '../../src/resources/skeleton.ts';
-import { ViewResource } from '../../src/resources/view.ts';
 import { accessOf } from '../support/access-of.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
+import { type ViewParts, viewParts } from '../support/view-parts.ts';
 
 const ALICE = 61001;
 const BOB = 61002;
@@ -22,10 +19,8 @@ const ID = '11111111-2222-3333-4444-555555555555';
 requires('root', 'sandbox')('a user with a view of her allocation', () => {
   let base: string;
   let allocDir: string;
-  let dataDir: DataDir;
-  let namespaces: PodmanNamespaces;
+  let parts: ViewParts;
   let acl: AclResource;
-  let view: ViewResource;
   let alice: PodmanLikeProcess;
 
   beforeEach(async () => {
@@ -46,16 +41,14 @@ requires('root', 'sandbox')('a user with a view of her allocation', () => {
     await alice.run('mount --make-rprivate /');
     buildAllocation();
     buildTask('t');
-    namespaces = new PodmanNamespaces();
-    dataDir = new DataDir(allocDir);
-    acl = new AclResource(dataDir, () => new Set());
     const owner = { name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket };
-    view = new ViewResource(dataDir, new Skeletons(join(base, 'state')), namespaces, () => [owner]);
+    parts = viewParts(base, join(base, 'data'), [owner]);
+    acl = new AclResource(parts.dataDir);
   });
 
   afterEach(async () => {
     await alice.stop();
-    namespaces.close();
+    parts[Symbol.dispose]();
     execFileSync('umount', ['-R', '-l', base]);
     rmSync(base, { recursive: true });
   });
@@ -91,7 +84,7 @@ requires('root', 'sandbox')('a user with a view of her allocation', () => {
   }
 
   async function settle(desired: Desired): Promise<void> {
-    for (const resource of [acl, view] satisfies Resource[]) {
+    for (const resource of [acl, parts.view] satisfies Resource[]) {
       for (let round = 0; round < 3; round++) for (const step of await resource.plan(desired)) await step.apply();
     }
   }

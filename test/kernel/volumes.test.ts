@@ -4,17 +4,14 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Desired } from '../../src/model/desired.ts';
 import type { DesiredVolume, LiveVolume } from '../../src/model/volume.ts';
-import { DataDir } from '../../src/resources/data-dir.ts';
-import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import type { Resource } from '../../src/resources/resource.ts';
-import { Skeletons } from '../../src/resources/skeleton.ts';
-import { ViewResource } from '../../src/resources/view.ts';
+import { VolumeViewResource } from '../../src/resources/view/volume-view.ts';
 import { VolumeAclResource } from '../../src/resources/volume-acl.ts';
 import { VolumeDirectories } from '../../src/resources/volume-directories.ts';
-import { VolumeViewResource } from '../../src/resources/volume-view.ts';
 import { accessOf } from '../support/access-of.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
+import { type ViewParts, viewParts } from '../support/view-parts.ts';
 
 const ALICE = 61001;
 const BOB = 61002;
@@ -26,12 +23,9 @@ requires('root', 'sandbox')('a volume', () => {
   let base: string;
   let data: string;
   let volumeDir: string;
-  let namespaces: PodmanNamespaces;
-  let directories: VolumeDirectories;
-  let view: ViewResource;
+  let parts: ViewParts;
   let volumes: VolumeViewResource;
   let acl: VolumeAclResource;
-  let csiAcl: VolumeAclResource;
   let alice: PodmanLikeProcess;
   let live: LiveVolume[] | undefined;
 
@@ -50,36 +44,44 @@ requires('root', 'sandbox')('a volume', () => {
     mkdirSync(join(base, 'alice'), { mode: 0o700 });
     chownSync(join(base, 'alice'), ALICE, ALICE);
     alice = await PodmanLikeProcess.start(ALICE, join(base, 'alice/podman.sock'));
-    namespaces = new PodmanNamespaces();
     live = [];
-    makeResources('mount');
+    const owners = [{ name: 'alice', uid: ALICE, gid: ALICE, socket: join(base, 'alice/podman.sock') }];
+    parts = viewParts(base, data, owners);
+    volumes = volumesWith('none');
+    acl = new VolumeAclResource(directories(), () => live);
   });
 
   afterEach(async () => {
     await alice.stop();
-    namespaces.close();
+    parts[Symbol.dispose]();
     execFileSync('umount', ['-R', '-l', base]);
     rmSync(base, { recursive: true });
   });
 
-  function makeResources(access: 'mount' | 'acl'): void {
-    const dataDir = new DataDir(join(data, 'alloc'));
-    const skeletons = new Skeletons(join(base, 'state'));
+  function directories(): VolumeDirectories {
+    return new VolumeDirectories({
+      dataDir: data,
+      hostVolumesDir: join(data, 'host_volumes'),
+      csiDir: join(data, 'client/csi'),
+    });
+  }
+
+  function volumesWith(rights: 'none' | 'acl' | 'idmap'): VolumeViewResource {
     const owners = () => [{ name: 'alice', uid: ALICE, gid: ALICE, socket: join(base, 'alice/podman.sock') }];
-    const paths = { dataDir: data, hostVolumesDir: join(data, 'host_volumes'), csiDir: join(data, 'client/csi') };
-    directories = new VolumeDirectories(paths);
-    view = new ViewResource(dataDir, skeletons, namespaces, owners);
-    const parts = { dataDir, directories, skeletons, namespaces, owners, access };
-    volumes = new VolumeViewResource({ ...parts, live: () => live });
-    acl = new VolumeAclResource('host', directories, () => live);
-    csiAcl = new VolumeAclResource('csi', directories, () => live);
+    return new VolumeViewResource({
+      ...parts,
+      directories: directories(),
+      owners,
+      live: () => live,
+      rights,
+      isSelinuxOn: false,
+    });
   }
 
   async function show(desired: Desired): Promise<void> {
     if (desired.kind === 'access') live?.push(...desired.volumes.map((volume) => ({ id: desired.id, volume })));
     else live = live?.filter(({ id }) => id !== desired.id);
-    await settle(view, desired);
-    await settle(csiAcl, desired);
+    await settle(parts.view, desired);
     await settle(volumes, desired);
   }
 
@@ -93,7 +95,8 @@ requires('root', 'sandbox')('a volume', () => {
     await show(claiming(ID));
     expect(await read()).toEqual({ code: 0, output: 'kept' });
     expect((await read(join(other, 'file'))).code).not.toBe(0);
-    expect((await alice.run(`ls ${join(data, 'host_volumes')}`)).code).not.toBe(0);
+    expect((await alice.run(`ls ${join(data, 'host_volumes')}`)).output.trim()).toBe(VOLUME);
+    expect((await alice.run(`mkdir ${join(data, 'host_volumes/x')}`)).code).not.toBe(0);
     const outside = ['--reuid', String(ALICE), '--clear-groups', 'ls', volumeDir];
     expect(() => execFileSync('setpriv', outside, { stdio: 'pipe' })).toThrow(/Permission denied/);
   });
@@ -107,7 +110,7 @@ requires('root', 'sandbox')('a volume', () => {
     live = [];
     await settle(volumes, finished(ID));
     expect((await read()).code).not.toBe(0);
-    expect((await alice.run(`ls -d ${data}/alloc/${OTHER}/t`)).code).toBe(0);
+    expect((await alice.run(`ls -d ${data}/alloc/${OTHER}/alloc`)).code).toBe(0);
   });
 
   test('stays while it is not known who needs it', async () => {
@@ -122,7 +125,7 @@ requires('root', 'sandbox')('a volume', () => {
     await show(claiming(ID));
     await show(finished(ID));
     expect((await read()).code).not.toBe(0);
-    expect(new Skeletons(join(base, 'state')).uids()).toEqual([]);
+    expect(parts.trees.uids()).toEqual([]);
   });
 
   test('that was made anew is shown anew', async () => {
@@ -143,7 +146,9 @@ requires('root', 'sandbox')('a volume', () => {
 
   test('that cannot be reached by anybody but root is refused with what the operator can do', async () => {
     chmodSync(volumeDir, 0o700);
-    const message = new RegExp(`files .*u::rwx,g::---,o::---.* shut to alice: .*uid = ${ALICE}.*volumes: acl`);
+    const message = new RegExp(
+      `files .*u::rwx,g::---,o::---.* shut to alice: .*uid = ${ALICE}.*volumes: idmap or volumes: acl`,
+    );
     await expect(show(claiming(ID))).rejects.toMatchObject({ code: 'volume_shut', message });
     chownSync(volumeDir, ALICE, 0);
     await show(claiming(ID));
@@ -179,15 +184,47 @@ requires('root', 'sandbox')('a volume', () => {
     expect((await alice.run(`ls ${link}/`)).code).not.toBe(0);
   });
 
-  test('needs a view: with access by ACL it is refused', async () => {
-    makeResources('acl');
-    await expect(volumes.plan(claiming(ID))).rejects.toMatchObject({ code: 'volume_needs_mount' });
-  });
-
-  test('that lies outside of what the view covers is refused with what the operator can do', async () => {
+  test('is shown the same way where the data dir is open', async () => {
     chmodSync(data, 0o755);
     chmodSync(join(data, 'alloc'), 0o711);
-    await expect(show(claiming(ID))).rejects.toMatchObject({ code: 'outside_of_view', message: /chmod 0700/ });
+    await show(claiming(ID));
+    expect((await read()).output).toBe('kept');
+  });
+
+  test("with `volumes: idmap` is what it is for a rootful container: root's is its root's", async () => {
+    chmodSync(volumeDir, 0o700);
+    writeFileSync(join(volumeDir, 'narrow'), 'for root', { mode: 0o600 });
+    volumes = volumesWith('idmap');
+    await show(claiming(ID));
+    expect((await read(join(volumeDir, 'narrow'))).output).toBe('for root');
+    expect((await alice.run(`touch ${volumeDir}/made`)).code).toBe(0);
+    expect(statSync(join(volumeDir, 'made')).uid).toBe(0);
+  });
+
+  test('with `volumes: idmap` is as it is on disk where users can enter the directory of all volumes', async () => {
+    for (const path of [data, join(data, 'host_volumes'), volumeDir]) chmodSync(path, 0o755);
+    volumes = volumesWith('idmap');
+    await show(claiming(ID));
+    expect((await alice.run(`touch ${volumeDir}/made`)).code).not.toBe(0);
+    chmodSync(volumeDir, 0o777);
+    expect((await alice.run(`touch ${volumeDir}/made`)).code).toBe(0);
+    expect(statSync(join(volumeDir, 'made')).uid).toBe(ALICE);
+  });
+
+  test('cannot be made writable by anybody where all claims are for reading', async () => {
+    chmodSync(volumeDir, 0o777);
+    const reading = { volume: volume({ readOnly: true }) };
+    await show(accessOf(ID, [user()], { volumes: [reading.volume] }));
+    expect((await alice.run(`touch ${volumeDir}/x`)).output).toMatch(/Read-only/);
+    expect((await alice.run(`mount -o remount,bind,rw ${volumeDir}`)).output).toMatch(/permission denied/i);
+    await show(claiming(OTHER));
+    expect((await alice.run(`touch ${volumeDir}/x`)).code).toBe(0);
+    await show(finished(OTHER));
+    await settle(volumes, accessOf(ID, [user()], { volumes: [reading.volume] }));
+    expect((await alice.run(`touch ${volumeDir}/x`)).output).toMatch(/Read-only/);
+    live = undefined;
+    await settle(volumes, accessOf(ID, [user()], { volumes: [reading.volume] }));
+    expect((await alice.run(`touch ${volumeDir}/x`)).output).toMatch(/Read-only/);
   });
 
   const perAlloc = (id = ID) => join(data, 'client/csi/node/plugin/per-alloc', id, 'disk');
@@ -218,33 +255,27 @@ requires('root', 'sandbox')('a volume', () => {
     expect((await read(join(perAlloc(), usage, 'file'))).output).toBe('csi');
   });
 
-  test('of CSI lets its user pass to what is mounted and no more, for as long as her allocation claims it', async () => {
+  test('of CSI is shown without any right on the directories of Nomad, for as long as her allocation claims it', async () => {
     mountCsi();
-    mountCsi(OTHER);
     const before = modeOf(perAlloc());
     await show(claimingCsi());
-    expect(modeOf(perAlloc())).toContain(`user:${ALICE}:--x`);
-    expect((await alice.run(`ls ${perAlloc()}`)).code).not.toBe(0);
-    expect((await alice.run(`touch ${perAlloc()}/made`)).code).not.toBe(0);
-    expect(modeOf(perAlloc(OTHER))).toBe(before);
-    live = undefined;
-    await settle(csiAcl, finished(ID));
-    expect(modeOf(perAlloc())).toContain(`user:${ALICE}:--x`);
-    live = [];
-    expect(csiAcl.planSweep()).toHaveLength(1);
-    await settle(csiAcl, finished(ID));
     expect(modeOf(perAlloc())).toBe(before);
+    expect((await alice.run(`touch ${perAlloc()}/made`)).code).not.toBe(0);
+    await show(accessOf(OTHER, [user()]));
+    live = undefined;
+    await settle(volumes, finished(ID));
+    expect((await read(join(perAlloc(), usage, 'file'))).code).toBe(0);
+    live = [];
+    for (const step of volumes.planSweep()) await step.apply();
+    expect((await read(join(perAlloc(), usage, 'file'))).code).not.toBe(0);
   });
 
-  test('of CSI leaves no place behind', async () => {
+  test('of CSI leaves nothing behind in the tree', async () => {
     mountCsi();
     await show(accessOf(OTHER, [user()]));
     await show(claimingCsi());
     await show(finished(ID));
-    const places = execFileSync('find', [join(base, 'state/views', String(ALICE)), '-path', '*csi/*'], {
-      encoding: 'utf8',
-    });
-    expect(places).toBe('');
+    expect((await alice.run(`ls -d ${data}/client/csi/node`)).code).not.toBe(0);
   });
 
   test('gets an entry for its user while an allocation claims it, and is then as it was', async () => {

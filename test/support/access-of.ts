@@ -7,5 +7,17 @@ export function accessOf(
   more: Partial<Desired & { kind: 'access' }> = {},
 ): Desired & { kind: 'access' } {
   const tasks = podman.flatMap((user) => user.tasks);
-  return { kind: 'access', id, podman, others: [], tasks, netns: undefined, volumes: [], unfollowed: [], ...more };
+  return {
+    kind: 'access',
+    id,
+    podman,
+    others: [],
+    tasks,
+    named: tasks,
+    usesConnect: false,
+    netns: undefined,
+    volumes: [],
+    unfollowed: [],
+    ...more,
+  };
 }

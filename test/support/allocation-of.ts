@@ -3,9 +3,20 @@ import type { Allocation, Task } from '../../src/model/allocation.ts';
 export const ALLOCATION_ID = '11111111-2222-3333-4444-555555555555';
 export const NODE_ID = 'aaaaaaaa-0000-0000-0000-000000000000';
 
+const NO_FILES = { sharedVolumes: [], identityFiles: [], templates: [], dispatchPayload: '' };
+
 /** A podman task of alice's by its own meta, with nothing special about it but `fields`. */
 export function taskOf(name: string, fields: Partial<Task> = {}): Task {
-  return { name, driver: 'podman', user: '', meta: metaOf('alice'), volumes: [], state: 'pending', ...fields };
+  return {
+    name,
+    driver: 'podman',
+    user: '',
+    meta: metaOf('alice'),
+    volumes: [],
+    ...NO_FILES,
+    state: 'pending',
+    ...fields,
+  };
 }
 
 /** A task's own meta that names a user. */
@@ -27,6 +38,8 @@ export function allocationOf(fields: Partial<Allocation> = {}): Allocation {
     modifyIndex: 1,
     networkMode: undefined,
     volumes: [],
+    usesConnect: false,
+    keepsDisk: false,
     tasks: [taskOf('t')],
     ...fields,
   };

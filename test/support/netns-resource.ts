@@ -28,7 +28,7 @@ export function newNetnsResource(
   const namespaces = new PodmanNamespaces();
   const owner = { name: 'alice', uid, gid: uid, socket };
   const resource = new NetnsResource({
-    dataDir: new DataDir(join(base, 'alloc')),
+    dataDir: new DataDir(join(base, 'alloc'), base),
     directory: new NetnsDirectory('/var/run/netns', beneath),
     journal: new SwapJournal(join(base, 'state')),
     namespaces,

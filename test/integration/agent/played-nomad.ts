@@ -97,7 +97,7 @@ export class PlayedFollower implements AsyncDisposable {
       config: { ...CONFIG, nomad: connection },
       nomad: this.#door,
       accountOf,
-      makeHost: ({ liveUids }) => this.host.with(liveUids),
+      makeHost: () => this.host,
       clock: this.clock,
       log: this.log,
       metrics: this.metrics,

@@ -18,7 +18,6 @@ const allocation = {
   jobId: 'web',
   taskGroup: 'front',
   users: ['alice'],
-  access: 'mount',
   view: 'mounted',
   acl: 'set',
   netns: 'owned',
@@ -205,7 +204,7 @@ describe('status', () => {
   test('prints a table of all allocations', async () => {
     await answer(JSON.stringify(status));
     expect(await run('status', '--config', config)).toBe(EXIT.ok);
-    expect(output).toMatch(/^1a2b3c4d +web +front +alice +mount +mounted +set +owned +ready/m);
+    expect(output).toMatch(/^1a2b3c4d +web +front +alice +mounted +set +owned +ready/m);
     expect(output).toMatch(/^1a2b9999 +db/m);
   });
 

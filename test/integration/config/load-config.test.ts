@@ -35,7 +35,7 @@ describe('what is loaded', () => {
       nomad: { address: 'http://127.0.0.1:4646', skipVerify: false, token: undefined },
       metaKey: 'podman_user',
       minUid: 1000,
-      access: 'mount',
+      idmap: 'auto',
       ordering: 'gate',
       gate: { dir: '/run/nomad-rootless/gate', timeoutMs: 30_000 },
       metrics: { address: { host: '127.0.0.1', port: 4656 } },
@@ -74,7 +74,7 @@ describe('what is loaded', () => {
       'nomad.skip_verify': 'file',
       'nomad.token': 'default',
       'users.a.b.socket': 'file',
-      access: 'default',
+      idmap: 'default',
     });
   });
 
@@ -101,13 +101,13 @@ describe('what is loaded', () => {
 
 describe('what is refused', () => {
   test('all problems are told at once, each with its line, what was expected and what was there', () => {
-    const text = ['gate:', '  timeout: 90s', 'min_uid: 0', 'state_dir: run', 'access: both'].join('\n');
+    const text = ['gate:', '  timeout: 90s', 'min_uid: 0', 'state_dir: run', 'access: acl'].join('\n');
     expect(problems(text)).toEqual(
       expect.arrayContaining([
         expect.stringMatching(/config\.yaml:2: gate\.timeout: expected a duration .* below 60s.*, got "90s"$/),
         expect.stringMatching(/config\.yaml:3: min_uid: expected a whole number above 0, got 0$/),
         expect.stringMatching(/config\.yaml:4: state_dir: expected an absolute path.*, got "run"$/),
-        expect.stringMatching(/config\.yaml:5: access: expected one of mount, acl, got "both"$/),
+        expect.stringMatching(/config\.yaml:5: access: expected no key access: .* remove it, got "acl"$/),
       ]),
     );
     expect(problems(text)).toHaveLength(4);

@@ -77,7 +77,13 @@ describe("a user's containers.conf", () => {
 });
 
 describe('a container that joins the netns of its group', () => {
-  const target = { allocationId: '11111111-2222-3333-4444-555555555555', task: 't', joinsNetns: true, volumes: [] };
+  const target = {
+    allocationId: '11111111-2222-3333-4444-555555555555',
+    task: 't',
+    joinsNetns: true,
+    mounts: [],
+    volumes: [],
+  };
   const refuse = (body: Partial<CreateBody>) => refuseUnjoinable({ name: 't-1', ...body }, target, user());
 
   test.each(['auto', 'keep-id', 'nomap'])(

@@ -27,7 +27,7 @@ test('a create of a ready allocation reaches Podman byte for byte', async () => 
   expect(podman.received).toBe(createRequest());
   expect(client.text).toBe(ok('{"Id":"c0ffee"}', '201 Created'));
   expect(bench.readiness.asked).toEqual([
-    { allocationId: ID, task: 't', uid: OWN_UID, joinsNetns: false, volumes: [] },
+    { allocationId: ID, task: 't', uid: OWN_UID, joinsNetns: false, mounts: ['alloc'], volumes: [] },
   ]);
   expect(await bench.verdicts()).toEqual({ created: 1 });
 });

@@ -67,7 +67,7 @@ test('a chunked upload and a large download come through unchanged', async () =>
       for (let at = 0; at < LARGE.length; at += 100_001) yield LARGE.subarray(at, at + 100_001);
     })(),
   );
-  const upload = await call('/libpod/images/load', { ...options, method: 'POST', body: pieces });
+  const upload = await call('/libpod/images/import', { ...options, method: 'POST', body: pieces });
   expect(JSON.parse(upload.body.toString())).toMatchObject({ hash: hash(LARGE) });
   const download = await call('/large', options);
   expect(hash(download.body)).toBe(hash(LARGE));
@@ -81,7 +81,7 @@ test('a streaming response arrives piece by piece, as it is sent', async () => {
   await client.sees('first');
   expect(client.text).not.toContain('last');
   await bench.readiness.answer(
-    { allocationId: '', task: '', uid: 0, joinsNetns: false, volumes: [] },
+    { allocationId: '', task: '', uid: 0, joinsNetns: false, mounts: [], volumes: [] },
     AbortSignal.abort(),
   );
   await client.sees('last');
@@ -168,7 +168,7 @@ test('an upload that waits for 100 Continue gets it', async () => {
   });
   await bench.gate.listen();
   const client = bench.client();
-  client.write('POST /libpod/images/load HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n');
+  client.write('POST /libpod/images/import HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n');
   await client.sees('100 Continue');
   client.write('hello');
   await client.sees('done');

@@ -32,7 +32,7 @@ test.each([
 ])('a request with %s is turned away whole', async (_, rest) => {
   const { bench, podman } = await start();
   await using __ = bench;
-  const client = bench.client().write(`POST /libpod/images/load HTTP/1.1\r\nHost: u\r\n${rest}`);
+  const client = bench.client().write(`POST /libpod/images/import HTTP/1.1\r\nHost: u\r\n${rest}`);
   await client.seesEnd();
   expect(client.text).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
   expect(client.text).toContain('"message":"nomad-rootless: ');
@@ -49,7 +49,7 @@ test.each([
 ])('a chunked body with %s is cut off, and the create behind it never seen', async (_, body) => {
   const { bench, podman } = await start();
   await using __ = bench;
-  const client = bench.client().write(`POST /libpod/images/load HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n`);
+  const client = bench.client().write(`POST /libpod/images/import HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n`);
   client.write(body);
   await client.seesEnd();
   expect(podman.received).not.toContain('containers/create');
@@ -58,7 +58,7 @@ test.each([
 test('a create inside the body of another request stays a body', async () => {
   const { bench, podman } = await start();
   await using _ = bench;
-  const outer = post('/libpod/images/load', smuggled);
+  const outer = post('/libpod/images/import', smuggled);
   const client = bench.client().write(outer);
   await client.sees('200 OK');
   expect(podman.received).toBe(outer);
@@ -111,7 +111,7 @@ test('a body that breaks its framing is answered with 400 while Podman still wai
   await bench.gate.listen();
   const client = bench
     .client()
-    .write('POST /libpod/images/load HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n');
+    .write('POST /libpod/images/import HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n');
   await vi.waitFor(() => expect(podman?.text).toContain('hello'), WAIT);
   client.write('5;x\r\nhello\r\n0\r\n\r\n');
   await client.sees('HTTP/1.1 400 Bad Request');

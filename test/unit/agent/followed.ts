@@ -83,8 +83,7 @@ export class Followed {
       return [record.id, stateOf(record), ...users, record.allocation?.modifyIndex].join(' ');
     });
     const on = [...this.#host.on].map(([id, uids]) => `${id} ${uids}`);
-    const open = [...this.#host.open];
-    return { on: on.sort(), open: open.sort(), records: records.sort(), reasons: this.follower.reasons() };
+    return { on: on.sort(), records: records.sort(), reasons: this.follower.reasons() };
   }
 
   async restart(): Promise<void> {
@@ -105,7 +104,7 @@ export class Followed {
       config: CONFIG,
       nomad: this.#nomad,
       accountOf,
-      makeHost: ({ liveUids }) => this.#host.with(liveUids),
+      makeHost: () => this.#host,
       clock: this.clock,
       log: this.log,
       metrics: createMetrics('test'),

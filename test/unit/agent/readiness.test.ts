@@ -6,11 +6,11 @@ import type { Outcome } from '../../../src/reconcile/record.ts';
 import { accessOf } from '../../support/access-of.ts';
 
 const ID = '11111111-2222-3333-4444-555555555555';
-const request = { allocationId: ID, task: 't', uid: 1001, joinsNetns: false, volumes: [] };
+const request = { allocationId: ID, task: 't', uid: 1001, joinsNetns: false, mounts: [], volumes: [] };
 const alice = { name: 'alice', uid: 1001, tasks: ['t'] };
 
 /** A reconciler whose passes end as told, one after another; then no further one comes. */
-function readinessOf(...outcomes: Outcome[]) {
+function readinessOf(outcomes: Outcome[], isSelinuxOn = false) {
   const asked: string[] = [];
   const next = (how: string) => (_: string, signal: AbortSignal) => {
     asked.push(how);
@@ -22,8 +22,9 @@ function readinessOf(...outcomes: Outcome[]) {
   };
   const notice = (id: string) => void asked.push(id);
   const awaitNetns = (id: string) => void asked.push(`netns of ${id}`);
-  const reconciler = { passNow: next('pass'), nextOutcome: next('next'), notice, awaitNetns };
-  return { asked, readiness: new ReconcilerReadiness(reconciler, 'podman_user', '/data/client/csi') };
+  const awaitMounts = (_: string, paths: readonly string[]) => void asked.push(`mounts ${paths.join(', ')}`);
+  const reconciler = { passNow: next('pass'), nextOutcome: next('next'), notice, awaitNetns, awaitMounts };
+  return { asked, readiness: new ReconcilerReadiness(reconciler, 'podman_user', '/data/client/csi', isSelinuxOn) };
 }
 
 const settled = (desired: Desired): Outcome => ({ kind: 'settled', desired, allocation: undefined });
@@ -33,22 +34,22 @@ const never = new AbortController().signal;
 
 describe('a create', () => {
   test('is ready after a pass of its own has settled the allocation', async () => {
-    const { readiness, asked } = readinessOf(settled(access()));
+    const { readiness, asked } = readinessOf([settled(access())]);
     await readiness.ready(request, never);
-    expect(asked).toEqual(['pass']);
+    expect(asked).toEqual(['mounts t', 'pass']);
   });
 
   test('waits while passes end in what may be better in a moment', async () => {
     const busy = failed(new NotYetError('podman_not_running', 'not yet'));
-    const { readiness, asked } = readinessOf(busy, busy, settled(access()));
+    const { readiness, asked } = readinessOf([busy, busy, settled(access())]);
     await readiness.ready(request, never);
-    expect(asked).toEqual(['pass', 'next', 'next']);
+    expect(asked).toEqual(['mounts t', 'pass', 'next', 'next']);
   });
 
   test('that is given up says what it was waiting for', async () => {
-    const { readiness } = readinessOf(
+    const { readiness } = readinessOf([
       failed(new NotYetError('podman_not_running', 'the Podman of alice does not run')),
-    );
+    ]);
     const controller = new AbortController();
     const ready = readiness.ready(request, controller.signal);
     setImmediate(() => controller.abort(new Error('timeout')));
@@ -56,9 +57,38 @@ describe('a create', () => {
   });
 
   test('that joins the netns says that the network is finished, before its pass', async () => {
-    const { readiness, asked } = readinessOf(settled(access()));
-    await readiness.ready({ ...request, joinsNetns: true, volumes: [] }, never);
-    expect(asked).toEqual([`netns of ${ID}`, 'pass']);
+    const { readiness, asked } = readinessOf([settled(access())]);
+    await readiness.ready({ ...request, joinsNetns: true, mounts: [], volumes: [] }, never);
+    expect(asked).toEqual(['mounts t', `netns of ${ID}`, 'pass']);
+  });
+
+  test('that mounts more of the directory of its task says so before its pass', async () => {
+    const { readiness, asked } = readinessOf([settled(access())]);
+    await readiness.ready({ ...request, mounts: ['alloc', 't', 't/local', 't/conf/a'] }, never);
+    expect(asked).toEqual(['mounts t, t/local, t/conf/a', 'pass']);
+  });
+
+  test('that mounts more than could be kept mounted is refused', async () => {
+    const mounts = Array.from({ length: 101 }, (_, at) => `t/${at}`);
+    const { readiness, asked } = readinessOf([settled(access())]);
+    await expect(readiness.ready({ ...request, mounts }, never)).rejects.toMatchObject({ code: 'too_many_mounts' });
+    expect(asked).toEqual([]);
+  });
+
+  test.each(['u', 'u/local/x', '.shared', 'private'])(
+    'that mounts %s, of no task of its user, is refused',
+    async (path) => {
+      const { readiness } = readinessOf([settled(access())]);
+      const ready = readiness.ready({ ...request, mounts: ['', 'alloc/data', 't/local', path] }, never);
+      await expect(ready).rejects.toMatchObject({ code: 'foreign_task_dir', message: /mount what is in its own/ });
+    },
+  );
+
+  test('that has Podman label what is Nomad`s for one container alone is refused where there are labels', async () => {
+    const labelled = { ...request, privateLabel: 'mounts.0.source "/data/alloc/x"' };
+    const ready = readinessOf([settled(access())], true).readiness.ready(labelled, never);
+    await expect(ready).rejects.toMatchObject({ code: 'selinux_label', message: /mounts\.0\.source .*use z/ });
+    await readinessOf([settled(access())]).readiness.ready(labelled, never);
   });
 
   const nothing = (why: 'gone' | 'finished' | 'unmanaged'): Desired => ({ kind: 'nothing', id: ID, why });
@@ -83,7 +113,7 @@ describe('a create', () => {
       /is root/,
     ],
   ])('%s is refused', async (_, asked, desired, code, message) => {
-    const { readiness } = readinessOf(settled(desired));
+    const { readiness } = readinessOf([settled(desired)]);
     await expect(readiness.ready(asked, never)).rejects.toMatchObject({ code, message, retryable: false });
   });
 
@@ -96,7 +126,7 @@ describe('a create', () => {
       volume({ type: 'csi', source: 'v' }),
     ];
     const create = (path: string) => {
-      const { readiness } = readinessOf(settled(accessOf(ID, [alice], { volumes })));
+      const { readiness } = readinessOf([settled(accessOf(ID, [alice], { volumes }))]);
       const mounted = { where: 'mounts.3.source', path, readOnly: false };
       return readiness.ready({ ...request, volumes: [mounted] }, never);
     };
@@ -118,7 +148,7 @@ describe('a create', () => {
     const claim = { name: 'data', type: 'host', source: 'files', readOnly: true };
     const volumes = [{ uid: 1001, tasks: ['t'], claim, path: '/data/hv/1' }];
     const create = (readOnly: boolean) => {
-      const { readiness } = readinessOf(settled(accessOf(ID, [alice], { volumes })));
+      const { readiness } = readinessOf([settled(accessOf(ID, [alice], { volumes }))]);
       return readiness.ready({ ...request, volumes: [{ where: 'm', path: '/data/hv/1', readOnly }] }, never);
     };
     await create(true);
@@ -126,12 +156,12 @@ describe('a create', () => {
   });
 
   test('is refused after a terminal error', async () => {
-    const { readiness } = readinessOf(failed(new RefusedError('unsafe_path', 'a symlink')));
+    const { readiness } = readinessOf([failed(new RefusedError('unsafe_path', 'a symlink'))]);
     await expect(readiness.ready(request, never)).rejects.toMatchObject({ code: 'unsafe_path', message: /a symlink/ });
   });
 
   test('is prepared for beforehand only by what is an allocation id', () => {
-    const { readiness, asked } = readinessOf();
+    const { readiness, asked } = readinessOf([]);
     readiness.prepare(ID);
     readiness.prepare('../../etc');
     expect(asked).toEqual([ID]);

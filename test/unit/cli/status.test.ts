@@ -12,7 +12,6 @@ const allocation: AllocationStatus = {
   jobId: 'web',
   taskGroup: 'front',
   users: ['alice'],
-  access: 'mount',
   view: 'mounted',
   acl: 'set',
   netns: 'none',
@@ -36,8 +35,8 @@ test('shows the agent, and a row for each allocation', () => {
     'nomad-rootless 1.2.3, up 1h0m: ready',
     'Nomad: connected, last listed 12s ago, node node-1',
     '',
-    'ALLOCATION  JOB  GROUP  USER   ACCESS  VIEW     ACL  NETNS  STATE  SINCE  LAST ERROR',
-    '1a2b3c4d    web  front  alice  mount   mounted  set  none   ready  1m5s',
+    'ALLOCATION  JOB  GROUP  USER   VIEW     ACL  NETNS  STATE  SINCE  LAST ERROR',
+    '1a2b3c4d    web  front  alice  mounted  set  none   ready  1m5s',
     '',
   ]);
 });

@@ -38,7 +38,14 @@ function refusalOf(json: string): RefusedError {
 
 describe('a create body', () => {
   test('that the driver wrote names its allocation and task', () => {
-    expect(read(fixture)).toEqual({ allocationId: ID, task: 't', joinsNetns: true, volumes: [] });
+    const mounts = ['alloc', 't/local', 't/secrets', 'alloc/logs/.t.stdout.fifo'];
+    expect(read(fixture)).toEqual({ allocationId: ID, task: 't', joinsNetns: true, mounts, volumes: [] });
+  });
+
+  test('says what Podman is to label for the container alone, of what is Nomad`s', () => {
+    expect(read(withMount(`${ALLOC}/${ID}/t/x`, { options: ['Z'] })).privateLabel).toContain(`${ID}/t/x`);
+    expect(read(withMount(`${ALLOC}/${ID}/t/x`, { options: ['z'] })).privateLabel).toBeUndefined();
+    expect(read(withMount('/srv/data', { options: ['Z'] })).privateLabel).toBeUndefined();
   });
 
   test('names the task even when its name looks like an id', () => {
@@ -56,7 +63,8 @@ describe('a create body', () => {
   test('is read the same where the paths have double slashes or the directories a slash at their end', () => {
     const body = parseCreateBody(Buffer.from(withMount(`//var/lib//nomad/./alloc/${ID}//t`)));
     const directories = { dataDir: '/var/lib/nomad/', allocDir: '/var/lib/nomad/alloc//' };
-    expect(targetOf(body, directories)).toEqual({ allocationId: ID, task: 't', joinsNetns: true, volumes: [] });
+    const mounts = ['alloc', 't', 'alloc/logs/.t.stdout.fifo'];
+    expect(targetOf(body, directories)).toEqual({ allocationId: ID, task: 't', joinsNetns: true, mounts, volumes: [] });
   });
 
   test('leaves it open whether what it mounts elsewhere in the data dir are volumes of its task', () => {

@@ -62,6 +62,15 @@ describe('a request', () => {
     }
   });
 
+  test.each([
+    '/v1.0.0/libpod/images/load',
+    '/images/load?quiet=1',
+    '/libpod/local/images/load',
+    '/v5/libpod//images/./load',
+  ])('POST %s is refused: the driver reads the archive as root', (target) => {
+    expect(routeOf('POST', target)).toEqual({ kind: 'refused', reason: expect.stringContaining('podman load') });
+  });
+
   test('to inspect a container of an allocation names it', () => {
     expect(routeOf('GET', `/v1.0.0/libpod/containers/my-task-${ID}/json`)).toEqual({
       kind: 'inspect',

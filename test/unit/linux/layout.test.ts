@@ -121,6 +121,7 @@ describe('the layout of', () => {
   test('struct statx is as we read it', () => {
     expect(STATX).toEqual({
       SIZE: koffi.sizeof(statx),
+      ATTRIBUTES: koffi.offsetof(statx, 'attributes'),
       UID: koffi.offsetof(statx, 'uid'),
       GID: koffi.offsetof(statx, 'gid'),
       MODE: koffi.offsetof(statx, 'mode'),

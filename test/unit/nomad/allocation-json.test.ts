@@ -36,6 +36,8 @@ describe('an allocation from the API', () => {
       modifyIndex: 124,
       networkMode: undefined,
       volumes: [],
+      usesConnect: false,
+      keepsDisk: false,
       tasks: [
         {
           name: 't',
@@ -43,7 +45,41 @@ describe('an allocation from the API', () => {
           user: '',
           meta: { task: {}, group: {}, job: { podman_user: 'alice' } },
           volumes: [],
+          sharedVolumes: [],
+          identityFiles: [],
+          templates: [{ source: '', destination: 'secrets/tpl', isEnvironment: false }],
+          dispatchPayload: '',
           state: 'running',
+        },
+      ],
+    });
+  });
+
+  test('has where Nomad writes for its tasks, and what it shares', () => {
+    const task = {
+      Name: 't',
+      Driver: 'podman',
+      Identity: { File: true, Filepath: '' },
+      Identities: [
+        { File: true, Filepath: 'local/a.jwt' },
+        { File: false, Filepath: 'local/b.jwt' },
+      ],
+      Templates: [{ SourcePath: 'local/x.tpl', DestPath: 'local/env', Envvars: true }],
+      DispatchPayload: { File: 'in' },
+      VolumeMounts: [{ Volume: 'v', SELinuxLabel: 'z' }, { Volume: 'w' }],
+    };
+    const group = { Name: 'g', EphemeralDisk: { Sticky: true }, Services: [{ Connect: { SidecarService: {} } }] };
+    const Job = { TaskGroups: [{ ...group, Tasks: [task] }] };
+    expect(parseAllocation({ ...jsonFixture('allocation-web.json'), Job })).toMatchObject({
+      keepsDisk: true,
+      usesConnect: true,
+      tasks: [
+        {
+          volumes: ['v', 'w'],
+          sharedVolumes: ['v'],
+          identityFiles: ['local/a.jwt'],
+          templates: [{ source: 'local/x.tpl', destination: 'local/env', isEnvironment: true }],
+          dispatchPayload: 'in',
         },
       ],
     });

@@ -44,6 +44,7 @@ function explainOf(
     configured: new Set(['alice']),
     policy: undefined,
     isNetnsAwaited: false,
+    named: [],
     accounts: new Map([['alice', ALICE]]),
     granted: new Map(),
     hostVolumes: new Map([['data', '/data']]),
@@ -104,7 +105,7 @@ test('plans and applies nothing: what is done, is missing, is left over, waits, 
     resourceOf('acl', []),
     resourceOf('view', [{ what: 'mount it' }]),
     resourceOf('log_fifo', new NotYetError('x', 'not there yet')),
-    resourceOf('traverse', [{ what: 'take it away', removes: true }]),
+    resourceOf('netns', [{ what: 'take it away', removes: true }]),
     resourceOf('volume', new RefusedError('y', 'not so')),
   ];
   const { parts } = await explainOf(allocationOf(), { resources });
@@ -112,7 +113,7 @@ test('plans and applies nothing: what is done, is missing, is left over, waits, 
     { kind: 'acl', state: 'done', what: [] },
     { kind: 'view', state: 'missing', what: ['mount it'] },
     { kind: 'log_fifo', state: 'waiting', what: ['not there yet'] },
-    { kind: 'traverse', state: 'left', what: ['take it away'] },
+    { kind: 'netns', state: 'left', what: ['take it away'] },
     { kind: 'volume', state: 'refused', what: ['not so'] },
   ]);
 });
@@ -123,12 +124,15 @@ test('shows several resources of one kind as one, by the worst of them', async (
   expect(parts).toEqual([{ kind: 'volume', state: 'failed', what: ['broken'] }]);
 });
 
-test('leaves out what the allocation does not need, and what is there for another configuration', async () => {
-  const resources = [
-    resourceOf('netns', []),
-    resourceOf('volume', []),
-    { ...resourceOf('view', []), onlyRemoves: true },
-  ];
+test('says what people should know of what is done', async () => {
+  const resources = [{ ...resourceOf('view', []), notes: () => ['with plain ids'] }];
+  expect((await explainOf(allocationOf(), { resources })).parts).toEqual([
+    { kind: 'view', state: 'done', what: ['with plain ids'] },
+  ]);
+});
+
+test('leaves out what the allocation does not need', async () => {
+  const resources = [resourceOf('netns', []), resourceOf('volume', [])];
   expect((await explainOf(allocationOf(), { resources })).parts).toEqual([]);
 });
 

@@ -323,16 +323,16 @@ describe('the reconciler', () => {
     });
   });
 
-  test('does not say who needs access while something on the host has not been looked at', async () => {
+  test('does not say which volumes are needed while something on the host has not been looked at', async () => {
     const { nomad, reconciler } = setUp();
-    expect(reconciler.liveUids()).toEqual(new Set());
+    expect(reconciler.liveVolumes()).toEqual([]);
     nomad.set(ALLOCATION_ID, away);
     const outcome = reconciler.nextOutcome(ALLOCATION_ID, never);
     reconciler.noticeListed([]);
     reconciler.noticeFound(ALLOCATION_ID);
-    expect(reconciler.liveUids()).toBeUndefined();
+    expect(reconciler.liveVolumes()).toBeUndefined();
     await outcome;
-    expect(reconciler.liveUids()).toBeUndefined();
+    expect(reconciler.liveVolumes()).toBeUndefined();
   });
 
   test('says which volumes are needed, of what is prepared and of nothing else', async () => {

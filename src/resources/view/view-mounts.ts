@@ -1,0 +1,301 @@
+import { basename, dirname, join, relative } from 'node:path';
+import { NotYetError, RefusedError } from '../../errors.ts';
+import { type Handle, openAbsolute, openMountedBeneath } from '../../linux/handle.ts';
+import { O, SyscallError } from '../../linux/libc.ts';
+import {
+  ATTRIBUTE,
+  attach,
+  cloneMount,
+  cloneTree,
+  mapIds,
+  PROPAGATION,
+  setMountAttributes,
+} from '../../linux/mount.ts';
+import { inMountNamespace } from '../../linux/mount-namespace.ts';
+import { isDirectory, isSameFile, stat } from '../../linux/stat.ts';
+import type { DataDir } from '../data-dir.ts';
+import type { PodmanNamespaces } from '../podman-namespaces.ts';
+import type { PodmanNamespace } from '../podman-process.ts';
+import {
+  DIRECTORY_MODE,
+  makeMountPointAt,
+  openDirectoryAt,
+  READ_ONLY_MODE,
+  removeMountPointAt,
+} from './mount-points.ts';
+import { overmount, statCached, uncoverDownTo } from './overmount.ts';
+import type { TreeNote, UserTrees } from './user-trees.ts';
+import type { ViewNamespace } from './view-namespace.ts';
+
+/** A file or directory of the host's that a user is shown at the same path. */
+export interface Leaf {
+  /** Canonical. */
+  readonly path: string;
+  readonly source: Handle;
+  readonly isReadOnly: boolean;
+  /** `mapped`: what lies on disk as id 0 is seen as that of the root of the user's containers, and so on. */
+  readonly ids: 'plain' | 'mapped';
+  /** Whether what is mounted in it is shown too, also what is mounted later. */
+  readonly isTree: boolean;
+}
+
+/** `stale`: something else than the source is mounted there, such as an earlier directory of the same path. */
+type State = 'there' | 'missing' | 'stale';
+
+/** What of a user's is not as it should be. */
+export interface Lacking {
+  readonly leaves: readonly Leaf[];
+  /** The mount namespaces of her Podman in which not everything is seen. */
+  readonly namespaces: readonly PodmanNamespace[];
+}
+
+/** Each secrets/ is a filesystem of its own: a bound for what is remembered. */
+const MOST_UNMAPPABLE = 10_000;
+
+/** What the mounts of all users are made with. */
+export interface ViewMountsOptions {
+  readonly dataDir: DataDir;
+  readonly namespace: ViewNamespace;
+  readonly trees: UserTrees;
+  readonly namespaces: PodmanNamespaces;
+}
+
+/** Shows users files and directories of the host's: mounts them in the user's tree, and the tree over the data dir. */
+export class ViewMounts {
+  readonly #options: ViewMountsOptions;
+  /** As major:minor. */
+  readonly #unmappable = new Set<string>();
+
+  constructor(options: ViewMountsOptions) {
+    this.#options = options;
+  }
+
+  /** Whether mounts of the filesystem that a file is on could not be made to map ids. */
+  isUnmappable(file: Handle): boolean {
+    return this.#unmappable.has(stat(file).dev);
+  }
+
+  /** Whether that was so of any. */
+  get hasUnmappable(): boolean {
+    return this.#unmappable.size > 0;
+  }
+
+  /** What is missing or stale of what a user is to be shown. @param leaves those that others are mounted in before these */
+  observe(uid: number, leaves: readonly Leaf[], namespaces: readonly PodmanNamespace[]): Lacking {
+    const note = this.#options.trees.noteOf(uid);
+    if (note) this.#refuseShutOff(uid, note);
+    if (!note || note.idMap !== idMapOf(namespaces)) return { leaves, namespaces };
+    const states = this.#states(uid, note, leaves);
+    const there = leaves.filter((_, index) => states[index] === 'there');
+    return {
+      leaves: leaves.filter((_, index) => states[index] !== 'there'),
+      namespaces: namespaces.filter(({ mount }) => !this.#isSeen(uid, note, there, mount)),
+    };
+  }
+
+  /** Mounts what is missing or stale of these in the user's tree. @throws RefusedError `outside_of_view`; SyscallError */
+  show(uid: number, leaves: readonly Leaf[], namespaces: readonly [PodmanNamespace, ...PodmanNamespace[]]): void {
+    const note = this.#makeTree(uid, namespaces);
+    for (const leaf of leaves) this.#placeOf(leaf.path, note.overmounts);
+    const stale = this.#withState('stale', uid, note, leaves);
+    for (const leaf of stale) this.#removeWith(uid, leaf, leaves);
+    const missing = this.#withState('missing', uid, note, leaves);
+    const isInAnother = (leaf: Leaf) => leaves.some((other) => leaf.path.startsWith(`${other.path}/`));
+    using tree = this.#options.trees.open(uid);
+    for (const leaf of missing) {
+      if (!tree || isInAnother(leaf)) continue;
+      const mode = leaf.isReadOnly ? READ_ONLY_MODE : DIRECTORY_MODE;
+      makeMountPointAt(tree, this.#placeOf(leaf.path, note.overmounts), { kind: kindOf(leaf), mode });
+    }
+    using clones = new DisposableStack();
+    const mounts = missing.map((leaf) => ({
+      leaf,
+      place: this.#placeOf(leaf.path, note.overmounts),
+      clone: clones.use(this.#clone(leaf, namespaces[0].user)),
+    }));
+    this.#options.trees.in(uid, (root) => {
+      for (const { leaf, place, clone } of mounts) mountAt(root, place, leaf, clone);
+    });
+  }
+
+  /** Mounts the user's tree over the data dir in a mount namespace of her Podman. @throws NotYetError `view_blocked`; SyscallError */
+  showIn(uid: number, { mount }: PodmanNamespace): void {
+    const { namespace, trees } = this.#options;
+    const note = trees.noteOf(uid);
+    if (note) overmount(namespace, trees, uid, mount, note.overmounts);
+  }
+
+  /** Whether what is mounted at a path in a user's tree is so read-only; undefined where nothing is. */
+  isReadOnly(uid: number, path: string): boolean | undefined {
+    using point = this.open(uid, path);
+    return point && (stat(point).mode & 0o200) === 0;
+  }
+
+  /** The directory of a user's tree that stands for one of the host's; undefined where there is none. Close it. */
+  open(uid: number, path: string): Handle | undefined {
+    const { trees } = this.#options;
+    const note = trees.noteOf(uid);
+    const place = note && relative(note.overmounts, path);
+    if (place === undefined || isOutside(place)) return undefined;
+    using tree = trees.open(uid);
+    return tree && openDirectoryAt(tree, place);
+  }
+
+  /** Takes away what a user is shown at a path and below, and the directories above it up to one that is in use. */
+  remove(uid: number, path: string, upTo: string): void {
+    const { trees } = this.#options;
+    const note = trees.noteOf(uid);
+    if (!note) return;
+    using tree = trees.open(uid);
+    if (tree) removeMountPointAt(tree, relative(note.overmounts, path), relative(note.overmounts, upTo));
+  }
+
+  /** Takes a user's tree away, and what is left of it in the mount namespaces of her processes. */
+  removeTree(uid: number): void {
+    const { trees, namespaces } = this.#options;
+    const path = this.overmountsOf(uid);
+    using directory = openAbsolute(path);
+    using above = openAbsolute(dirname(path));
+    const parentOnHost = stat(above);
+    namespaces.visitAll(uid, ({ mount }) =>
+      inMountNamespace(mount, () => uncoverDownTo(directory, path, parentOnHost)),
+    );
+    trees.remove(uid);
+  }
+
+  /** Whether something of ours lies over the data dir in a mount namespace of a user who has no tree. */
+  isLeftOver(uid: number): boolean {
+    using directory = openAbsolute(this.overmountsOf(uid));
+    const expected = stat(directory);
+    let found = false;
+    this.#options.namespaces.visitAll(uid, ({ mount }) => {
+      const seen = inMountNamespace(mount, () => statCached(directory.path));
+      found ||= seen !== undefined && !isSameFile(seen, expected) && seen.uid === 0;
+    });
+    return found;
+  }
+
+  /** The directory that a user's tree lies over, or would. */
+  overmountsOf(uid: number): string {
+    return this.#options.trees.noteOf(uid)?.overmounts ?? this.#options.dataDir.overmountFor(uid);
+  }
+
+  #makeTree(uid: number, namespaces: readonly PodmanNamespace[]): TreeNote {
+    const { trees } = this.#options;
+    const idMap = idMapOf(namespaces);
+    const there = trees.noteOf(uid);
+    // Her range of subordinate ids is another one now, so that nothing which runs uses what is mounted.
+    if (there && there.idMap !== idMap) this.removeTree(uid);
+    const note = there?.idMap === idMap ? there : { overmounts: this.#options.dataDir.overmountFor(uid), idMap };
+    trees.make(uid, note);
+    return note;
+  }
+
+  /** The tree stays where it is when the directories above get other permissions, as long as its user gets to it. */
+  #refuseShutOff(uid: number, { overmounts }: TreeNote): void {
+    const wanted = this.#options.dataDir.overmountFor(uid);
+    if (wanted === overmounts || isOutside(relative(wanted, overmounts))) return;
+    const message = `${wanted} has been shut to uid ${uid} since allocations were shown to her below ${overmounts}; open it again, or stop her allocations on this node`;
+    throw new NotYetError('view_shut_off', message);
+  }
+
+  #withState(state: State, uid: number, note: TreeNote, leaves: readonly Leaf[]): Leaf[] {
+    const states = this.#states(uid, note, leaves);
+    return leaves.filter((_, index) => states[index] === state);
+  }
+
+  #states(uid: number, note: TreeNote, leaves: readonly Leaf[]): readonly State[] {
+    const sources = leaves.map(({ source }) => stat(source));
+    const states = this.#options.trees.in(uid, (root) =>
+      leaves.map(({ path }, index): State => {
+        using seen = openMountedBeneath(root, this.#placeOf(path, note.overmounts));
+        const status = seen && stat(seen);
+        const source = sources[index];
+        if (!status?.isMountRoot || !source) return 'missing';
+        return isSameFile(status, source) ? 'there' : 'stale';
+      }),
+    );
+    return states ?? leaves.map(() => 'missing');
+  }
+
+  /** Whether she sees the tree there, and these that are mounted in it: she can unmount what is hers to see, and cut the propagation. */
+  #isSeen(uid: number, note: TreeNote, leaves: readonly Leaf[], mount: Handle): boolean {
+    const root = this.#options.trees.in(uid, stat);
+    const sources = leaves.map(({ path, source }) => ({ path, status: stat(source) }));
+    return inMountNamespace(mount, () => {
+      const seen = statCached(note.overmounts);
+      if (!root || !seen || !isSameFile(seen, root)) return false;
+      return sources.every(({ path, status }) => {
+        const there = statCached(path, O.PATH | O.NOFOLLOW);
+        return there !== undefined && isSameFile(there, status);
+      });
+    });
+  }
+
+  /** What is mounted inside of something that is mounted goes with it: its mount point is on disk, where she can write. */
+  #removeWith(uid: number, leaf: Leaf, leaves: readonly Leaf[]): void {
+    const outer = leaves.find(({ path }) => leaf.path.startsWith(`${path}/`)) ?? leaf;
+    this.remove(uid, outer.path, dirname(outer.path));
+  }
+
+  #clone({ source, isReadOnly, ids, isTree }: Leaf, userNamespace: Handle): Handle {
+    const clone = isTree ? cloneTree(source) : cloneMount(source);
+    try {
+      const attributes = ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | (isReadOnly ? ATTRIBUTE.RDONLY : 0);
+      setMountAttributes(clone, attributes, isTree ? PROPAGATION.SLAVE : PROPAGATION.PRIVATE);
+      if (ids === 'mapped') this.#map(clone, userNamespace);
+      return clone;
+    } catch (error) {
+      clone.close();
+      throw error;
+    }
+  }
+
+  #map(clone: Handle, userNamespace: Handle): void {
+    try {
+      mapIds(clone, userNamespace);
+    } catch (error) {
+      // The filesystem cannot, or is of a user namespace that is not ours: mount_setattr(2), ERRORS.
+      if (!(error instanceof SyscallError && error.is('EINVAL', 'EPERM', 'EOPNOTSUPP'))) throw error;
+      if (this.#unmappable.size < MOST_UNMAPPABLE) this.#unmappable.add(stat(clone).dev);
+    }
+  }
+
+  #placeOf(path: string, overmounts: string): string {
+    const place = relative(overmounts, path);
+    if (!isOutside(place)) return place;
+    const remedy = `shut the data dir: chmod 0700 ${join(this.#options.dataDir.allocDir, '..')}`;
+    const message = `${path} cannot be shown: it is not below ${overmounts}, over which users see what is theirs; ${remedy}`;
+    throw new RefusedError('outside_of_view', message);
+  }
+}
+
+/**
+ * Mounts a leaf at its mount point. One in another leaf lies on disk where the user can write, so that it may have become
+ * anything: it is made where it is missing, resolved beneath the tree without symlinks, and used by its descriptor. Whatever
+ * she makes of it meanwhile, the mount ends up in what she can write to, in the view namespace.
+ */
+function mountAt(root: Handle, place: string, leaf: Leaf, clone: Handle): void {
+  using parent = openMountedBeneath(root, dirname(place), O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  if (parent) makeMountPointAt(parent, basename(place), { kind: kindOf(leaf) });
+  using point = parent && openMountedBeneath(parent, basename(place));
+  if (point && isDirectory(stat(point)) === (kindOf(leaf) === 'directory')) {
+    attach(clone, point);
+    return;
+  }
+  const message = `${leaf.path} cannot be shown: a container of the allocation has put something else there`;
+  throw new NotYetError('mount_point_taken', message);
+}
+
+function kindOf({ source }: Leaf): 'directory' | 'file' {
+  return isDirectory(stat(source)) ? 'directory' : 'file';
+}
+
+/** Of the Podman that counts. */
+function idMapOf(namespaces: readonly PodmanNamespace[]): string {
+  return namespaces[0]?.idMap ?? '';
+}
+
+function isOutside(place: string): boolean {
+  return place === '..' || place.startsWith('../');
+}

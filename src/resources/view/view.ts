@@ -1,0 +1,227 @@
+import { NotYetError, RefusedError } from '../../errors.ts';
+import { entriesOf } from '../../linux/directory.ts';
+import type { Handle } from '../../linux/handle.ts';
+import { isShared, SHARED_LABEL, share } from '../../linux/selinux.ts';
+import { isAllocationId } from '../../model/allocation.ts';
+import type { Access, Desired } from '../../model/desired.ts';
+import type { DataDir } from '../data-dir.ts';
+import type { PodmanNamespaces, PodmanOwner } from '../podman-namespaces.ts';
+import type { PodmanNamespace } from '../podman-process.ts';
+import type { Resource, Step } from '../resource.ts';
+import { isHalfBuilt, openLeaves } from './allocation-leaves.ts';
+import { makeSharedDir, openSharedDir, SHARED_DIR } from './shared-dir.ts';
+import type { UserTrees } from './user-trees.ts';
+import type { Leaf, ViewMounts } from './view-mounts.ts';
+
+/** What the resource works with. */
+export interface ViewOptions {
+  readonly dataDir: DataDir;
+  readonly mounts: ViewMounts;
+  readonly trees: UserTrees;
+  readonly namespaces: PodmanNamespaces;
+  /** The users that have a gate. */
+  readonly owners: () => readonly PodmanOwner[];
+  /** Whether local/ and secrets/ are to show the ids on disk as those of the user's containers. */
+  readonly idmap: 'auto' | 'off';
+  readonly ordering: 'gate' | 'watch';
+  /** Whether leaves get the label that containers share. */
+  readonly isSelinuxOn: boolean;
+}
+
+type Granted = Desired & { kind: 'access' };
+
+/** Nomad mounts secrets/ a moment after it has made the directory of the task. */
+const WATCH_POLL_MS = 5;
+
+const PLAIN_IDS = 'local/ and secrets/ show ids as they are on disk';
+
+/** Names that the directory of a task cannot have beside what else is in the directory of an allocation. */
+const NO_TASK = ['', '.', '..', 'alloc', SHARED_DIR];
+
+/**
+ * What a user's Podman sees of her allocations: in place of the data dir a tree of root's, in which she can change nothing,
+ * with the leaves of the allocation's directory mounted at the paths that the driver names. So no directory in which
+ * Nomad's root looks up names is reachable for her, for none of her ids, neither by path nor by descriptor.
+ */
+export class ViewResource implements Resource {
+  readonly kind = 'view';
+  readonly #options: ViewOptions;
+
+  constructor(options: ViewOptions) {
+    this.#options = options;
+  }
+
+  async plan(desired: Desired): Promise<Step[]> {
+    if (desired.kind === 'refused') return [];
+    const wanted = desired.kind === 'access' ? desired.podman : [];
+    const steps =
+      desired.kind === 'access' ? await Promise.all(wanted.map((user) => this.#planUser(desired, user))) : [];
+    const gone = this.#options.trees.uids().filter((uid) => !wanted.some((user) => user.uid === uid));
+    return [...steps.flat(), ...gone.flatMap((uid) => this.#planRemoval(desired.id, uid))];
+  }
+
+  /**
+   * Steps against what a kill between two steps leaves: trees without an allocation, and what is left of them over the data
+   * dir in a user's mount namespace after the tree went.
+   */
+  planSweep(): Step[] {
+    const { trees, owners, mounts } = this.#options;
+    const uids = trees.uids();
+    const empty = uids.filter((uid) => this.#allocationIdsOf(uid).length === 0);
+    const left = owners()
+      .map(({ uid }) => uid)
+      .filter((uid) => !uids.includes(uid) && mounts.isLeftOver(uid));
+    return [...new Set([...empty, ...left])].map((uid) => {
+      const what = `removed the tree over the data dir, which no allocation needs, from the mount namespaces of uid ${uid}`;
+      return { kind: this.kind, what, removes: true, apply: () => mounts.removeTree(uid) };
+    });
+  }
+
+  /** The ids of all allocations that are shown to somebody. */
+  allocationIds(): string[] {
+    return this.#options.trees.uids().flatMap((uid) => this.#allocationIdsOf(uid));
+  }
+
+  /** The podman users that tasks of an allocation have been shown to: uids by task. */
+  granted(id: string): ReadonlyMap<string, number> {
+    const { trees, mounts, dataDir } = this.#options;
+    return new Map(
+      trees.uids().flatMap((uid): [string, number][] => {
+        using directory = mounts.open(uid, `${dataDir.allocDir}/${id}`);
+        const tasks = directory ? entriesOf(directory).filter((name) => !NO_TASK.includes(name)) : [];
+        return tasks.map((task) => [task, uid]);
+      }),
+    );
+  }
+
+  /** What keeps ids from being mapped on this host, in words. */
+  warnings(): string[] {
+    const { idmap, dataDir, mounts } = this.#options;
+    if (idmap === 'off') return [];
+    const open = `${PLAIN_IDS}, because users can enter Nomad's data dir: shut it to all but root (chmod 0700), or set idmap: off`;
+    const unable = `${PLAIN_IDS} for some allocations: kernel or filesystem cannot map ids (tmpfs from Linux 6.3 on); set idmap: off to have it so everywhere`;
+    return [...(dataDir.isShut() ? [] : [open]), ...(mounts.hasUnmappable ? [unable] : [])];
+  }
+
+  notes(desired: Desired): string[] {
+    if (desired.kind !== 'access' || this.#ids() === 'plain') return desired.kind === 'access' ? [PLAIN_IDS] : [];
+    using allocation = this.#options.dataDir.open(desired.id);
+    if (!allocation) return [];
+    using opened = new DisposableStack();
+    const leaves = desired.podman.flatMap((user) => this.#leavesOf(allocation, desired, user, opened));
+    const plain = leaves.filter(({ ids, source }) => ids === 'mapped' && this.#options.mounts.isUnmappable(source));
+    return plain.map(({ path }) => `${path} shows ids as they are on disk: kernel or filesystem cannot map them`);
+  }
+
+  #allocationIdsOf(uid: number): string[] {
+    using directory = this.#options.mounts.open(uid, this.#options.dataDir.allocDir);
+    return directory ? entriesOf(directory).filter(isAllocationId) : [];
+  }
+
+  async #planUser(desired: Granted, user: Access): Promise<Step[]> {
+    const { owners, namespaces, mounts, dataDir, ordering } = this.#options;
+    const owner = owners().find(({ uid }) => uid === user.uid);
+    if (!owner) return [];
+    refuseTaskNames(desired);
+    const found = await namespaces.of(owner);
+    using allocation = dataDir.open(desired.id);
+    if (!allocation) return [];
+    using opened = new DisposableStack();
+    const lacking = mounts.observe(user.uid, this.#leavesOf(allocation, desired, user, opened), found);
+    using shared = openSharedDir(allocation);
+    const steps = lacking.namespaces.map((namespace): Step => {
+      const what = `mounted the tree of ${user.name} over the data dir in the mount namespace of process ${namespace.pid}`;
+      return { kind: this.kind, what, removes: false, apply: () => mounts.showIn(user.uid, namespace) };
+    });
+    if (shared && lacking.leaves.length === 0) {
+      const half = ordering === 'watch' && user.tasks.find((task) => isHalfBuilt(allocation, task));
+      if (!half || steps.length > 0) return steps;
+      throw new NotYetError(
+        'task_dir_not_built',
+        `Nomad has not mounted secrets/ of task ${half} yet`,
+        undefined,
+        WATCH_POLL_MS,
+      );
+    }
+    const labels = this.#options.isSelinuxOn && lacking.leaves.some(({ source }) => !isShared(source));
+    const names = lacking.leaves.map(({ path }) => path.slice(allocation.path.length + 1));
+    const what = `mounted ${names.join(', ') || 'alloc'} of ${allocation.path} for ${user.name}`;
+    const show: Step = { kind: this.kind, what, removes: false, apply: () => this.#show(desired, user, found) };
+    return [...(labels ? [this.#labelStep(desired, user)] : []), show, ...steps];
+  }
+
+  /** Before they are shown: so nobody else changes what is labelled, and Podman's own option z finds nothing to do. */
+  #labelStep(desired: Granted, user: Access): Step {
+    const { dataDir } = this.#options;
+    const apply = async () => {
+      using allocation = dataDir.open(desired.id);
+      if (!allocation) return;
+      makeSharedDir(allocation);
+      using opened = new DisposableStack();
+      for (const { source } of this.#leavesOf(allocation, desired, user, opened)) await share(source);
+    };
+    const what = `labelled what ${user.name} is to see of ${dataDir.allocDir}/${desired.id} as ${SHARED_LABEL}`;
+    return { kind: this.kind, what, removes: false, apply };
+  }
+
+  #show(desired: Granted, user: Access, namespaces: readonly [PodmanNamespace, ...PodmanNamespace[]]): void {
+    const { dataDir, mounts } = this.#options;
+    using allocation = dataDir.open(desired.id);
+    if (!allocation) throw new NotYetError('no_allocation_dir', `${dataDir.allocDir}/${desired.id} is gone`);
+    makeSharedDir(allocation);
+    using opened = new DisposableStack();
+    mounts.show(user.uid, this.#leavesOf(allocation, desired, user, opened), namespaces);
+  }
+
+  #leavesOf(allocation: Handle, { id, named, usesConnect }: Granted, user: Access, opened: DisposableStack): Leaf[] {
+    const tasks = this.#begun(id, user, named);
+    return openLeaves(allocation, { tasks, named, ids: this.#ids(), isTmpReadOnly: usesConnect }, opened);
+  }
+
+  /**
+   * Only tasks of which a container is being created, or was: before, Nomad's root fills local/ by name (dispatch payloads,
+   * artifacts), and a container of another task of hers would be there. Without gates that is not known.
+   */
+  #begun(id: string, { uid, tasks }: Access, named: readonly string[]): readonly string[] {
+    const { ordering, mounts, dataDir } = this.#options;
+    if (ordering === 'watch') return tasks;
+    return tasks.filter((task) => {
+      if (named.some((path) => path === task || path.startsWith(`${task}/`))) return true;
+      using shown = mounts.open(uid, `${dataDir.allocDir}/${id}/${task}`);
+      return shown !== undefined;
+    });
+  }
+
+  /**
+   * With mapped ids a container's root makes files that lie on disk as root's, set-user-ID ones among them. So only where
+   * nobody can come to them on the host: below a data dir that lets nobody but root in.
+   */
+  #ids(): Leaf['ids'] {
+    return this.#options.idmap === 'auto' && this.#options.dataDir.isShut() ? 'mapped' : 'plain';
+  }
+
+  #planRemoval(id: string, uid: number): Step[] {
+    const { mounts, dataDir } = this.#options;
+    const path = `${dataDir.allocDir}/${id}`;
+    using shown = mounts.open(uid, path);
+    // A tree without any allocation is one that could not be taken away with its last one.
+    if (!shown && this.#allocationIdsOf(uid).length > 0) return [];
+    const what = `removed ${path} from the mount namespaces of uid ${uid}`;
+    return [{ kind: this.kind, what, removes: true, apply: () => this.#remove(path, uid) }];
+  }
+
+  #remove(path: string, uid: number): void {
+    const { mounts, dataDir } = this.#options;
+    mounts.remove(uid, path, dataDir.allocDir);
+    if (this.#allocationIdsOf(uid).length === 0) mounts.removeTree(uid);
+  }
+}
+
+function refuseTaskNames({ tasks }: Granted): void {
+  const bad = tasks.find((task) => task.includes('/') || NO_TASK.includes(task));
+  if (bad === undefined) return;
+  throw new RefusedError(
+    'bad_task_name',
+    `task ${JSON.stringify(bad)} cannot be the name of a directory beside alloc/`,
+  );
+}

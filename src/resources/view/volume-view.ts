@@ -1,0 +1,168 @@
+import { dirname } from 'node:path';
+import { RefusedError } from '../../errors.ts';
+import { entriesOf } from '../../linux/directory.ts';
+import type { Handle } from '../../linux/handle.ts';
+import { isShared, share } from '../../linux/selinux.ts';
+import { stat } from '../../linux/stat.ts';
+import { format } from '../../model/acl.ts';
+import type { Desired } from '../../model/desired.ts';
+import type { DesiredVolume, LiveVolume } from '../../model/volume.ts';
+import type { DataDir } from '../data-dir.ts';
+import { readAcl } from '../marked-acl.ts';
+import type { PodmanNamespaces, PodmanOwner } from '../podman-namespaces.ts';
+import type { PodmanNamespace } from '../podman-process.ts';
+import type { Resource, Step } from '../resource.ts';
+import type { VolumeDirectories } from '../volume-directories.ts';
+import type { UserTrees } from './user-trees.ts';
+import type { Leaf, ViewMounts } from './view-mounts.ts';
+
+/** What the resource works with. */
+export interface VolumeViewOptions {
+  readonly dataDir: DataDir;
+  readonly directories: VolumeDirectories;
+  readonly mounts: ViewMounts;
+  readonly trees: UserTrees;
+  readonly namespaces: PodmanNamespaces;
+  /** The users that have a gate. */
+  readonly owners: () => readonly PodmanOwner[];
+  /** The volumes that allocations need now; undefined while that is not known: then nothing is taken away. */
+  readonly live: () => readonly LiveVolume[] | undefined;
+  /** Rights on host volumes; `idmap`: ids on disk are those of the user's containers. */
+  readonly rights: 'none' | 'acl' | 'idmap';
+  /** Whether volumes get the label that containers share, where the task asks for it. */
+  readonly isSelinuxOn: boolean;
+}
+
+type Namespaces = readonly [PodmanNamespace, ...PodmanNamespace[]];
+
+/**
+ * The volumes that an allocation claims, shown to its user's Podman as its directory is: in her tree, at the path that the
+ * driver names. Several allocations of a user can have the same one, so that it goes with the last of them; it is mounted
+ * read-only, so that no container can change that, where all of them claim it so.
+ */
+export class VolumeViewResource implements Resource {
+  readonly kind = 'volume';
+  readonly #options: VolumeViewOptions;
+
+  constructor(options: VolumeViewOptions) {
+    this.#options = options;
+  }
+
+  async plan(desired: Desired): Promise<Step[]> {
+    if (desired.kind === 'refused') return [];
+    if (desired.kind === 'nothing') return desired.why === 'unmanaged' ? [] : this.planSweep();
+    const steps = await Promise.all(desired.volumes.map((volume) => this.#planVolume({ id: desired.id, volume })));
+    return steps.flat();
+  }
+
+  /** Steps against volumes that no allocation needs any more. */
+  planSweep(): Step[] {
+    const { trees, live, directories } = this.#options;
+    const shown = trees.uids().flatMap((uid) => this.#shownTo(uid));
+    const needed = shown.length === 0 ? undefined : live();
+    if (!needed) return [];
+    return shown
+      .filter(({ uid, path }) => !needed.some((one) => one.volume.uid === uid && directories.isOf(path, one)))
+      .map(({ uid, path }) => {
+        const what = `removed volume ${path} from the mount namespaces of uid ${uid}`;
+        return { kind: this.kind, what, removes: true, apply: () => this.#remove(uid, path) };
+      });
+  }
+
+  async #planVolume(one: LiveVolume): Promise<Step[]> {
+    const { namespaces, owners, mounts } = this.#options;
+    const owner = owners().find(({ uid }) => uid === one.volume.uid);
+    if (!owner) return [];
+    const found = await namespaces.of(owner);
+    using opened = new DisposableStack();
+    const leaves = this.#leavesOf(one, owner, opened);
+    if (leaves.length === 0) return [];
+    const lacking = mounts.observe(owner.uid, leaves, found);
+    const changed = leaves.some(({ path, isReadOnly }) => mounts.isReadOnly(owner.uid, path) === !isReadOnly);
+    const shows = lacking.leaves.length > 0 || changed;
+    const unlabelled =
+      this.#options.isSelinuxOn && one.volume.isShared === true && leaves.some(({ source }) => !isShared(source));
+    const label = this.#step(one, owner, leaves, 'labelled', () => this.#label(one, owner));
+    const steps = shows ? [this.#step(one, owner, leaves, 'mounted', () => this.#show(one, owner, found))] : [];
+    const seen = lacking.namespaces.map((namespace) =>
+      this.#step(one, owner, leaves, 'mounted', () => mounts.showIn(owner.uid, namespace)),
+    );
+    return [...(unlabelled ? [label] : []), ...steps, ...seen];
+  }
+
+  #step(
+    { volume }: LiveVolume,
+    { name }: PodmanOwner,
+    leaves: readonly Leaf[],
+    done: 'labelled' | 'mounted',
+    apply: Step['apply'],
+  ): Step {
+    const what = `${done} volume ${volume.claim.source} (${leaves.map(({ path }) => path).join(', ')}) for ${name}`;
+    return { kind: this.kind, what, removes: false, apply };
+  }
+
+  #show(one: LiveVolume, owner: PodmanOwner, namespaces: Namespaces): void {
+    const { mounts } = this.#options;
+    using opened = new DisposableStack();
+    const leaves = this.#leavesOf(one, owner, opened);
+    for (const { path, isReadOnly } of leaves) {
+      if (mounts.isReadOnly(owner.uid, path) === !isReadOnly) mounts.remove(owner.uid, path, dirname(path));
+    }
+    mounts.show(owner.uid, leaves, namespaces);
+  }
+
+  async #label(one: LiveVolume, owner: PodmanOwner): Promise<void> {
+    using opened = new DisposableStack();
+    for (const { source } of this.#leavesOf(one, owner, opened)) await share(source);
+  }
+
+  #leavesOf(one: LiveVolume, owner: PodmanOwner, opened: DisposableStack): Leaf[] {
+    const { dataDir, directories, mounts, rights } = this.#options;
+    const { volume } = one;
+    return directories.open(one.id, volume).map((directory) => {
+      const source = opened.use(directory);
+      const mapped = rights === 'idmap' && volume.claim.type === 'host' && dataDir.isShut(dirname(source.path));
+      const ids = mapped && !mounts.isUnmappable(source) ? 'mapped' : 'plain';
+      if (volume.claim.type === 'host' && ids === 'plain') refuseShut(source, volume, owner);
+      return { path: source.path, source, isReadOnly: this.#isReadOnly(one, source.path), ids, isTree: true };
+    });
+  }
+
+  /** While not all claims are known, one for reading leaves what is mounted as it is. */
+  #isReadOnly({ volume }: LiveVolume, path: string): boolean {
+    if (!volume.claim.readOnly) return false;
+    const { live, directories, mounts } = this.#options;
+    const known = live();
+    if (!known) return mounts.isReadOnly(volume.uid, path) !== false;
+    return known
+      .filter((one) => one.volume.uid === volume.uid && directories.isOf(path, one))
+      .every((one) => one.volume.claim.readOnly);
+  }
+
+  #remove(uid: number, path: string): void {
+    const root = this.#options.directories.roots().find((one) => path.startsWith(`${one.path}/`));
+    this.#options.mounts.remove(uid, path, root?.path ?? dirname(path));
+  }
+
+  #shownTo(uid: number): { uid: number; path: string }[] {
+    const below = (path: string, depth: number): string[] => {
+      if (depth === 0) return [path];
+      using directory = this.#options.mounts.open(uid, path);
+      return (directory ? entriesOf(directory) : []).flatMap((name) => below(`${path}/${name}`, depth - 1));
+    };
+    return this.#options.directories
+      .roots()
+      .flatMap(({ path, depth }) => below(path, depth))
+      .map((path) => ({ uid, path }));
+  }
+}
+
+/** A volume that nobody but root can enter: its task would find it empty of rights, and say so in its own words. */
+function refuseShut(directory: Handle, { claim }: DesiredVolume, { name, uid }: PodmanOwner): void {
+  const { uid: owner, gid } = stat(directory);
+  const acl = readAcl(directory);
+  if (owner !== 0 || gid !== 0 || acl.other !== 0 || acl.users.size + acl.groups.size > 0) return;
+  const remedy = `create it with parameters of its plugin (mkdir: uid = ${uid}, or gid, or mode), or set volumes: idmap or volumes: acl in nomad-rootless's config`;
+  const message = `host volume ${claim.source} (${directory.path}) is root's alone (${format(acl)}), and shut to ${name}: ${remedy}`;
+  throw new RefusedError('volume_shut', message);
+}

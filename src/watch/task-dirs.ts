@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+import { messageOf } from '../errors.ts';
+import { watchDirectory } from '../linux/watch-directory.ts';
+import type { Log } from '../log.ts';
+
+/** What watchTaskDirs works with; `allocDir` is where the allocations' directories lie. */
+export interface TaskDirsWatchOptions {
+  readonly allocDir: string;
+  readonly onAllocation: (id: string) => void;
+  readonly log: Log;
+}
+
+/**
+ * Emits the id of an allocation when Nomad makes the directory of one of its tasks: where no gate holds the creates of
+ * containers, that is the time to show it. An allocation is watched from the first call of `follow` on.
+ */
+export class TaskDirsWatch {
+  readonly #options: TaskDirsWatchOptions;
+  readonly #watches = new Map<string, () => Promise<void>>();
+
+  constructor(options: TaskDirsWatchOptions) {
+    this.#options = options;
+  }
+
+  /** @param isThere whether the allocation has its directory */
+  follow(id: string, isThere: boolean): void {
+    const { allocDir, onAllocation, log } = this.#options;
+    if (!isThere) {
+      void this.#watches.get(id)?.();
+      this.#watches.delete(id);
+      return;
+    }
+    if (this.#watches.has(id)) return;
+    const path = join(allocDir, id);
+    const stop = watchDirectory(path, {
+      kind: 'directories',
+      fromStart: true,
+      onEntry: () => onAllocation(id),
+      onError: (error) => log.warn({ path, code: 'watch' }, `watching ${path}: ${messageOf(error)}`),
+    });
+    this.#watches.set(id, stop);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#watches.values()].map((stop) => stop()));
+    this.#watches.clear();
+  }
+}

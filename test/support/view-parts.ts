@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import { DataDir } from '../../src/resources/data-dir.ts';
+import { PodmanNamespaces, type PodmanOwner } from '../../src/resources/podman-namespaces.ts';
+import { UserTrees } from '../../src/resources/view/user-trees.ts';
+import { type ViewOptions, ViewResource } from '../../src/resources/view/view.ts';
+import { ViewMounts } from '../../src/resources/view/view-mounts.ts';
+import { ViewNamespace } from '../../src/resources/view/view-namespace.ts';
+
+/** What an agent shows allocations with, its state in `<base>/state`, Nomad's data dir `dataDir` with the allocations in alloc/. */
+export interface ViewParts extends Disposable {
+  readonly dataDir: DataDir;
+  readonly namespaces: PodmanNamespaces;
+  readonly trees: UserTrees;
+  readonly mounts: ViewMounts;
+  readonly view: ViewResource;
+}
+
+/** Several for one base are one agent after another: what the host has is theirs together. */
+export function viewParts(
+  base: string,
+  data: string,
+  owners: readonly PodmanOwner[],
+  options: Partial<Pick<ViewOptions, 'idmap' | 'ordering' | 'isSelinuxOn'>> = {},
+): ViewParts {
+  const dataDir = new DataDir(join(data, 'alloc'), data);
+  const namespaces = new PodmanNamespaces();
+  const namespace = new ViewNamespace(join(base, 'state'));
+  const trees = new UserTrees(namespace);
+  const mounts = new ViewMounts({ dataDir, namespace, trees, namespaces });
+  const parts = { dataDir, mounts, trees, namespaces, owners: () => owners };
+  const view = new ViewResource({ ...parts, idmap: 'auto', ordering: 'gate', isSelinuxOn: false, ...options });
+  const close = () => {
+    namespaces.close();
+    namespace.close();
+  };
+  return { dataDir, namespaces, trees, mounts, view, [Symbol.dispose]: close };
+}
