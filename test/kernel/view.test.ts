@@ -228,6 +228,17 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     expect(view.warnings()).toEqual(idmap === 'off' ? [] : [expect.stringMatching(/chmod 0700/)]);
   });
 
+  test('cannot be taken apart where another user has the same directory: her Podman would be led away by its names', async () => {
+    makeAllocation(OTHER, 'there before');
+    await settle(parts.view, access(OTHER));
+    await settle(parts.view, access(ID));
+    for (const name of ['data', 'tmp', 'logs']) {
+      expect([name, await code(`umount -l ${at(`alloc/${name}`)}`)]).not.toEqual([name, 0]);
+      expect([name, await code(`mv ${at(`alloc/${name}`)} ${at(`alloc/old-${name}`)}`)]).not.toEqual([name, 0]);
+      expect([name, await code(`unshare -Urm umount -l ${at(`alloc/${name}`)}`)]).not.toEqual([name, 0]);
+    }
+  });
+
   test('does not carry the mounts of the user back to the host', async () => {
     await settle(parts.view, access(ID));
     expect(await code(`mount -t tmpfs tmpfs ${at('t/local')}`)).toBe(0);

@@ -3,8 +3,8 @@ import { entriesUpTo } from '../../linux/directory.ts';
 import { type Handle, openBeneathIfThere, openMountedBeneath } from '../../linux/handle.ts';
 import { O, SyscallError } from '../../linux/libc.ts';
 import { isDirectory, isRegularFile, stat } from '../../linux/stat.ts';
+import type { Leaf } from './leaf.ts';
 import { ALLOC_DIRECTORIES, openSharedDir } from './shared-dir.ts';
-import type { Leaf } from './view-mounts.ts';
 
 const DIRECTORY = O.PATH | O.DIRECTORY | O.NOFOLLOW;
 /** Of the entries at the top of Nomad's alloc/. Tasks of other drivers can fill it. */
@@ -41,6 +41,7 @@ export function openLeaves(
     isReadOnly: false,
     ids: 'plain',
     isTree: false,
+    isPart: false,
     ...more,
   });
   const leaves: Leaf[] = [];
@@ -50,7 +51,7 @@ export function openLeaves(
   for (const name of alloc && shared ? ALLOC_DIRECTORIES : []) {
     const directory = alloc && openSafely(alloc, name, DIRECTORY);
     const isReadOnly = name === 'logs' || (name === 'tmp' && isTmpReadOnly);
-    if (directory) leaves.push(leaf(directory, `alloc/${name}`, { isReadOnly }));
+    if (directory) leaves.push(leaf(directory, `alloc/${name}`, { isReadOnly, isPart: true }));
   }
   for (const name of alloc && shared ? topEntries(allocation) : []) {
     const entry = alloc && openShowable(alloc, name);

@@ -1,13 +1,12 @@
 import { basename, dirname } from 'node:path';
 import { NotYetError } from '../../errors.ts';
-import { type Handle, openAbsolute, openAbsoluteIfThere, openCached } from '../../linux/handle.ts';
-import { O, SyscallError } from '../../linux/libc.ts';
+import { type Handle, openAbsolute, openCached } from '../../linux/handle.ts';
+import { SyscallError } from '../../linux/libc.ts';
 import {
   ATTRIBUTE,
   attach,
   cloneMount,
   cloneTree,
-  makeDirectory,
   newTmpfs,
   PROPAGATION,
   setMountAttributes,
@@ -15,12 +14,11 @@ import {
 } from '../../linux/mount.ts';
 import { inMountNamespace } from '../../linux/mount-namespace.ts';
 import { isSameFile, type Stat, stat } from '../../linux/stat.ts';
+import { clearStage, openStage, stage } from './stage.ts';
 import type { UserTrees } from './user-trees.ts';
 import type { ViewNamespace } from './view-namespace.ts';
 import { isSame } from './view-namespace.ts';
 
-/** In the view namespace: where a tree is mounted for the moment in which it is passed on. */
-const STAGE = 'stage';
 const LOWER_TMPFS = { size: '4k', nr_inodes: '2', mode: '0711' };
 const LOWER_ATTRIBUTES = ATTRIBUTE.RDONLY | ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | ATTRIBUTE.NOEXEC;
 
@@ -50,9 +48,9 @@ export function overmount(namespace: ViewNamespace, trees: UserTrees, uid: numbe
       attach(lower, point);
     });
     trees.in(uid, (root) => {
-      using stage = openAbsolute(`/${STAGE}`);
+      using staged = openStage();
       using tree = cloneTree(root);
-      attach(tree, stage);
+      attach(tree, staged);
     });
   } finally {
     namespace.enter(clearStage);
@@ -61,26 +59,12 @@ export function overmount(namespace: ViewNamespace, trees: UserTrees, uid: numbe
 
 /** @returns a slave of what is staged */
 function stageLower(): Handle {
-  using root = openAbsolute('/');
-  makeDirectory(root, STAGE, 0o700);
-  using directory = openAbsolute(`/${STAGE}`);
-  using staged = newTmpfs(LOWER_TMPFS, LOWER_ATTRIBUTES);
-  setMountAttributes(staged, 0, PROPAGATION.SHARED);
-  attach(staged, directory);
+  using lower = newTmpfs(LOWER_TMPFS, LOWER_ATTRIBUTES);
+  setMountAttributes(lower, 0, PROPAGATION.SHARED);
+  using staged = stage(lower);
   const slave = cloneMount(staged);
   setMountAttributes(slave, 0, PROPAGATION.SLAVE);
   return slave;
-}
-
-/** Made private first: unmounting is passed on as well, to the user's mount namespace and to the tree itself. */
-function clearStage(): void {
-  using root = openAbsolute('/');
-  for (;;) {
-    using staged = openAbsoluteIfThere(`/${STAGE}`, O.PATH | O.DIRECTORY);
-    if (!staged || !stat(staged).isMountRoot) return;
-    setMountAttributes(staged, 0, PROPAGATION.PRIVATE);
-    unmountIn(root, STAGE);
-  }
 }
 
 /** What a path leads to in the current mount namespace; undefined where it leads nowhere. */

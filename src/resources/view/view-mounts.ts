@@ -1,21 +1,14 @@
-import { basename, dirname, join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { NotYetError, RefusedError } from '../../errors.ts';
 import { type Handle, openAbsolute, openMountedBeneath } from '../../linux/handle.ts';
 import { O, SyscallError } from '../../linux/libc.ts';
-import {
-  ATTRIBUTE,
-  attach,
-  cloneMount,
-  cloneTree,
-  mapIds,
-  PROPAGATION,
-  setMountAttributes,
-} from '../../linux/mount.ts';
+import { mapIds } from '../../linux/mount.ts';
 import { inMountNamespace } from '../../linux/mount-namespace.ts';
-import { isDirectory, isSameFile, stat } from '../../linux/stat.ts';
+import { isSameFile, stat } from '../../linux/stat.ts';
 import type { DataDir } from '../data-dir.ts';
 import type { PodmanNamespaces } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
+import { cloneLeaf, isIn, kindOf, type Leaf, type LeafMount, mountWhole } from './leaf.ts';
 import {
   DIRECTORY_MODE,
   makeMountPointAt,
@@ -26,18 +19,6 @@ import {
 import { overmount, statCached, uncoverDownTo } from './overmount.ts';
 import type { TreeNote, UserTrees } from './user-trees.ts';
 import type { ViewNamespace } from './view-namespace.ts';
-
-/** A file or directory of the host's that a user is shown at the same path. */
-export interface Leaf {
-  /** Canonical. */
-  readonly path: string;
-  readonly source: Handle;
-  readonly isReadOnly: boolean;
-  /** `mapped`: what lies on disk as id 0 is seen as that of the root of the user's containers, and so on. */
-  readonly ids: 'plain' | 'mapped';
-  /** Whether what is mounted in it is shown too, also what is mounted later. */
-  readonly isTree: boolean;
-}
 
 /** `stale`: something else than the source is mounted there, such as an earlier directory of the same path. */
 type State = 'there' | 'missing' | 'stale';
@@ -97,24 +78,24 @@ export class ViewMounts {
   show(uid: number, leaves: readonly Leaf[], namespaces: readonly [PodmanNamespace, ...PodmanNamespace[]]): void {
     const note = this.#makeTree(uid, namespaces);
     for (const leaf of leaves) this.#placeOf(leaf.path, note.overmounts);
-    const stale = this.#withState('stale', uid, note, leaves);
-    for (const leaf of stale) this.#removeWith(uid, leaf, leaves);
+    this.#removeStale(uid, note, leaves);
     const missing = this.#withState('missing', uid, note, leaves);
-    const isInAnother = (leaf: Leaf) => leaves.some((other) => leaf.path.startsWith(`${other.path}/`));
+    const isInner = (leaf: Leaf) => leaves.some((outer) => isIn(leaf, outer));
     using tree = this.#options.trees.open(uid);
     for (const leaf of missing) {
-      if (!tree || isInAnother(leaf)) continue;
+      if (!tree || isInner(leaf)) continue;
       const mode = leaf.isReadOnly ? READ_ONLY_MODE : DIRECTORY_MODE;
       makeMountPointAt(tree, this.#placeOf(leaf.path, note.overmounts), { kind: kindOf(leaf), mode });
     }
     using clones = new DisposableStack();
-    const mounts = missing.map((leaf) => ({
-      leaf,
-      place: this.#placeOf(leaf.path, note.overmounts),
-      clone: clones.use(this.#clone(leaf, namespaces[0].user)),
-    }));
+    const mounts = missing.map((leaf): LeafMount => {
+      return { leaf, clone: clones.use(cloneLeaf(leaf, (mount) => this.#map(mount, namespaces[0].user))) };
+    });
     this.#options.trees.in(uid, (root) => {
-      for (const { leaf, place, clone } of mounts) mountAt(root, place, leaf, clone);
+      for (const mount of mounts.filter(({ leaf }) => !leaf.isPart)) {
+        const parts = mounts.filter(({ leaf }) => leaf.isPart && isIn(leaf, mount.leaf));
+        mountWhole(root, this.#placeOf(mount.leaf.path, note.overmounts), mount, parts);
+      }
     });
   }
 
@@ -232,22 +213,14 @@ export class ViewMounts {
     });
   }
 
-  /** What is mounted inside of something that is mounted goes with it: its mount point is on disk, where she can write. */
-  #removeWith(uid: number, leaf: Leaf, leaves: readonly Leaf[]): void {
-    const outer = leaves.find(({ path }) => leaf.path.startsWith(`${path}/`)) ?? leaf;
-    this.remove(uid, outer.path, dirname(outer.path));
-  }
-
-  #clone({ source, isReadOnly, ids, isTree }: Leaf, userNamespace: Handle): Handle {
-    const clone = isTree ? cloneTree(source) : cloneMount(source);
-    try {
-      const attributes = ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | (isReadOnly ? ATTRIBUTE.RDONLY : 0);
-      setMountAttributes(clone, attributes, isTree ? PROPAGATION.SLAVE : PROPAGATION.PRIVATE);
-      if (ids === 'mapped') this.#map(clone, userNamespace);
-      return clone;
-    } catch (error) {
-      clone.close();
-      throw error;
+  /** With what is mounted in it, or it is a part of. */
+  #removeStale(uid: number, note: TreeNote, leaves: readonly Leaf[]): void {
+    const states = this.#states(uid, note, leaves);
+    for (const [index, leaf] of leaves.entries()) {
+      const outer = leaves.find((other) => isIn(leaf, other));
+      const isStale = states[index] === 'stale' || (states[index] === 'missing' && leaf.isPart);
+      const { path } = outer ?? leaf;
+      if (isStale) this.remove(uid, path, dirname(path));
     }
   }
 
@@ -268,27 +241,6 @@ export class ViewMounts {
     const message = `${path} cannot be shown: it is not below ${overmounts}, over which users see what is theirs; ${remedy}`;
     throw new RefusedError('outside_of_view', message);
   }
-}
-
-/**
- * Mounts a leaf at its mount point. One in another leaf lies on disk where the user can write, so that it may have become
- * anything: it is made where it is missing, resolved beneath the tree without symlinks, and used by its descriptor. Whatever
- * she makes of it meanwhile, the mount ends up in what she can write to, in the view namespace.
- */
-function mountAt(root: Handle, place: string, leaf: Leaf, clone: Handle): void {
-  using parent = openMountedBeneath(root, dirname(place), O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
-  if (parent) makeMountPointAt(parent, basename(place), { kind: kindOf(leaf) });
-  using point = parent && openMountedBeneath(parent, basename(place));
-  if (point && isDirectory(stat(point)) === (kindOf(leaf) === 'directory')) {
-    attach(clone, point);
-    return;
-  }
-  const message = `${leaf.path} cannot be shown: a container of the allocation has put something else there`;
-  throw new NotYetError('mount_point_taken', message);
-}
-
-function kindOf({ source }: Leaf): 'directory' | 'file' {
-  return isDirectory(stat(source)) ? 'directory' : 'file';
 }
 
 /** Of the Podman that counts. */

@@ -9,9 +9,10 @@ import type { PodmanNamespaces, PodmanOwner } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import { isHalfBuilt, openLeaves } from './allocation-leaves.ts';
+import type { Leaf } from './leaf.ts';
 import { makeSharedDir, openSharedDir, SHARED_DIR } from './shared-dir.ts';
 import type { UserTrees } from './user-trees.ts';
-import type { Leaf, ViewMounts } from './view-mounts.ts';
+import type { ViewMounts } from './view-mounts.ts';
 
 /** What the resource works with. */
 export interface ViewOptions {

@@ -13,8 +13,9 @@ import type { PodmanNamespaces, PodmanOwner } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import type { VolumeDirectories } from '../volume-directories.ts';
+import type { Leaf } from './leaf.ts';
 import type { UserTrees } from './user-trees.ts';
-import type { Leaf, ViewMounts } from './view-mounts.ts';
+import type { ViewMounts } from './view-mounts.ts';
 
 /** What the resource works with. */
 export interface VolumeViewOptions {
@@ -124,7 +125,14 @@ export class VolumeViewResource implements Resource {
       const mapped = rights === 'idmap' && volume.claim.type === 'host' && dataDir.isShut(dirname(source.path));
       const ids = mapped && !mounts.isUnmappable(source) ? 'mapped' : 'plain';
       if (volume.claim.type === 'host' && ids === 'plain') refuseShut(source, volume, owner);
-      return { path: source.path, source, isReadOnly: this.#isReadOnly(one, source.path), ids, isTree: true };
+      return {
+        path: source.path,
+        source,
+        isReadOnly: this.#isReadOnly(one, source.path),
+        ids,
+        isTree: true,
+        isPart: false,
+      };
     });
   }
 

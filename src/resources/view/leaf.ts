@@ -1,0 +1,103 @@
+import { basename, dirname } from 'node:path';
+import { NotYetError } from '../../errors.ts';
+import { type Handle, openMountedBeneath } from '../../linux/handle.ts';
+import { O } from '../../linux/libc.ts';
+import { ATTRIBUTE, attach, cloneMount, cloneTree, PROPAGATION, setMountAttributes } from '../../linux/mount.ts';
+import { isDirectory, stat } from '../../linux/stat.ts';
+import { makeMountPointAt } from './mount-points.ts';
+import { clearStage, stage } from './stage.ts';
+
+/** A file or directory of the host's that a user is shown at the same path. */
+export interface Leaf {
+  /** Canonical. */
+  readonly path: string;
+  readonly source: Handle;
+  readonly isReadOnly: boolean;
+  /** `mapped`: what lies on disk as id 0 is seen as that of the root of the user's containers, and so on. */
+  readonly ids: 'plain' | 'mapped';
+  /** Whether what is mounted in it is shown too, also what is mounted later. */
+  readonly isTree: boolean;
+  /**
+   * Whether it is part of the leaf that it is mounted in: they arrive together, so that the kernel lets nobody take it off
+   * that one. Without it users who share a directory could lead one another's Podman away by its name.
+   */
+  readonly isPart: boolean;
+}
+
+/** Whether a leaf is mounted in another one. */
+export function isIn({ path }: Leaf, outer: Leaf): boolean {
+  return path.startsWith(`${outer.path}/`);
+}
+
+/** What kind of mount point a leaf needs. */
+export function kindOf({ source }: Leaf): 'directory' | 'file' {
+  return isDirectory(stat(source)) ? 'directory' : 'file';
+}
+
+/**
+ * A detached mount of a leaf, with the attributes that it is to have.
+ * @param map has its ids mapped
+ * @throws SyscallError
+ */
+export function cloneLeaf({ source, isReadOnly, ids, isTree }: Leaf, map: (mount: Handle) => void): Handle {
+  const clone = isTree ? cloneTree(source) : cloneMount(source);
+  try {
+    const attributes = ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | (isReadOnly ? ATTRIBUTE.RDONLY : 0);
+    setMountAttributes(clone, attributes, isTree ? PROPAGATION.SLAVE : PROPAGATION.PRIVATE);
+    if (ids === 'mapped') map(clone);
+    return clone;
+  } catch (error) {
+    clone.close();
+    throw error;
+  }
+}
+
+/** A detached mount and where it is to be mounted. */
+export interface LeafMount {
+  readonly leaf: Leaf;
+  readonly clone: Handle;
+}
+
+/**
+ * Mounts a leaf, with the parts of it already mounted in it, at a mount point below a directory of the view namespace.
+ * @param path of the mount point from there on
+ * @throws NotYetError `mount_point_taken`; SyscallError
+ */
+export function mountWhole(
+  directory: Handle,
+  path: string,
+  { leaf, clone }: LeafMount,
+  parts: readonly LeafMount[],
+): void {
+  if (parts.length === 0) {
+    mountAt(directory, path, { leaf, clone });
+    return;
+  }
+  clearStage();
+  try {
+    using staged = stage(clone);
+    for (const part of parts) mountAt(staged, part.leaf.path.slice(leaf.path.length + 1), part);
+    using whole = cloneTree(staged);
+    mountAt(directory, path, { leaf, clone: whole });
+  } finally {
+    clearStage();
+  }
+}
+
+/**
+ * Mounts a leaf at its mount point. One in another leaf lies on disk where the user can write, so that it may have become
+ * anything: it is made where it is missing, resolved beneath the directory without symlinks, and used by its descriptor. Whatever
+ * she makes of it meanwhile, the mount ends up in what she can write to, in the view namespace.
+ * @throws as mountWhole
+ */
+export function mountAt(directory: Handle, path: string, { leaf, clone }: LeafMount): void {
+  using parent = openMountedBeneath(directory, dirname(path), O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  if (parent) makeMountPointAt(parent, basename(path), { kind: kindOf(leaf) });
+  using point = parent && openMountedBeneath(parent, basename(path));
+  if (point && isDirectory(stat(point)) === (kindOf(leaf) === 'directory')) {
+    attach(clone, point);
+    return;
+  }
+  const message = `${leaf.path} cannot be shown: a container of the allocation has put something else there`;
+  throw new NotYetError('mount_point_taken', message);
+}
