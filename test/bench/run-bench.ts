@@ -8,6 +8,7 @@ import { measureManyAllocations } from './many-allocations.ts';
 import { measurePassThrough } from './pass-through.ts';
 import { PreparedAllocation } from './prepared-allocation.ts';
 import type { BenchResults } from './results.ts';
+import { measureShown } from './shown.ts';
 import { measureSwaps } from './swaps.ts';
 
 const ALLOCATIONS = 100;
@@ -26,7 +27,9 @@ async function measureScale(say: (what: string) => void): Promise<BenchResults['
   say('measuring: events of other nodes');
   const events = await measureEventStream(bench);
   say('measuring: a node of many allocations');
-  return { events, node: await measureManyAllocations(bench) };
+  const node = await measureManyAllocations(bench);
+  say('measuring: a user who is shown many allocations');
+  return { events, node, shown: await measureShown(bench) };
 }
 
 async function measureGate(say: (what: string) => void): Promise<Omit<BenchResults, 'machine' | 'swaps' | 'scale'>> {

@@ -2,11 +2,13 @@ import { renderTable } from '../../src/cli/table.ts';
 import type { EventCourse, EventStreamResults } from './event-stream.ts';
 import type { Goal } from './goal.ts';
 import type { ManyAllocationsResults } from './many-allocations.ts';
+import type { ShownResults } from './shown.ts';
 
 /** What was measured of a big cluster and of a full node. */
 export interface ScaleResults {
   readonly events: EventStreamResults;
   readonly node: ManyAllocationsResults;
+  readonly shown: ShownResults;
 }
 
 const METHOD = `Events of other nodes: the recorded allocation updates with other ids, as if of 10,000 nodes, sent by the stand-in's API
@@ -19,7 +21,7 @@ found settled. A first step counts from the writing of a new allocation's event,
 nodes come, until the agent's log says that the step was done; the allocation's directory is there before.`;
 
 /** The results as tables. */
-export function toText({ events, node }: ScaleResults): string {
+export function toText({ events, node, shown }: ScaleResults): string {
   const courses = renderTable(
     ['EVENTS OF OTHER NODES', 'n', 'events/s', 'CPU ms per 1,000', 'CPU share'],
     [
@@ -44,12 +46,30 @@ export function toText({ events, node }: ScaleResults): string {
       ['event of a new allocation to its first step', String(node.firstStep.count), ...percentiles(node.firstStep)],
     ],
   );
+  const { before, after } = shown.mounts;
+  const each = (after.podman - before.podman) / shown.allocations;
+  const starts = renderTable(
+    ['A USER WHO IS SHOWN MANY ALLOCATIONS', 'n', 'p50 ms', 'p99 ms'],
+    [
+      ['start of a container with one', String(shown.startWithOne.count), ...percentiles(shown.startWithOne)],
+      [`with ${shown.allocations}`, String(shown.startWithAll.count), ...percentiles(shown.startWithAll)],
+      ["reading the mount table of the user's Podman", '', ...percentiles(shown.reading.podman)],
+      ["reading the host's", '', ...percentiles(shown.reading.host)],
+    ],
+  );
+  const mounts = renderTable(
+    ['MOUNTS', 'before', `${shown.allocations} shown`, 'each'],
+    [
+      ["in the namespace of the user's Podman", String(before.podman), String(after.podman), each.toFixed(1)],
+      ["in the host's", String(before.host), String(after.host), ''],
+    ],
+  );
   const about = `events of ${(events.eventBytes / 1000).toFixed(1)} kB on average`;
-  return `${about}\n\n${METHOD}\n\n${courses}\n${memory}\n${times}`.trimEnd();
+  return `${about}\n\n${METHOD}\n\n${courses}\n${memory}\n${times}\n${starts}\n${mounts}`.trimEnd();
 }
 
 /** What is to be reached, and what was. */
-export function goalsOf({ events, node }: ScaleResults): Goal[] {
+export function goalsOf({ events, node, shown }: ScaleResults): Goal[] {
   const growth = events.memory.after - events.memory.before;
   return [
     {
@@ -61,6 +81,12 @@ export function goalsOf({ events, node }: ScaleResults): Goal[] {
     { what: 'CPU for an event of another node, in a million', unit: 'µs', measured: events.flood.cpu, most: 10 },
     { what: 'growth of RSS over a million events', unit: 'MiB', measured: growth, most: GROWTH_IN_NOISE },
     { what: `resync of ${node.allocations} settled allocations`, unit: 'ms', measured: node.resync.p50, most: 1000 },
+    {
+      what: `start with ${shown.allocations} allocations shown, against one`,
+      unit: 'times',
+      measured: shown.startWithAll.p50 / shown.startWithOne.p50,
+      most: 1.2,
+    },
     { what: 'event to first step, median', unit: 'ms', measured: node.firstStep.p50, most: 20 },
   ];
 }
