@@ -64,8 +64,8 @@ function openTree(file: Handle, recursive: number): Handle {
 }
 
 /**
- * Sets attributes and propagation of a whole tree of mounts. Symlinks are followed in it again, where an operator has taken
- * that from the processes of the host by `nosymfollow`.
+ * Sets attributes and propagation of a whole tree of mounts. Unless NOSYMFOLLOW is among them symlinks are followed in it, also
+ * where an operator has taken that from the processes of the host.
  * @throws SyscallError
  */
 export function setMountAttributes(tree: Handle, attributes: number, propagation: number): void {
@@ -84,7 +84,7 @@ export function mapIds(mount: Handle, userNamespace: Handle): void {
 function setAttributes(tree: Handle, recursive: number, attributes: number, propagation: number, userns: bigint): void {
   const attr = Buffer.alloc(MOUNT_ATTR_SIZE);
   attr.writeBigUInt64LE(BigInt(attributes), 0);
-  attr.writeBigUInt64LE(BigInt(ATTRIBUTE.NOSYMFOLLOW), 8);
+  attr.writeBigUInt64LE(BigInt(ATTRIBUTE.NOSYMFOLLOW & ~attributes), 8);
   attr.writeBigUInt64LE(BigInt(propagation), 16);
   attr.writeBigUInt64LE(userns, 24);
   mountSetattrCall(tree.path, tree.fd, '', AT.EMPTY_PATH | recursive, attr, MOUNT_ATTR_SIZE);

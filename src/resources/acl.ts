@@ -10,13 +10,14 @@ import type { Desired } from '../model/desired.ts';
 import type { DataDir } from './data-dir.ts';
 import { readMarkedAcl, writeMarkedAcl } from './marked-acl.ts';
 import type { Resource, Step } from './resource.ts';
+import { isSharedDir, sharedDirOf } from './view/shared-dir.ts';
 
 type Granted = Desired & { kind: 'access' };
 
 /**
  * The lock on an allocation's directory: podman users have no way in, for they see what is theirs elsewhere, and neither has
  * anybody else but the users of other drivers' tasks, whom Nomad runs in there. Those are shut out of the directories of
- * podman tasks by entries with their names, since Nomad makes these 0777 again and again. Where there are such users, these
+ * podman tasks, and of those that podman users have for alloc/, by entries with their names, since Nomad makes these 0777 again and again. Where there are such users, these
  * directories are made and locked before Nomad makes them: between its mkdir and our lock a user would have time. Nothing
  * deeper is ever touched. In the root only root can rename, so that nobody can make us lock or unlock something else.
  *
@@ -49,20 +50,19 @@ export class AclResource implements Resource {
   #planFences(directory: Handle, { id, podman, others }: Granted): Step[] {
     if (others.length === 0) return [];
     const wanted: WantedAcl = { added: entriesFor(new Set(others.map(({ uid }) => uid)), 0) };
-    return podman
-      .flatMap(({ tasks }) => tasks)
-      .flatMap((task) => {
-        using there = openBeneathIfThere(directory, task);
-        if (there) return this.#plan(id, task, wanted);
-        const what = `${directory.path}/${task}: made, and locked`;
-        return [{ kind: this.kind, what, removes: false, apply: () => this.#makeTaskDir(id, task, wanted) }];
-      });
+    const names = podman.flatMap(({ uid, tasks }) => [...tasks, sharedDirOf(uid, podman)]);
+    return names.flatMap((name) => {
+      using there = openBeneathIfThere(directory, name);
+      if (there) return this.#plan(id, name, wanted);
+      const what = `${directory.path}/${name}: made, and locked`;
+      return [{ kind: this.kind, what, removes: false, apply: () => this.#make(id, name, wanted) }];
+    });
   }
 
-  #makeTaskDir(id: string, task: string, wanted: WantedAcl): void {
+  #make(id: string, name: string, wanted: WantedAcl): void {
     using directory = this.#dataDir.open(id);
-    if (directory) makeDirectory(directory, task, TASK_DIR_MODE);
-    this.#apply(id, task, wanted);
+    if (directory) makeDirectory(directory, name, isSharedDir(name) ? SHARED_DIR_MODE : TASK_DIR_MODE);
+    this.#apply(id, name, wanted);
   }
 
   #plan(id: string, name: string, wanted: WantedAcl): Step[] {
@@ -97,3 +97,5 @@ const UNLOCKED: WantedAcl = { added: new Map() };
 
 /** Nomad opens it up to 0777 when it comes to it (client/allocdir, TaskDir.Build). */
 const TASK_DIR_MODE = 0o755;
+/** Until all is in it (shared-dir.ts). */
+const SHARED_DIR_MODE = 0o700;

@@ -81,6 +81,7 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
   test('lets in the user of a task of another driver, and not into the directories of podman tasks', async () => {
     chmodSync(join(base, 'data'), 0o711);
     await settle(locked(), mixed('t'));
+    expect(acl(join(allocDir, ID, '.shared'))).toMatch(/^user::rwx,user:61002:---/);
     writeFileSync(join(allocDir, ID, 'u/local/file'), 'bob');
     expect(acl(join(allocDir, ID))).toBe('user::rwx,user:61002:r-x,group::---,mask::r-x,other::---');
     expect([ALICE, BOB, SUBUID].map((uid) => canRead(uid, file(ID)))).toEqual([false, false, false]);

@@ -62,11 +62,8 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
     await bob.stop();
   });
 
-  test.each([
-    ['where the kernel can mount beneath', true],
-    ['where it cannot', false],
-  ])('is the only mount at its path %s, here and where mounts propagate to', async (_, beneath) => {
-    resource = stage.newResource({ beneath });
+  /** Also where mounts propagate to. */
+  async function expectToBeOnlyMount(): Promise<void> {
     stage.makeBridged();
     await settle();
     // Once more below /run/netns itself, where nobody sees it: that directory is mounted on itself.
@@ -77,16 +74,28 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
     expect(seen(output)).toEqual(seen(here.join()));
     execFileSync('umount', [NETNS_FILE]);
     expect(mountsOfThisNamespaceBelow(NETNS_FILE)).toEqual([]);
+  }
+
+  requires('mount-beneath')('where the kernel can mount beneath', () => {
+    test('is the only mount at its path', async () => {
+      resource = stage.newResource({ beneath: true });
+      await expectToBeOnlyMount();
+    });
+
+    test('is at its path all the time', async () => {
+      stage.makeBridged();
+      const looker = new PathLooker(NETNS_FILE);
+      await looker.started();
+      await settle();
+      const { looks, failures } = await looker.stop();
+      expect(looks).toBeGreaterThan(100);
+      expect(failures).toBe(0);
+    });
   });
 
-  test('is at its path all the time', async () => {
-    stage.makeBridged();
-    const looker = new PathLooker(NETNS_FILE);
-    await looker.started();
-    await settle();
-    const { looks, failures } = await looker.stop();
-    expect(looks).toBeGreaterThan(100);
-    expect(failures).toBe(0);
+  test('is the only mount at its path where the kernel cannot mount beneath', async () => {
+    resource = stage.newResource({ beneath: false });
+    await expectToBeOnlyMount();
   });
 
   test('leaves no process of ours in it', async () => {

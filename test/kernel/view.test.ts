@@ -228,6 +228,24 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     expect(view.warnings()).toEqual(idmap === 'off' ? [] : [expect.stringMatching(/chmod 0700/)]);
   });
 
+  test('is a directory of her own at the top of alloc/ where tasks of another user are in the allocation', async () => {
+    const users = [ALICE, BOB].map((uid, index) => ({ name: `${uid}`, uid, tasks: [`t${index}`] }));
+    const desired = accessOf(ID, users);
+    for (let round = 0; round < 3; round++) for (const step of await parts.view.plan(desired)) await step.apply();
+    expect(await code(`touch ${at('alloc/hers')}`)).toBe(0);
+    expect(statSync(at(`.shared-${ALICE}/hers`)).isFile()).toBe(true);
+    expect(() => statSync(at('.shared'))).toThrow();
+  });
+
+  test('lets her Podman follow no symlink that another driver`s task puts into logs/', async () => {
+    await settle(parts.view, access(ID));
+    writeFileSync(at('alloc/logs/real'), 'line');
+    symlinkSync('real', at('alloc/logs/.t.stdout.fifo'));
+    symlinkSync('file', at('t/local/link'));
+    expect((await alice.run(`cat ${at('alloc/logs/.t.stdout.fifo')}`)).output).toMatch(/Too many levels/);
+    expect((await alice.run(`cat ${at('alloc/logs/real')} ${at('t/local/link')}`)).output).toBe('linehello');
+  });
+
   test('cannot be taken apart where another user has the same directory: her Podman would be led away by its names', async () => {
     makeAllocation(OTHER, 'there before');
     await settle(parts.view, access(OTHER));

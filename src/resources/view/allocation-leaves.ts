@@ -19,6 +19,8 @@ export interface LeavesOf {
   /** Paths from the allocation's directory on that creates of containers have named as sources of mounts. */
   readonly named: readonly string[];
   readonly ids: Leaf['ids'];
+  /** The name of the directory that she has for the top of alloc/. */
+  readonly sharedDir: string;
   /** Whether alloc/tmp is only for reading and for connecting to sockets. */
   readonly isTmpReadOnly: boolean;
 }
@@ -32,7 +34,7 @@ export interface LeavesOf {
  */
 export function openLeaves(
   allocation: Handle,
-  { tasks, named, ids, isTmpReadOnly }: LeavesOf,
+  { tasks, named, ids, sharedDir, isTmpReadOnly }: LeavesOf,
   opened: DisposableStack,
 ): Leaf[] {
   const leaf = (source: Handle, place: string, more: Partial<Leaf> = {}): Leaf => ({
@@ -42,16 +44,18 @@ export function openLeaves(
     ids: 'plain',
     isTree: false,
     isPart: false,
+    followsSymlinks: true,
     ...more,
   });
   const leaves: Leaf[] = [];
-  const shared = openSharedDir(allocation);
+  const shared = openSharedDir(allocation, sharedDir);
   if (shared) leaves.push(leaf(shared, 'alloc'));
   using alloc = openSafely(allocation, 'alloc', DIRECTORY);
   for (const name of alloc && shared ? ALLOC_DIRECTORIES : []) {
     const directory = alloc && openSafely(alloc, name, DIRECTORY);
     const isReadOnly = name === 'logs' || (name === 'tmp' && isTmpReadOnly);
-    if (directory) leaves.push(leaf(directory, `alloc/${name}`, { isReadOnly, isPart: true }));
+    if (directory)
+      leaves.push(leaf(directory, `alloc/${name}`, { isReadOnly, isPart: true, followsSymlinks: name !== 'logs' }));
   }
   for (const name of alloc && shared ? topEntries(allocation) : []) {
     const entry = alloc && openShowable(alloc, name);

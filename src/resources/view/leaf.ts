@@ -22,6 +22,8 @@ export interface Leaf {
    * that one. Without it users who share a directory could lead one another's Podman away by its name.
    */
   readonly isPart: boolean;
+  /** False where her Podman looks up names itself, outside of a container, which tasks of other drivers can replace. */
+  readonly followsSymlinks: boolean;
 }
 
 /** Whether a leaf is mounted in another one. */
@@ -39,10 +41,14 @@ export function kindOf({ source }: Leaf): 'directory' | 'file' {
  * @param map has its ids mapped
  * @throws SyscallError
  */
-export function cloneLeaf({ source, isReadOnly, ids, isTree }: Leaf, map: (mount: Handle) => void): Handle {
+export function cloneLeaf(
+  { source, isReadOnly, ids, isTree, followsSymlinks }: Leaf,
+  map: (mount: Handle) => void,
+): Handle {
   const clone = isTree ? cloneTree(source) : cloneMount(source);
   try {
-    const attributes = ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | (isReadOnly ? ATTRIBUTE.RDONLY : 0);
+    const more = (isReadOnly ? ATTRIBUTE.RDONLY : 0) | (followsSymlinks ? 0 : ATTRIBUTE.NOSYMFOLLOW);
+    const attributes = ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | more;
     setMountAttributes(clone, attributes, isTree ? PROPAGATION.SLAVE : PROPAGATION.PRIVATE);
     if (ids === 'mapped') map(clone);
     return clone;

@@ -10,7 +10,7 @@ import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import { isHalfBuilt, openLeaves } from './allocation-leaves.ts';
 import type { Leaf } from './leaf.ts';
-import { makeSharedDir, openSharedDir, SHARED_DIR } from './shared-dir.ts';
+import { isSharedDir, makeSharedDir, openSharedDir, sharedDirOf } from './shared-dir.ts';
 import type { UserTrees } from './user-trees.ts';
 import type { ViewMounts } from './view-mounts.ts';
 
@@ -37,7 +37,9 @@ const WATCH_POLL_MS = 5;
 const PLAIN_IDS = 'local/ and secrets/ show ids as they are on disk';
 
 /** Names that the directory of a task cannot have beside what else is in the directory of an allocation. */
-const NO_TASK = ['', '.', '..', 'alloc', SHARED_DIR];
+function isTaskName(name: string): boolean {
+  return !['', '.', '..', 'alloc'].includes(name) && !name.includes('/') && !isSharedDir(name);
+}
 
 /**
  * What a user's Podman sees of her allocations: in place of the data dir a tree of root's, in which she can change nothing,
@@ -89,7 +91,7 @@ export class ViewResource implements Resource {
     return new Map(
       trees.uids().flatMap((uid): [string, number][] => {
         using directory = mounts.open(uid, `${dataDir.allocDir}/${id}`);
-        const tasks = directory ? entriesOf(directory).filter((name) => !NO_TASK.includes(name)) : [];
+        const tasks = directory ? entriesOf(directory).filter(isTaskName) : [];
         return tasks.map((task) => [task, uid]);
       }),
     );
@@ -129,7 +131,7 @@ export class ViewResource implements Resource {
     if (!allocation) return [];
     using opened = new DisposableStack();
     const lacking = mounts.observe(user.uid, this.#leavesOf(allocation, desired, user, opened), found);
-    using shared = openSharedDir(allocation);
+    using shared = openSharedDir(allocation, sharedDirOf(user.uid, desired.podman));
     const steps = lacking.namespaces.map((namespace): Step => {
       const what = `mounted the tree of ${user.name} over the data dir in the mount namespace of process ${namespace.pid}`;
       return { kind: this.kind, what, removes: false, apply: () => mounts.showIn(user.uid, namespace) };
@@ -157,7 +159,7 @@ export class ViewResource implements Resource {
     const apply = async () => {
       using allocation = dataDir.open(desired.id);
       if (!allocation) return;
-      makeSharedDir(allocation);
+      makeSharedDir(allocation, sharedDirOf(user.uid, desired.podman));
       using opened = new DisposableStack();
       for (const { source } of this.#leavesOf(allocation, desired, user, opened)) await share(source);
     };
@@ -169,14 +171,16 @@ export class ViewResource implements Resource {
     const { dataDir, mounts } = this.#options;
     using allocation = dataDir.open(desired.id);
     if (!allocation) throw new NotYetError('no_allocation_dir', `${dataDir.allocDir}/${desired.id} is gone`);
-    makeSharedDir(allocation);
+    makeSharedDir(allocation, sharedDirOf(user.uid, desired.podman));
     using opened = new DisposableStack();
     mounts.show(user.uid, this.#leavesOf(allocation, desired, user, opened), namespaces);
   }
 
-  #leavesOf(allocation: Handle, { id, named, usesConnect }: Granted, user: Access, opened: DisposableStack): Leaf[] {
+  #leavesOf(allocation: Handle, desired: Granted, user: Access, opened: DisposableStack): Leaf[] {
+    const { id, named, podman, usesConnect } = desired;
     const tasks = this.#begun(id, user, named);
-    return openLeaves(allocation, { tasks, named, ids: this.#ids(), isTmpReadOnly: usesConnect }, opened);
+    const sharedDir = sharedDirOf(user.uid, podman);
+    return openLeaves(allocation, { tasks, named, ids: this.#ids(), sharedDir, isTmpReadOnly: usesConnect }, opened);
   }
 
   /**
@@ -219,7 +223,7 @@ export class ViewResource implements Resource {
 }
 
 function refuseTaskNames({ tasks }: Granted): void {
-  const bad = tasks.find((task) => task.includes('/') || NO_TASK.includes(task));
+  const bad = tasks.find((task) => !isTaskName(task));
   if (bad === undefined) return;
   throw new RefusedError(
     'bad_task_name',

@@ -132,6 +132,7 @@ export class VolumeViewResource implements Resource {
         ids,
         isTree: true,
         isPart: false,
+        followsSymlinks: true,
       };
     });
   }
