@@ -10,14 +10,14 @@ import type { Desired } from '../model/desired.ts';
 import type { DataDir } from './data-dir.ts';
 import { readMarkedAcl, writeMarkedAcl } from './marked-acl.ts';
 import type { Resource, Step } from './resource.ts';
-import { isSharedDir, sharedDirOf } from './view/shared-dir.ts';
+import { SHARED_DIR } from './view/shared-dir.ts';
 
 type Granted = Desired & { kind: 'access' };
 
 /**
  * The lock on an allocation's directory: podman users have no way in, for they see what is theirs elsewhere, and neither has
  * anybody else but the users of other drivers' tasks, whom Nomad runs in there. Those are shut out of the directories of
- * podman tasks, and of those that podman users have for alloc/, by entries with their names, since Nomad makes these 0777 again and again. Where there are such users, these
+ * podman tasks, and of what these have for alloc/, by entries with their names, since Nomad makes these 0777 again and again. Where there are such users, these
  * directories are made and locked before Nomad makes them: between its mkdir and our lock a user would have time. Nothing
  * deeper is ever touched. In the root only root can rename, so that nobody can make us lock or unlock something else.
  *
@@ -50,7 +50,7 @@ export class AclResource implements Resource {
   #planFences(directory: Handle, { id, podman, others }: Granted): Step[] {
     if (others.length === 0) return [];
     const wanted: WantedAcl = { added: entriesFor(new Set(others.map(({ uid }) => uid)), 0) };
-    const names = podman.flatMap(({ uid, tasks }) => [...tasks, sharedDirOf(uid, podman)]);
+    const names = [...podman.flatMap(({ tasks }) => tasks), SHARED_DIR];
     return names.flatMap((name) => {
       using there = openBeneathIfThere(directory, name);
       if (there) return this.#plan(id, name, wanted);
@@ -61,7 +61,7 @@ export class AclResource implements Resource {
 
   #make(id: string, name: string, wanted: WantedAcl): void {
     using directory = this.#dataDir.open(id);
-    if (directory) makeDirectory(directory, name, isSharedDir(name) ? SHARED_DIR_MODE : TASK_DIR_MODE);
+    if (directory) makeDirectory(directory, name, name === SHARED_DIR ? SHARED_DIR_MODE : TASK_DIR_MODE);
     this.#apply(id, name, wanted);
   }
 

@@ -228,13 +228,13 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     expect(view.warnings()).toEqual(idmap === 'off' ? [] : [expect.stringMatching(/chmod 0700/)]);
   });
 
-  test('is a directory of her own at the top of alloc/ where tasks of another user are in the allocation', async () => {
+  test('lets her Podman follow no symlink at the top of alloc/ where tasks of another user are in the allocation', async () => {
     const users = [ALICE, BOB].map((uid, index) => ({ name: `${uid}`, uid, tasks: [`t${index}`] }));
     const desired = accessOf(ID, users);
     for (let round = 0; round < 3; round++) for (const step of await parts.view.plan(desired)) await step.apply();
-    expect(await code(`touch ${at('alloc/hers')}`)).toBe(0);
-    expect(statSync(at(`.shared-${ALICE}/hers`)).isFile()).toBe(true);
-    expect(() => statSync(at('.shared'))).toThrow();
+    expect(await code(`echo hers >${at('alloc/hers')}; ln -s hers ${at('alloc/link')}`)).toBe(0);
+    expect((await alice.run(`cat ${at('alloc/link')}`)).output).toMatch(/Too many levels/);
+    expect((await alice.run(`cat ${at('alloc/hers')}`)).output).toBe('hers\n');
   });
 
   test('lets her Podman follow no symlink that another driver`s task puts into logs/', async () => {

@@ -23,6 +23,10 @@ export interface AllocationUnderTest {
   events(task: string): readonly TaskEvent[] | Promise<readonly TaskEvent[]>;
   /** As `nomad alloc exec`. */
   exec(task: string, argv: readonly string[], stdin?: string): Promise<ExecResult>;
+  /** As `nomad alloc restart` of one task; waits until it runs again. */
+  restart(task: string): Promise<void>;
+  /** As `nomad alloc fs cat`: a path below the allocation's directory. @throws Error where Nomad does not give it */
+  readFile(path: string): Promise<string>;
   /** Stops the job and waits until the allocation has ended. */
   stop(): Promise<void>;
   /** Stops it, and lets Nomad collect it: its directory goes. */
@@ -54,5 +58,9 @@ export interface NomadUnderTest {
   forceJob(job: JobSpec): Promise<AllocationUnderTest>;
   /** Makes a dynamic host volume, as Nomad's mkdir plugin does. @returns the path of its directory */
   createHostVolume(name: string, parameters?: HostVolumeParameters): Promise<string>;
+  /** Sets a variable of Nomad's; templates that show it are rendered anew. */
+  putVariable(path: string, items: Readonly<Record<string, string>>): Promise<void>;
+  /** Kills Nomad's client and starts it again, and waits until it has taken up what runs. */
+  restartClient(): Promise<void>;
   stop(): Promise<void>;
 }

@@ -168,6 +168,16 @@ export class RealNomad implements NomadUnderTest {
     return created.Volume.HostPath;
   }
 
+  async putVariable(path: string, items: Readonly<Record<string, string>>): Promise<void> {
+    await this.api.json('PUT', `/v1/var/${path}`, { Path: path, Items: items });
+  }
+
+  async restartClient(): Promise<void> {
+    await this.killClient();
+    await this.startClient();
+    await this.waitForDriver();
+  }
+
   /** The newest allocation of a job. @throws Error when none is placed in time, with what the scheduler says */
   async allocationOf(jobId: string, namespace = 'default'): Promise<RealAllocation> {
     const job = `/v1/job/${jobId}`;

@@ -62,6 +62,7 @@ export class StandInNomad implements NomadUnderTest {
   readonly #jobs = new Map<string, JobSpec>();
   readonly #hostVolumes = new Map<string, HostVolume>();
   readonly #csiVolumes = new Map<string, string>();
+  readonly #variables = new Map<string, Readonly<Record<string, string>>>();
   readonly #node = recorded.node();
 
   constructor(options: StandInOptions) {
@@ -145,6 +146,17 @@ export class StandInNomad implements NomadUnderTest {
     return path;
   }
 
+  /** Sets a variable, and renders again what shows it. */
+  async putVariable(path: string, items: Readonly<Record<string, string>>): Promise<void> {
+    this.#variables.set(path, items);
+    for (const allocation of this.#allocations.values()) await allocation.render();
+  }
+
+  /** What the client does with its files when it has been killed and starts again; containers live on. */
+  async restartClient(): Promise<void> {
+    for (const allocation of this.#allocations.values()) await allocation.restore();
+  }
+
   /** Makes a CSI volume whose plugin keeps it outside of the data dir. @returns its root directory, for its owner to be set */
   createCsiVolume(id: string): string {
     const path = join(`${this.dataDir}-csi`, id);
@@ -175,6 +187,7 @@ export class StandInNomad implements NomadUnderTest {
         csi: this.#csiVolumes,
         csiDir: join(this.dataDir, 'client', 'csi'),
       },
+      variables: this.#variables,
       earlier: earlier?.allocDir,
       report: (update) => {
         const known = this.#state.allocation(id);

@@ -22,7 +22,7 @@ export interface Leaf {
    * that one. Without it users who share a directory could lead one another's Podman away by its name.
    */
   readonly isPart: boolean;
-  /** False where her Podman looks up names itself, outside of a container, which tasks of other drivers can replace. */
+  /** False where her Podman itself looks up names, outside of a container, that tasks of other users or drivers can replace. */
   readonly followsSymlinks: boolean;
 }
 

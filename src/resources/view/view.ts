@@ -10,7 +10,7 @@ import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import { isHalfBuilt, openLeaves } from './allocation-leaves.ts';
 import type { Leaf } from './leaf.ts';
-import { isSharedDir, makeSharedDir, openSharedDir, sharedDirOf } from './shared-dir.ts';
+import { makeSharedDir, openSharedDir, SHARED_DIR } from './shared-dir.ts';
 import type { UserTrees } from './user-trees.ts';
 import type { ViewMounts } from './view-mounts.ts';
 
@@ -38,7 +38,7 @@ const PLAIN_IDS = 'local/ and secrets/ show ids as they are on disk';
 
 /** Names that the directory of a task cannot have beside what else is in the directory of an allocation. */
 function isTaskName(name: string): boolean {
-  return !['', '.', '..', 'alloc'].includes(name) && !name.includes('/') && !isSharedDir(name);
+  return !['', '.', '..', 'alloc', SHARED_DIR].includes(name) && !name.includes('/');
 }
 
 /**
@@ -131,7 +131,7 @@ export class ViewResource implements Resource {
     if (!allocation) return [];
     using opened = new DisposableStack();
     const lacking = mounts.observe(user.uid, this.#leavesOf(allocation, desired, user, opened), found);
-    using shared = openSharedDir(allocation, sharedDirOf(user.uid, desired.podman));
+    using shared = openSharedDir(allocation);
     const steps = lacking.namespaces.map((namespace): Step => {
       const what = `mounted the tree of ${user.name} over the data dir in the mount namespace of process ${namespace.pid}`;
       return { kind: this.kind, what, removes: false, apply: () => mounts.showIn(user.uid, namespace) };
@@ -159,7 +159,7 @@ export class ViewResource implements Resource {
     const apply = async () => {
       using allocation = dataDir.open(desired.id);
       if (!allocation) return;
-      makeSharedDir(allocation, sharedDirOf(user.uid, desired.podman));
+      makeSharedDir(allocation);
       using opened = new DisposableStack();
       for (const { source } of this.#leavesOf(allocation, desired, user, opened)) await share(source);
     };
@@ -171,7 +171,7 @@ export class ViewResource implements Resource {
     const { dataDir, mounts } = this.#options;
     using allocation = dataDir.open(desired.id);
     if (!allocation) throw new NotYetError('no_allocation_dir', `${dataDir.allocDir}/${desired.id} is gone`);
-    makeSharedDir(allocation, sharedDirOf(user.uid, desired.podman));
+    makeSharedDir(allocation);
     using opened = new DisposableStack();
     mounts.show(user.uid, this.#leavesOf(allocation, desired, user, opened), namespaces);
   }
@@ -179,8 +179,8 @@ export class ViewResource implements Resource {
   #leavesOf(allocation: Handle, desired: Granted, user: Access, opened: DisposableStack): Leaf[] {
     const { id, named, podman, usesConnect } = desired;
     const tasks = this.#begun(id, user, named);
-    const sharedDir = sharedDirOf(user.uid, podman);
-    return openLeaves(allocation, { tasks, named, ids: this.#ids(), sharedDir, isTmpReadOnly: usesConnect }, opened);
+    const more = { ids: this.#ids(), hasOtherUsers: podman.length > 1, isTmpReadOnly: usesConnect };
+    return openLeaves(allocation, { tasks, named, ...more }, opened);
   }
 
   /**

@@ -1,3 +1,5 @@
+import { readFileSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
 import { until } from '../until.ts';
 import type { AllocDir } from './alloc-dir.ts';
 import { addressOf, hostPortOf } from './allocation-network.ts';
@@ -82,6 +84,30 @@ export class AllocationHandle {
   /** `nomad alloc exec`, as the driver does it. */
   exec(task: string, command: readonly string[], stdin = ''): Promise<ExecResult> {
     return this.#runner.task(task).exec(command, stdin);
+  }
+
+  /** `nomad alloc restart` of one task; waits until it runs again. */
+  restart(task: string): Promise<void> {
+    return this.#runner.task(task).restart();
+  }
+
+  /** `nomad alloc fs cat`. @throws Error where the path leads out of the allocation, or to secrets (AllocDir.ReadAt) */
+  async readFile(path: string): Promise<string> {
+    const found = join(this.directory, path);
+    if (!`${realpathSync(found)}/`.startsWith(`${this.directory}/`))
+      throw new Error('Path escapes the alloc directory');
+    if (/^[^/]+\/(secrets|private)\//.test(path)) throw new Error(`Reading secret file prohibited: ${path}`);
+    return readFileSync(found, 'utf8');
+  }
+
+  /** Has the client's part of a restart done: see AllocationRunner. */
+  restore(): Promise<void> {
+    return this.#runner.restore();
+  }
+
+  /** Renders the templates of its running tasks again. */
+  render(): Promise<void> {
+    return this.#runner.render();
   }
 
   /** Stops the allocation as `nomad job stop` does, and waits until its tasks have ended. Its directory stays. */

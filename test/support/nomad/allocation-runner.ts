@@ -9,6 +9,7 @@ import type { PodmanDriver } from './podman-driver.ts';
 import type { AllocatedPort } from './ports.ts';
 import type { NetworkStatus, RecordedAllocation, TaskState } from './recorded.ts';
 import { TaskRunner } from './task-runner.ts';
+import type { Variables } from './template.ts';
 
 /** An allocation's status as its client reports it. */
 export type ClientStatus = 'pending' | 'running' | 'complete' | 'failed';
@@ -24,6 +25,7 @@ export interface AllocationContext {
   /** The ports that the servers have given the group. */
   readonly ports: readonly AllocatedPort[];
   readonly volumes: NodeVolumes;
+  readonly variables: Variables;
   /** The earlier allocation whose disk this one takes over. */
   readonly earlier: AllocDir | undefined;
   /** Hands the client's part of the allocation to the servers. */
@@ -93,6 +95,18 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
     const task = this.#tasks.get(name);
     if (!task) throw new Error(`allocation ${this.id} has no task ${name}`);
     return task;
+  }
+
+  /** What a client that starts again does for an allocation that has not ended: all is built anew, by path, around what runs. */
+  async restore(): Promise<void> {
+    if (['complete', 'failed'].includes(this.status)) return;
+    this.allocDir.build();
+    for (const task of this.#tasks.values()) await task.restore();
+  }
+
+  /** Renders the templates of the tasks that run again. */
+  async render(): Promise<void> {
+    for (const task of this.#tasks.values()) await task.render();
   }
 
   /** Stops every task and waits until all have ended, poststop tasks included. */
@@ -165,11 +179,12 @@ export class AllocationRunner extends EventEmitter<{ change: [] }> {
       job: this.#job,
       task,
       allocDir: this.allocDir,
-      stdout: new LogFifo(this.allocDir.logs, task.name, 'stdout'),
-      stderr: new LogFifo(this.allocDir.logs, task.name, 'stderr'),
+      stdout: new LogFifo(this.allocDir.logs, task.name, 'stdout', task.logs),
+      stderr: new LogFifo(this.allocDir.logs, task.name, 'stderr', task.logs),
       network: this.#network,
       ports: this.#context.ports,
       sourceOf: (volume: string) => this.#volumes.sourceOf(volume),
+      variables: this.#context.variables,
     };
     return new TaskRunner(this.#context.driver, config, () => this.#changed());
   }

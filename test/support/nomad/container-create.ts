@@ -5,6 +5,7 @@ import type { LogFifo } from './log-fifo.ts';
 import type { AllocatedPort } from './ports.ts';
 import { recorded } from './recorded.ts';
 import { taskEnvironment } from './task-environment.ts';
+import type { Variables } from './template.ts';
 
 /** What the driver is told of a task that it is to start. */
 export interface TaskConfig {
@@ -20,6 +21,8 @@ export interface TaskConfig {
   readonly ports: readonly AllocatedPort[];
   /** Where a volume that the group claims is on this node. */
   readonly sourceOf: (volume: string) => string;
+  /** What its templates can show. */
+  readonly variables?: Variables;
 }
 
 /** Where a container finds the directories of its allocation. */

@@ -1,5 +1,8 @@
+import { type IdentitySpec, identitiesBlock } from './identity.ts';
+import type { LogsSpec } from './log-rotator.ts';
 import { type AllocatedPort, networkBlock, type PortSpec } from './ports.ts';
 import { type RecordedAllocation, type RecordedTask, recorded, type TaskEvent } from './recorded.ts';
+import { type TemplateSpec, templatesBlock } from './template.ts';
 
 /** A job of one group and one allocation, as tests write it. */
 export interface JobSpec {
@@ -59,6 +62,11 @@ export interface TaskSpec {
   readonly lifecycle?: { readonly hook: 'prestart' | 'poststart' | 'poststop'; readonly sidecar?: boolean };
   /** Files that templates write to secrets/: name and content, mode 0644. */
   readonly secrets?: Readonly<Record<string, string>>;
+  /** Rendered before the task starts. */
+  readonly templates?: readonly TemplateSpec[];
+  readonly identity?: IdentitySpec;
+  /** Nomad's defaults unless told; one file of 1 MB beside a real one, whose disk they would not fit on. */
+  readonly logs?: LogsSpec;
   /** `volumes` of the task's driver config. */
   readonly volumes?: readonly string[];
   readonly volumeMounts?: readonly VolumeMountSpec[];
@@ -144,7 +152,8 @@ function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
     Env: spec.env ? { ...spec.env } : null,
     Meta: spec.meta ? { ...spec.meta } : null,
     Lifecycle: spec.lifecycle ? { Hook: spec.lifecycle.hook, Sidecar: spec.lifecycle.sidecar ?? false } : null,
-    Templates: null,
+    Templates: spec.templates ? templatesBlock(spec.templates) : null,
+    Identities: identitiesBlock(spec.identity),
     VolumeMounts: volumeMountsBlock(spec.volumeMounts),
   };
 }

@@ -1,9 +1,10 @@
 import { Agent, request } from 'node:http';
 import { createConnection } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { TIME_SCALE } from '../time-scale.ts';
 
 /** The driver's `client_http_timeout`. */
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 60_000 * TIME_SCALE;
 
 /** What Podman's service, or the gate before it, answered. */
 export interface PodmanResponse {

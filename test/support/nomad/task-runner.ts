@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { messageOf } from '../../../src/errors.ts';
+import { until } from '../until.ts';
 import type { TaskDir } from './alloc-dir.ts';
 import type { TaskConfig } from './container-create.ts';
 import { newTaskEvent } from './job.ts';
@@ -8,6 +9,7 @@ import type { ExecResult } from './podman-api.ts';
 import type { Container, PodmanDriver } from './podman-driver.ts';
 import { killRawExec, startRawExec, waitForExit } from './raw-exec.ts';
 import type { TaskEvent, TaskState } from './recorded.ts';
+import { TaskFiles } from './task-files.ts';
 
 const KILL_TIMEOUT_SECONDS = 1;
 
@@ -28,7 +30,9 @@ export class TaskRunner {
   readonly #changed: () => void;
   #container: Container | undefined;
   #process: ChildProcess | undefined;
+  #files: TaskFiles | undefined;
   #stopping = false;
+  #restarting = false;
 
   constructor(driver: PodmanDriver, config: TaskConfig, changed: () => void) {
     this.#driver = driver;
@@ -49,13 +53,16 @@ export class TaskRunner {
   async run(): Promise<void> {
     this.#tell('Task Setup', 'Building Task Directory', { Message: 'Building Task Directory' });
     // Not before the task's turn: a later task's tmpfs has to reach a user who already sees the allocation.
-    const taskDir = await this.#config.allocDir.buildTask(this.name, this.#config.task.secrets ?? {});
+    const taskDir = await this.#config.allocDir.buildTask(this.name, this.#config.task.secrets);
     for (const fifo of this.#fifos) await fifo.open();
+    this.#files = new TaskFiles(taskDir.directory, this.#config.task, this.#config.variables);
     try {
+      await this.#files.prestart();
       await this.#runWithRestarts(taskDir);
     } catch (error) {
       this.#driverFailure(messageOf(error));
     }
+    this.#files.stop();
     this.state.State = 'dead';
     this.state.FinishedAt = new Date().toISOString();
     for (const fifo of this.#fifos) fifo.close();
@@ -81,6 +88,34 @@ export class TaskRunner {
     await this.#driver.stop(this.#container, KILL_TIMEOUT_SECONDS);
   }
 
+  /** `nomad alloc restart`: stops what runs, and starts it again without a look at the restart policy. */
+  async restart(): Promise<void> {
+    await until(`task ${this.name} runs`, () => (this.#container ?? this.#process) !== undefined);
+    const { Restarts } = this.state;
+    this.#restarting = true;
+    if (this.#process) killRawExec(this.#process);
+    if (this.#container) await this.#driver.stop(this.#container, KILL_TIMEOUT_SECONDS);
+    const started = () => this.state.State === 'dead' || (this.state.Restarts > Restarts && !this.#restarting);
+    await until(`task ${this.name} has been started again`, started);
+  }
+
+  /** What a client that starts again does for a task that still runs: its hooks go over everything anew. */
+  async restore(): Promise<void> {
+    if (!this.#hasBegun) return;
+    await this.#config.allocDir.buildTask(this.name);
+    await this.#files?.prestart();
+  }
+
+  /** Renders its templates again, where it runs. */
+  async render(): Promise<void> {
+    if (this.#hasBegun) await this.#files?.render();
+  }
+
+  /** Not by its state, which comes to be running only some time after its container writes its first line. */
+  get #hasBegun(): boolean {
+    return this.#files !== undefined && this.state.State !== 'dead';
+  }
+
   /** @throws Error when the task does not run */
   exec(command: readonly string[], stdin: string): Promise<ExecResult> {
     if (!this.#container) throw new Error(`task ${this.name} is not running`);
@@ -97,14 +132,16 @@ export class TaskRunner {
     while (!this.#stopping) {
       const exitCode =
         (task.driver ?? 'podman') === 'podman' ? await this.#runContainer(taskDir) : await this.#runProcess(taskDir);
-      if (exitCode === 0 || this.#stopping) return;
-      if (this.state.Restarts >= attempts) {
+      if (this.#stopping || (exitCode === 0 && !this.#restarting)) return;
+      if (this.state.Restarts >= attempts && !this.#restarting) {
         this.#notRestarting('Policy allows no restarts');
         return;
       }
       this.state.Restarts += 1;
       this.state.LastRestart = new Date().toISOString();
       this.#tell('Restarting', 'Task restarting in 0s');
+      await this.#config.allocDir.buildTask(this.name);
+      await this.#files?.prestart();
     }
   }
 
@@ -133,6 +170,7 @@ export class TaskRunner {
   }
 
   #started(): void {
+    this.#restarting = false;
     this.state.State = 'running';
     this.state.StartedAt = new Date().toISOString();
     this.#tell('Started', 'Task started by client');

@@ -99,6 +99,24 @@ export class RealAllocation implements AllocationUnderTest {
     return { stdout, stderr, exitCode: code };
   }
 
+  async restart(task: string): Promise<void> {
+    const restarts = async () => (await this.read()).TaskStates?.[task]?.Restarts ?? 0;
+    const before = await restarts();
+    await this.#api.json('PUT', `/v1/client/allocation/${this.id}/restart`, { TaskName: task });
+    await until(
+      `task ${task} has been started again`,
+      async () => {
+        const state = (await this.read()).TaskStates?.[task];
+        return state?.State === 'running' && state.Restarts > before && state.Events.at(-1)?.Type === 'Started';
+      },
+      TIMEOUT_MS,
+    );
+  }
+
+  readFile(path: string): Promise<string> {
+    return this.#api.text('GET', `/v1/client/fs/cat/${this.id}?path=${encodeURIComponent(path)}`);
+  }
+
   async stop(): Promise<void> {
     if (await this.#hasEnded()) return;
     await this.#api.json('DELETE', this.#jobPath);

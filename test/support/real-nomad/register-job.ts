@@ -1,5 +1,11 @@
+import { identitiesBlock } from '../nomad/identity.ts';
 import { diskBlock, type JobSpec, type TaskSpec, volumeMountsBlock, volumesBlock } from '../nomad/job.ts';
+import type { LogsSpec } from '../nomad/log-rotator.ts';
 import { networkBlock } from '../nomad/ports.ts';
+import { templatesBlock } from '../nomad/template.ts';
+
+/** What fits on the disks of the jobs here. */
+const LOGS: LogsSpec = { maxFiles: 1, maxFileSizeMb: 1 };
 
 /**
  * The body of `PUT /v1/jobs` for a job as tests write it: one allocation that is placed once, so that a test sees how
@@ -35,6 +41,11 @@ export function registration(job: JobSpec): { readonly Job: object } {
 
 function taskOf(task: TaskSpec): object {
   const { image, socket, command, args, volumes, userns, networkMode, lifecycle } = task;
+  const secrets = Object.entries(task.secrets ?? {}).map(([name, content]) => ({
+    destination: `secrets/${name}`,
+    content,
+  }));
+  const { maxFiles, maxFileSizeMb } = task.logs ?? LOGS;
   const config = { image, socket, command, args, volumes, userns, network_mode: networkMode };
   return {
     Name: task.name,
@@ -44,15 +55,11 @@ function taskOf(task: TaskSpec): object {
     Env: task.env ?? null,
     Meta: task.meta ?? null,
     Lifecycle: lifecycle ? { Hook: lifecycle.hook, Sidecar: lifecycle.sidecar ?? false } : null,
-    Templates: Object.entries(task.secrets ?? {}).map(([name, content]) => ({
-      EmbeddedTmpl: content,
-      DestPath: `secrets/${name}`,
-      ChangeMode: 'noop',
-      Perms: '0644',
-    })),
+    Templates: templatesBlock([...secrets, ...(task.templates ?? [])]),
+    Identities: identitiesBlock(task.identity),
     VolumeMounts: volumeMountsBlock(task.volumeMounts),
     KillTimeout: 1e9,
-    LogConfig: { MaxFiles: 1, MaxFileSizeMB: 1 },
+    LogConfig: { MaxFiles: maxFiles, MaxFileSizeMB: maxFileSizeMb },
     Resources: { CPU: 20, MemoryMB: 32 },
   };
 }
