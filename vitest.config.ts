@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config';
+import { TIME_SCALE } from './test/support/time-scale.ts';
 
 /** Kernel and e2e tests share the machine's users and mounts: one file at a time, after the quick ones. */
-const inTurn = { fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 };
+const inTurn = { fileParallelism: false, testTimeout: 60_000 * TIME_SCALE, hookTimeout: 60_000 * TIME_SCALE };
 const nomad = 'test/e2e/**/*.nomad.test.ts';
 
 export default defineConfig({

@@ -21,6 +21,7 @@ import { outcomeOf, source } from '../support/agent-code.ts';
 import { EXECUTING, HOLDING, HOLDING_NETWORKS, KOFFI, SERVER } from '../support/hanging-programs.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
+import { TIME_SCALE } from '../support/time-scale.ts';
 import { until } from '../support/until.ts';
 import { viewParts } from '../support/view-parts.ts';
 
@@ -168,7 +169,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
   });
 
   test("cannot stop the agent where it reads anybody's tables of iptables-legacy", async () => {
-    await mountFuse(`${base}/alice/fuse`, 'hang', 9);
+    await mountFuse(`${base}/alice/fuse`, 'hang', 9 * TIME_SCALE);
     const { output } = await alice.run(
       `(setsid unshare -n ${process.execPath} ${base}/holding.cjs ${base}/alice/fuse/file </dev/null >${base}/alice/said 2>&1 &); ` +
         `for i in $(seq 50); do [ -s ${base}/alice/said ] && break; sleep 0.1; done; sleep 0.3; cat ${base}/alice/said`,
@@ -190,7 +191,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     writeFileSync(`${base}/netns`, '');
     execFileSync('mount', ['--bind', `/proc/${process.pid}/fd/${netns.fd}`, `${base}/netns`]);
     // The whole machine waits with us.
-    await mountFuse(`${base}/alice/fuse`, 'hang', 3);
+    await mountFuse(`${base}/alice/fuse`, 'hang', 3 * TIME_SCALE);
     const { output } = await alice.run(
       `(setsid ${process.execPath} ${base}/holding-networks.cjs ${base}/alice/fuse/file </dev/null >${base}/alice/said 2>&1 &); ` +
         `for i in $(seq 50); do [ -s ${base}/alice/said ] && break; sleep 0.1; done; sleep 0.1; cat ${base}/alice/said`,

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { TIME_SCALE } from './time-scale.ts';
 
 const HANG_MS = 6000;
 
@@ -18,7 +19,7 @@ export async function outcomeOf(code: string, withinMs = HANG_MS): Promise<strin
     text += chunk;
   });
   const ended = once(child, 'close').then(() => true);
-  if (await Promise.race([ended, pause(withinMs, false)])) return text.trim();
+  if (await Promise.race([ended, pause(withinMs * TIME_SCALE, false)])) return text.trim();
   const where = readFileSync(`/proc/${child.pid}/wchan`, 'utf8');
   child.kill('SIGKILL');
   const killed = await Promise.race([ended, pause(1000, false)]);

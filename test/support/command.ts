@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
+import { TIME_SCALE } from './time-scale.ts';
 
 /** Who runs a command and with what; an undefined uid is this process's own user. */
 export interface CommandOptions {
@@ -10,7 +11,7 @@ export interface CommandOptions {
   readonly cwd?: string;
   /** Written to standard input, which is closed after it. */
   readonly input?: string;
-  /** Milliseconds until it is killed; 60 seconds unless told. */
+  /** Milliseconds (times TEST_TIME_SCALE) until it is killed; 60 seconds unless told. */
   readonly timeoutMs?: number;
 }
 
@@ -29,7 +30,7 @@ export async function runCommand(argv: readonly string[], options: CommandOption
   const [program = '', ...args] = argv;
   const child = spawn(program, args, {
     stdio: 'pipe',
-    timeout: options.timeoutMs ?? 60_000,
+    timeout: (options.timeoutMs ?? 60_000) * TIME_SCALE,
     killSignal: 'SIGKILL',
     ...(options.uid === undefined ? {} : { uid: options.uid }),
     ...(options.gid === undefined ? {} : { gid: options.gid }),

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 
 /** What the tools of the host say of a network namespace, cut down to what somebody has set: comparable with another dump. */
 export interface NetworkDump {
@@ -15,6 +15,14 @@ export interface NetworkDump {
 /** Runs a command in a named network namespace (ip-netns(8)). @returns its standard output @throws Error when it fails */
 export function inNetns(name: string, ...argv: readonly string[]): string {
   return execFileSync('ip', ['netns', 'exec', name, ...argv], { encoding: 'utf8', stdio: 'pipe' });
+}
+
+/**
+ * Whether network namespaces of user namespaces have a parameter, by its path below /proc/sys/net. On Linux 6.1 they have
+ * none of core/.
+ */
+export function userNetnsHas(parameter: string): boolean {
+  return spawnSync('unshare', ['--user', '--net', 'test', '-e', `/proc/sys/net/${parameter}`]).status === 0;
 }
 
 /** Dumps a named network namespace with ip(8), nft(8), iptables-legacy-save(8) and from /proc/sys/net. */
@@ -38,9 +46,12 @@ export function dumpNetwork(name: string): NetworkDump {
 function parametersOf(name: string): string[] {
   // What cannot be read now, such as a secret that was never set, makes grep fail.
   const find = "find /proc/sys/net -type f -perm -u+rw -exec grep -sH '' {} + || true";
+  const rootsAlone = userNetnsHas('core/somaxconn')
+    ? /\/net\/(core\/xfrm_|ipv6\/route\/)/
+    : /\/net\/(core|ipv6\/route)\//;
   return inNetns(name, 'sh', '-c', find)
     .split('\n')
-    .filter((line) => !/^\/proc\/sys\/net\/(core\/xfrm_|ipv6\/route\/)|stable_secret/.test(line))
+    .filter((line) => !rootsAlone.test(line) && !line.includes('stable_secret'))
     .sort();
 }
 

@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe } from 'vitest';
+import { canAttachBeneath } from '../../src/linux/mount.ts';
 import { isInNamespaces } from './namespaces.ts';
 import { PLUGIN_DIR } from './nomad/group-network.ts';
 
@@ -17,6 +18,7 @@ const onPath = (program: string) => () =>
 const CONDITIONS = {
   root: { holds: () => process.getuid?.() === 0, reason: 'needs root' },
   sandbox: { holds: isInNamespaces, reason: 'needs the throwaway namespaces of `npm test` (as root)' },
+  'mount-beneath': { holds: canAttachBeneath, reason: 'needs a kernel that can mount beneath (Linux 6.5)' },
   podman: { holds: onPath('podman'), reason: 'needs podman on PATH' },
   cni: {
     holds: () => existsSync(join(PLUGIN_DIR, 'bridge')) && onPath('iptables')(),

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { inNetns } from './network-dump.ts';
+import { inNetns, userNetnsHas } from './network-dump.ts';
 
 /**
  * Gives a named network namespace everything that CNI plugins are known to make, and some more. Its eth0 belongs to the
@@ -15,6 +15,7 @@ export function makeRichNetwork(name: string): void {
   `;
   execFileSync('sh', ['-ec', outside], { stdio: 'pipe' });
   inNetns(name, 'sh', '-ec', INSIDE);
+  if (userNetnsHas('core/somaxconn')) inNetns(name, 'sh', '-c', 'echo 4321 >/proc/sys/net/core/somaxconn');
   execFileSync('ip', ['netns', 'exec', name, 'nft', '-f', '-'], { input: NFT });
   // CNI plugins wait until the kernel has made sure that nobody else has an address.
   inNetns(
@@ -65,7 +66,6 @@ const INSIDE = `
   echo 1 >/proc/sys/net/ipv4/ip_forward
   echo 0 >/proc/sys/net/ipv4/conf/mac0/forwarding
   echo 2 >/proc/sys/net/ipv4/conf/eth0/rp_filter
-  echo 4321 >/proc/sys/net/core/somaxconn
   echo 1 >/proc/sys/net/ipv6/conf/mac0/disable_ipv6
   echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_ra
   echo 17 >/proc/sys/net/ipv4/neigh/eth0/gc_stale_time
