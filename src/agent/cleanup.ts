@@ -41,7 +41,7 @@ export async function cleanUp({ config, paths, accountOf, dryRun, onLeftover }: 
       const nothing: Desired = { kind: 'nothing', id, why: 'gone' };
       for (const resource of host.resources) await take(await resource.plan(nothing));
     }
-    await take(host.sweep());
+    for (const sweep of host.sweeps) await take(sweep());
   } finally {
     host.close();
   }

@@ -39,8 +39,8 @@ export interface Host {
   hasDirectory(id: string): boolean;
   /** What of this host keeps allocations from all that they could have, in words. */
   warnings(): string[];
-  /** Steps against what belongs to no allocation: empty trees, rights and volumes that nobody needs. */
-  sweep(): Step[];
+  /** Each gives steps against what belongs to no allocation: empty trees, rights and volumes that nobody needs. */
+  readonly sweeps: readonly (() => Step[])[];
   close(): void;
 }
 
@@ -101,7 +101,7 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
       return allocation !== undefined;
     },
     warnings: () => view.warnings(),
-    sweep: () => [...view.planSweep(), ...volumeView.planSweep(), ...volumeAcl.planSweep()],
+    sweeps: [() => view.planSweep(), () => volumeView.planSweep(), () => volumeAcl.planSweep()],
     close: () => {
       namespaces.close();
       namespace.close();

@@ -18,7 +18,7 @@ import type { NomadHealth } from './nomad-health.ts';
 export interface NodeWatchOptions {
   readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines' | 'nodeAllocations'>;
   readonly nodeId: string;
-  readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'sweep'>;
+  readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'sweeps'>;
   readonly reconciler: Pick<Reconciler, 'notice' | 'noticeHost' | 'noticeListed' | 'noticeFound'>;
   readonly health: NomadHealth;
   /** Between one listing and the next, in milliseconds. */
@@ -96,18 +96,28 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
 
 /**
  * What is on the host and not in the listing may be left over from before: each is asked for by its id. What belongs to
- * no allocation is taken away. What fails is tried again after the next listing.
+ * no allocation is taken away, each kind of thing by itself. What fails is tried again after the next listing.
  */
 async function lookAtHost({ host, reconciler, log, metrics }: NodeWatchOptions): Promise<void> {
   try {
     for (const id of host.allocationIds()) reconciler.noticeFound(id);
-    for (const step of host.sweep()) {
-      await step.apply();
-      metrics.cleanup.inc({ kind: step.kind });
-      log.info({ kind: step.kind, removes: true }, step.what);
-    }
   } catch (error) {
-    metrics.errors.inc({ code: codeOf(error) });
-    log.warn({ code: codeOf(error) }, `looking for what is left on the host: ${messageOf(error)}`);
+    reportLeft(error, { metrics, log });
   }
+  for (const sweep of host.sweeps) {
+    try {
+      for (const step of sweep()) {
+        await step.apply();
+        metrics.cleanup.inc({ kind: step.kind });
+        log.info({ kind: step.kind, removes: true }, step.what);
+      }
+    } catch (error) {
+      reportLeft(error, { metrics, log });
+    }
+  }
+}
+
+function reportLeft(error: unknown, { metrics, log }: Pick<NodeWatchOptions, 'metrics' | 'log'>): void {
+  metrics.errors.inc({ code: codeOf(error) });
+  log.warn({ code: codeOf(error) }, `looking for what is left on the host: ${messageOf(error)}`);
 }

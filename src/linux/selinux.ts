@@ -9,6 +9,8 @@ import { getAttribute, setAttribute } from './xattr.ts';
 /** Where selinuxfs is mounted when the kernel enforces or checks a policy, selinux(8). */
 const SELINUXFS = '/sys/fs/selinux/enforce';
 const ATTRIBUTE = 'security.selinux';
+/** Each level holds two descriptors. */
+const MOST_LEVELS = 200;
 /** After so many files others get their turn. */
 const SLICE = 200;
 
@@ -33,19 +35,19 @@ export function isShared(file: Handle): boolean {
  */
 export async function share(file: Handle): Promise<void> {
   if (isShared(file)) return;
-  await shareBelow(file, { left: SLICE });
+  await shareBelow(file, { left: SLICE }, MOST_LEVELS);
 }
 
-async function shareBelow(file: Handle, slice: { left: number }): Promise<void> {
+async function shareBelow(file: Handle, slice: { left: number }, levels: number): Promise<void> {
   if (--slice.left === 0) {
     slice.left = SLICE;
     await setImmediate();
   }
-  if (isDirectory(stat(file))) {
+  if (levels > 0 && isDirectory(stat(file))) {
     using directory = openBeneathIfThere(file, '.', O.RDONLY | O.DIRECTORY);
     for (const name of directory ? entriesOf(directory) : []) {
       using entry = directory && openEntry(directory, name);
-      if (entry) await shareBelow(entry, slice);
+      if (entry) await shareBelow(entry, slice, levels - 1);
     }
   }
   if (!isShared(file)) setAttribute(file, ATTRIBUTE, Buffer.from(`${SHARED_LABEL}\0`));

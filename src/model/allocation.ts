@@ -44,6 +44,8 @@ export interface Task {
   readonly templates: readonly Template[];
   /** The file in local/ that the payload of a dispatch is written to; empty where it is not. */
   readonly dispatchPayload: string;
+  /** Where artifacts are put: from the task's directory on. */
+  readonly artifacts: readonly string[];
   /** Nomad's state of the task; undefined where the client has not reported it yet. */
   readonly state: 'pending' | 'running' | 'dead' | undefined;
 }

@@ -25,6 +25,7 @@ const task = z.object({
   Identities: z.array(identity).nullish(),
   Templates: z.array(template).nullish(),
   DispatchPayload: z.object({ File: z.string().nullish() }).nullish(),
+  Artifacts: z.array(z.object({ RelativeDest: z.string().nullish() })).nullish(),
   Services: services,
 });
 
@@ -115,7 +116,8 @@ function filesOf({
   Identities,
   Templates,
   DispatchPayload,
-}: z.output<typeof task>): Pick<Task, 'identityFiles' | 'templates' | 'dispatchPayload'> {
+  Artifacts,
+}: z.output<typeof task>): Pick<Task, 'identityFiles' | 'templates' | 'dispatchPayload' | 'artifacts'> {
   const identities = [...(Identity ? [Identity] : []), ...(Identities ?? [])];
   return {
     identityFiles: identities.filter(({ File, Filepath }) => File && Filepath !== '').map(({ Filepath }) => Filepath),
@@ -125,6 +127,7 @@ function filesOf({
       isEnvironment: Envvars ?? false,
     })),
     dispatchPayload: DispatchPayload?.File ?? '',
+    artifacts: (Artifacts ?? []).map(({ RelativeDest }) => RelativeDest ?? ''),
   };
 }
 

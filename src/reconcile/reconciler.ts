@@ -159,16 +159,28 @@ export class Reconciler {
     record.allocation = allocation;
     const desired = desire(record.id, allocation, await rulesFor(record, allocation, this.#options));
     record.desired = desired;
+    let failed: { readonly error: unknown } | undefined;
     for (const resource of this.#options.resources) {
-      for (let round = 1; ; round++) {
-        const steps = await resource.plan(desired);
-        if (steps.length === 0) break;
-        if (round > MOST_ROUNDS) throw new NotYetError('not_settled', `${steps[0]?.what}: applied, but not there`);
-        this.#countLate(record, resource, steps);
-        for (const step of steps) await this.#apply(record.id, step);
+      try {
+        await this.#settle(record, resource, desired);
+      } catch (error) {
+        // Nothing is granted after what failed; taking away goes on, so that one thing does not keep the others there.
+        if (desired.kind !== 'nothing') throw error;
+        failed ??= { error };
       }
     }
+    if (failed) throw failed.error;
     return { kind: 'settled', desired, allocation };
+  }
+
+  async #settle(record: AllocationRecord, resource: Resource, desired: Desired): Promise<void> {
+    for (let round = 1; ; round++) {
+      const steps = await resource.plan(desired);
+      if (steps.length === 0) return;
+      if (round > MOST_ROUNDS) throw new NotYetError('not_settled', `${steps[0]?.what}: applied, but not there`);
+      this.#countLate(record, resource, steps);
+      for (const step of steps) await this.#apply(record.id, step);
+    }
   }
 
   #recordOf(id: string): AllocationRecord {

@@ -95,7 +95,12 @@ export function workCases(environment: () => Environment<NomadUnderTest>): void 
     const allocation = await runJob(nomad, jobOf('alice', 'configured', task));
     await allocation.waitForLog('t', 'ended');
     const lines = await allocation.logs('t');
-    expect(lines.filter((line) => !line.includes(' '))).toEqual(['configured', 'configured', 'local', 'ended']);
+    expect(lines.filter((line) => line !== '' && !line.includes(' '))).toEqual([
+      'configured',
+      'configured',
+      'local',
+      'ended',
+    ]);
     const refused = /\/etc\/conf\/own: Read-only file system|\/t\/own: (Read-only file system|Permission denied)/;
     expect(lines.filter((line) => refused.test(line))).toHaveLength(2);
   });

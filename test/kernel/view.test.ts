@@ -5,6 +5,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -228,13 +229,17 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     expect(view.warnings()).toEqual(idmap === 'off' ? [] : [expect.stringMatching(/chmod 0700/)]);
   });
 
-  test('lets her Podman follow no symlink at the top of alloc/ where tasks of another user are in the allocation', async () => {
-    const users = [ALICE, BOB].map((uid, index) => ({ name: `${uid}`, uid, tasks: [`t${index}`] }));
-    const desired = accessOf(ID, users);
-    for (let round = 0; round < 3; round++) for (const step of await parts.view.plan(desired)) await step.apply();
-    expect(await code(`echo hers >${at('alloc/hers')}; ln -s hers ${at('alloc/link')}`)).toBe(0);
-    expect((await alice.run(`cat ${at('alloc/link')}`)).output).toMatch(/Too many levels/);
-    expect((await alice.run(`cat ${at('alloc/hers')}`)).output).toBe('hers\n');
+  test('lets her Podman follow no symlink at the top of alloc/: it looks up log FIFOs there by names that containers can exchange', async () => {
+    await settle(parts.view, access(ID));
+    writeFileSync(join(base, String(ALICE), 'precious'), 'hers');
+    chownSync(join(base, String(ALICE), 'precious'), ALICE, ALICE);
+    // As a process does to whose mount namespace nothing of it is mounted, with a descriptor that it was passed.
+    mkdirSync(at('.shared/evil'));
+    symlinkSync(join(base, String(ALICE), 'precious'), at('.shared/evil/.t.stdout.fifo'));
+    renameSync(at('.shared/logs'), at('.shared/old'));
+    renameSync(at('.shared/evil'), at('.shared/logs'));
+    expect((await alice.run(`echo line >>${at('alloc/logs/.t.stdout.fifo')}`)).code).not.toBe(0);
+    expect(readFileSync(join(base, String(ALICE), 'precious'), 'utf8')).toBe('hers');
   });
 
   test('lets her Podman follow no symlink that another driver`s task puts into logs/', async () => {
@@ -409,6 +414,14 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     for (const step of next.view.planSweep()) await step.apply();
     expect(mountsOfOurs()).toEqual([]);
     expect(next.view.planSweep()).toEqual([]);
+  });
+
+  test('goes, and is swept, although she has mounted something over the way to it', async () => {
+    await settle(parts.view, access(ID));
+    expect(await code(`mount -t tmpfs none ${base}`)).toBe(0);
+    await settle(parts.view, nothing(ID));
+    expect(parts.trees.uids()).toEqual([]);
+    expect(restarted().view.planSweep()).toEqual([]);
   });
 
   test('is not swept while an allocation needs it', async () => {

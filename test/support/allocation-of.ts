@@ -3,7 +3,7 @@ import type { Allocation, Task } from '../../src/model/allocation.ts';
 export const ALLOCATION_ID = '11111111-2222-3333-4444-555555555555';
 export const NODE_ID = 'aaaaaaaa-0000-0000-0000-000000000000';
 
-const NO_FILES = { sharedVolumes: [], identityFiles: [], templates: [], dispatchPayload: '' };
+const NO_FILES = { sharedVolumes: [], identityFiles: [], templates: [], dispatchPayload: '', artifacts: [] };
 
 /** A podman task of alice's by its own meta, with nothing special about it but `fields`. */
 export function taskOf(name: string, fields: Partial<Task> = {}): Task {

@@ -19,8 +19,6 @@ export interface LeavesOf {
   /** Paths from the allocation's directory on that creates of containers have named as sources of mounts. */
   readonly named: readonly string[];
   readonly ids: Leaf['ids'];
-  /** Whether podman tasks of other users are in the allocation. */
-  readonly hasOtherUsers: boolean;
   /** Whether alloc/tmp is only for reading and for connecting to sockets. */
   readonly isTmpReadOnly: boolean;
 }
@@ -34,7 +32,7 @@ export interface LeavesOf {
  */
 export function openLeaves(
   allocation: Handle,
-  { tasks, named, ids, hasOtherUsers, isTmpReadOnly }: LeavesOf,
+  { tasks, named, ids, isTmpReadOnly }: LeavesOf,
   opened: DisposableStack,
 ): Leaf[] {
   const leaf = (source: Handle, place: string, more: Partial<Leaf> = {}): Leaf => ({
@@ -49,7 +47,7 @@ export function openLeaves(
   });
   const leaves: Leaf[] = [];
   const shared = openSharedDir(allocation);
-  if (shared) leaves.push(leaf(shared, 'alloc', { followsSymlinks: !hasOtherUsers }));
+  if (shared) leaves.push(leaf(shared, 'alloc', { followsSymlinks: false }));
   using alloc = openSafely(allocation, 'alloc', DIRECTORY);
   for (const name of alloc && shared ? ALLOC_DIRECTORIES : []) {
     const directory = alloc && openSafely(alloc, name, DIRECTORY);

@@ -15,14 +15,14 @@ export interface Leaf {
   readonly isReadOnly: boolean;
   /** `mapped`: what lies on disk as id 0 is seen as that of the root of the user's containers, and so on. */
   readonly ids: 'plain' | 'mapped';
-  /** Whether what is mounted in it is shown too, also what is mounted later. */
+  /** Whether what is mounted in it is shown too. */
   readonly isTree: boolean;
   /**
    * Whether it is part of the leaf that it is mounted in: they arrive together, so that the kernel lets nobody take it off
    * that one. Without it users who share a directory could lead one another's Podman away by its name.
    */
   readonly isPart: boolean;
-  /** False where her Podman itself looks up names, outside of a container, that tasks of other users or drivers can replace. */
+  /** False where her Podman itself looks up names, outside of a container, that containers or tasks of other drivers can replace. */
   readonly followsSymlinks: boolean;
 }
 
@@ -49,7 +49,8 @@ export function cloneLeaf(
   try {
     const more = (isReadOnly ? ATTRIBUTE.RDONLY : 0) | (followsSymlinks ? 0 : ATTRIBUTE.NOSYMFOLLOW);
     const attributes = ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | more;
-    setMountAttributes(clone, attributes, isTree ? PROPAGATION.SLAVE : PROPAGATION.PRIVATE);
+    // Not a slave of the host's: what is mounted there later would arrive without these attributes.
+    setMountAttributes(clone, attributes, PROPAGATION.PRIVATE);
     if (ids === 'mapped') map(clone);
     return clone;
   } catch (error) {

@@ -1,5 +1,5 @@
 import { dirname, join, relative } from 'node:path';
-import { NotYetError, RefusedError } from '../../errors.ts';
+import { codeOf, NotYetError, RefusedError } from '../../errors.ts';
 import { type Handle, openAbsolute, openMountedBeneath } from '../../linux/handle.ts';
 import { O, SyscallError } from '../../linux/libc.ts';
 import { mapIds } from '../../linux/mount.ts';
@@ -139,7 +139,7 @@ export class ViewMounts {
     using above = openAbsolute(dirname(path));
     const parentOnHost = stat(above);
     namespaces.visitAll(uid, ({ mount }) =>
-      inMountNamespace(mount, () => uncoverDownTo(directory, path, parentOnHost)),
+      ifReadable(() => inMountNamespace(mount, () => uncoverDownTo(directory, path, parentOnHost))),
     );
     trees.remove(uid);
   }
@@ -150,7 +150,7 @@ export class ViewMounts {
     const expected = stat(directory);
     let found = false;
     this.#options.namespaces.visitAll(uid, ({ mount }) => {
-      const seen = inMountNamespace(mount, () => statCached(directory.path));
+      const seen = ifReadable(() => inMountNamespace(mount, () => statCached(directory.path)));
       found ||= seen !== undefined && !isSameFile(seen, expected) && seen.uid === 0;
     });
     return found;
@@ -240,6 +240,19 @@ export class ViewMounts {
     const remedy = `shut the data dir: chmod 0700 ${join(this.#options.dataDir.allocDir, '..')}`;
     const message = `${path} cannot be shown: it is not below ${overmounts}, over which users see what is theirs; ${remedy}`;
     throw new RefusedError('outside_of_view', message);
+  }
+}
+
+/**
+ * What cannot be seen without waiting in a mount namespace of a user's is hers: something that she has mounted on the way. What was
+ * ours there is empty once the tree is, and she alone is the poorer for the rest.
+ */
+function ifReadable<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (codeOf(error) === 'view_unreadable') return undefined;
+    throw error;
   }
 }
 

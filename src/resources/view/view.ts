@@ -177,10 +177,9 @@ export class ViewResource implements Resource {
   }
 
   #leavesOf(allocation: Handle, desired: Granted, user: Access, opened: DisposableStack): Leaf[] {
-    const { id, named, podman, usesConnect } = desired;
+    const { id, named, usesConnect } = desired;
     const tasks = this.#begun(id, user, named);
-    const more = { ids: this.#ids(), hasOtherUsers: podman.length > 1, isTmpReadOnly: usesConnect };
-    return openLeaves(allocation, { tasks, named, ...more }, opened);
+    return openLeaves(allocation, { tasks, named, ids: this.#ids(), isTmpReadOnly: usesConnect }, opened);
   }
 
   /**

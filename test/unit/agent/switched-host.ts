@@ -6,6 +6,7 @@ import type { Resource, Step } from '../../../src/resources/resource.ts';
 export class SwitchedHost implements Host {
   readonly allocDir: string;
   readonly isSelinuxOn = false;
+  readonly sweeps = [];
   readonly netnsDir = '/nowhere/netns';
   readonly resources: readonly Resource[];
   /** The uids that have access, by the allocation that is switched on. */
@@ -39,10 +40,6 @@ export class SwitchedHost implements Host {
 
   isNetnsOwned(): boolean {
     return false;
-  }
-
-  sweep(): Step[] {
-    return [];
   }
 
   close(): void {

@@ -9,7 +9,7 @@ const template = (destination: string, more = {}) => ({
   templates: [{ source: '', destination, isEnvironment: false, ...more }],
 });
 
-const IN_SECRETS = ['secrets/x', '/secrets/x', './secrets//a/b', '$' + '{NOMAD_SECRETS_DIR}/x', 'local/../secrets/x'];
+const IN_SECRETS = ['secrets/x', '/secrets/x', './secrets//a/b', 'local/../secrets/x'];
 const ELSEWHERE = [
   'local/x',
   'x',
@@ -19,6 +19,9 @@ const ELSEWHERE = [
   'secrets/..',
   'secrets/../local/x',
   '../t/secrets/x',
+  '/../secrets/local/x',
+  '/secrets/../../secrets/local/x',
+  '$' + '{NOMAD_SECRETS_DIR}/x',
   '$' + '{NOMAD_TASK_DIR}/x',
   '$' + '{NOMAD_SECRETS_DIR}x/y',
   '$' + '{NOMAD_SECRETS_DIR}/../local/x',
@@ -55,6 +58,29 @@ describe('what Nomad does as root by name', () => {
 
   test('with an identity that is written below secrets/ is let through', () => {
     expect(refusalOf({ identityFiles: IN_SECRETS })).toBeUndefined();
+  });
+
+  test.each(['../x', '../../alloc/data/p', '/../../t2/local/p', 'a/../../x', '..', '$' + '{env["X"]}'])(
+    'with the payload of a dispatch that leaves local/ by %j is refused',
+    (dispatchPayload) => {
+      expect(refusalOf({ dispatchPayload })).toMatchObject({ code: 'unsafe_dispatch_payload' });
+    },
+  );
+
+  test.each([
+    '../alloc/data/x',
+    '../alloc/tmp',
+    '/../alloc/data',
+    '../other/local',
+    '../.shared/x',
+    '../..',
+    '$' + '{X}/y',
+  ])('with an artifact that goes to %j, where other containers write, is refused', (destination) => {
+    expect(refusalOf({ artifacts: ['local/', destination] })).toMatchObject({ code: 'unsafe_artifact' });
+  });
+
+  test('with artifacts in its own directory or at the top of alloc/ is let through', () => {
+    expect(refusalOf({ artifacts: ['', 'local/', 'conf', '../alloc/x', '../alloc/x/data'] })).toBeUndefined();
   });
 
   test('with the payload of a dispatch is refused where an earlier container left something in local/', () => {

@@ -49,6 +49,7 @@ describe('an allocation from the API', () => {
           identityFiles: [],
           templates: [{ source: '', destination: 'secrets/tpl', isEnvironment: false }],
           dispatchPayload: '',
+          artifacts: [],
           state: 'running',
         },
       ],
@@ -66,6 +67,7 @@ describe('an allocation from the API', () => {
       ],
       Templates: [{ SourcePath: 'local/x.tpl', DestPath: 'local/env', Envvars: true }],
       DispatchPayload: { File: 'in' },
+      Artifacts: [{ RelativeDest: 'local/a' }, {}],
       VolumeMounts: [{ Volume: 'v', SELinuxLabel: 'z' }, { Volume: 'w' }],
     };
     const group = { Name: 'g', EphemeralDisk: { Sticky: true }, Services: [{ Connect: { SidecarService: {} } }] };
@@ -80,6 +82,7 @@ describe('an allocation from the API', () => {
           identityFiles: ['local/a.jwt'],
           templates: [{ source: 'local/x.tpl', destination: 'local/env', isEnvironment: true }],
           dispatchPayload: 'in',
+          artifacts: ['local/a', ''],
         },
       ],
     });

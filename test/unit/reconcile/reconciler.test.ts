@@ -42,7 +42,7 @@ const ACCOUNTS = [
 const running: Reconciler[] = [];
 afterEach(() => Promise.all(running.splice(0).map((reconciler) => reconciler.stop())));
 
-function setUp() {
+function setUp(before: readonly Resource[] = []) {
   const nomad = new Map<string, Allocation | Error>([[ALLOCATION_ID, allocationOf()]]);
   const switches = new Switches();
   const clock = new ManualClock();
@@ -71,7 +71,7 @@ function setUp() {
     hostVolumes: async () => new Map(),
     grantedOn: () => granted,
     isNetnsOwned: () => false,
-    resources: [switches],
+    resources: [...before, switches],
     clock,
     log: silent,
     metrics,
@@ -321,6 +321,23 @@ describe('the reconciler', () => {
       retryable: true,
       error: { code: 'nomad_garbage' },
     });
+  });
+
+  test('goes on taking away where one thing cannot be, and grants nothing after what failed', async () => {
+    const broken: Resource = {
+      kind: 'view',
+      plan: () => {
+        throw new NotYetError('view_unreadable', 'not now');
+      },
+    };
+    const { nomad, reconciler, switches } = setUp([broken]);
+    switches.on.add(ALLOCATION_ID);
+    nomad.delete(ALLOCATION_ID);
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ error: { code: 'view_unreadable' } });
+    expect([...switches.on]).toEqual([]);
+    nomad.set(ALLOCATION_ID, allocationOf());
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ error: { code: 'view_unreadable' } });
+    expect([...switches.on]).toEqual([]);
   });
 
   test('does not say which volumes are needed while something on the host has not been looked at', async () => {
