@@ -13,6 +13,7 @@ import { NetnsDirectory } from '../resources/netns/netns-directory.ts';
 import { SwapJournal } from '../resources/netns/swap-journal.ts';
 import { PodmanNamespaces, type PodmanOwner } from '../resources/podman-namespaces.ts';
 import type { Resource, Step } from '../resources/resource.ts';
+import { planFormerViews } from '../resources/view/former-views.ts';
 import { UserTrees } from '../resources/view/user-trees.ts';
 import { ViewResource } from '../resources/view/view.ts';
 import { ViewMounts } from '../resources/view/view-mounts.ts';
@@ -55,6 +56,9 @@ export interface HostOptions {
   readonly onSwap?: NonNullable<NetnsOptions['reached']>;
 }
 
+/** Of a user's allocations: with more than these, those whose containers have been started are shown no longer. */
+const MOST_SHOWN = 64;
+
 /** Puts the resources together. */
 export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: HostOptions): Host {
   const { idmap, ordering, stateDir } = config;
@@ -66,7 +70,17 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
   const owners = () => ownersIn(config.users, accountOf);
   const acl = new AclResource(dataDir);
   const selinux = isSelinuxOn();
-  const view = new ViewResource({ dataDir, mounts, trees, namespaces, owners, idmap, ordering, isSelinuxOn: selinux });
+  const view = new ViewResource({
+    dataDir,
+    mounts,
+    trees,
+    namespaces,
+    owners,
+    idmap,
+    ordering,
+    mostShown: MOST_SHOWN,
+    isSelinuxOn: selinux,
+  });
   const logFifo = new LogFifoResource(dataDir);
   const directory = new NetnsDirectory();
   const netns = new NetnsResource({
@@ -101,7 +115,12 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
       return allocation !== undefined;
     },
     warnings: () => view.warnings(),
-    sweeps: [() => view.planSweep(), () => volumeView.planSweep(), () => volumeAcl.planSweep()],
+    sweeps: [
+      () => planFormerViews(stateDir),
+      () => view.planSweep(),
+      () => volumeView.planSweep(),
+      () => volumeAcl.planSweep(),
+    ],
     close: () => {
       namespaces.close();
       namespace.close();

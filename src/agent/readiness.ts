@@ -32,7 +32,7 @@ export class ReconcilerReadiness implements Readiness {
 
   async ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {
     if (this.#isSelinuxOn && request.privateLabel !== undefined) throw privateLabel(request, request.privateLabel);
-    this.#reconciler.awaitMounts(request.allocationId, namedIn(request));
+    this.#reconciler.awaitMounts(request.allocationId, request.task, namedIn(request));
     if (request.joinsNetns) this.#reconciler.awaitNetns(request.allocationId);
     let outcome: Outcome = await this.#reconciler.passNow(request.allocationId, signal);
     while (outcome.kind === 'failed') {
@@ -82,10 +82,10 @@ function privateLabel({ task }: ReadyRequest, mount: string): RefusedError {
   return new RefusedError('selinux_label', message);
 }
 
-/** What has to be shown because a create names it: the directory of its own task, and what it mounts of it. */
+/** What has to be shown because a create names it: what it mounts of the directory of its own task. */
 function namedIn({ task, mounts }: ReadyRequest): string[] {
   const named = mounts.filter((path) => path.startsWith(`${task}/`));
-  if (named.length <= MOST_NAMED) return [task, ...named];
+  if (named.length <= MOST_NAMED) return named;
   const message = `task ${task} mounts ${named.length} entries of its directory; mount at most ${MOST_NAMED}, or a directory that holds them`;
   throw new RefusedError('too_many_mounts', message);
 }

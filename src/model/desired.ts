@@ -1,4 +1,4 @@
-import { type Allocation, isFinished } from './allocation.ts';
+import { type Allocation, isFinished, type Task } from './allocation.ts';
 import { PODMAN_DRIVER, podmanTasks } from './podman-user.ts';
 import { rootPathRefusal } from './root-paths.ts';
 import { judge, type KnownUser, refusalFor, type UserRules, type Verdict } from './verdict.ts';
@@ -11,6 +11,8 @@ export interface Rules extends UserRules {
   readonly isNetnsAwaited: boolean;
   /** What creates of the allocation's containers have named as sources of mounts: paths from its directory on. */
   readonly named: readonly string[];
+  /** The tasks of which a container was to be created within the last minute: it may not have been started yet. */
+  readonly creating: ReadonlySet<string>;
   /** The host volumes of this node: name to path. */
   readonly hostVolumes: ReadonlyMap<string, string>;
   /** The uids that tasks have been prepared for on this host, by task. */
@@ -43,6 +45,8 @@ export type Desired =
       readonly tasks: readonly string[];
       /** What creates of containers have named as sources of mounts: paths from the allocation's directory on. */
       readonly named: readonly string[];
+      /** The podman tasks whose containers have been started: they have mounts of their own of what they were shown. */
+      readonly started: readonly string[];
       /** Whether Nomad makes sockets in alloc/tmp, and changes their modes by name, while containers run. */
       readonly usesConnect: boolean;
       /** Where the group has a netns of its own. */
@@ -98,6 +102,7 @@ export function desire(id: string, allocation: Allocation | undefined, rules: Ru
     others: othersOf(allocation, rules),
     tasks: allocation.tasks.map((task) => task.name),
     named: rules.named,
+    started: tasks.filter(({ name, state }) => isStarted(state) && !rules.creating.has(name)).map(({ name }) => name),
     usesConnect: allocation.usesConnect,
     netns: mode === undefined ? undefined : { mode, isAwaited: rules.isNetnsAwaited },
     volumes: desiredVolumes(allocation, users, rules.hostVolumes),
@@ -131,6 +136,10 @@ function othersOf(allocation: Allocation, { accounts }: Rules): Access[] {
     others.set(account.uid, { name: account.name, uid: account.uid, tasks: [...(known?.tasks ?? []), task.name] });
   }
   return [...others.values()];
+}
+
+function isStarted(state: Task['state']): boolean {
+  return state === 'running' || state === 'dead';
 }
 
 /** The uids that the podman tasks of an allocation are prepared for, by task; undefined where none are. */

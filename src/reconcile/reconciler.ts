@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
 import type { Metrics, PassResult } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
-import { type Desired, desire, grantedBy } from '../model/desired.ts';
+import { type Desired, desire, grantedBy, type Rules } from '../model/desired.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { LiveVolume } from '../model/volume.ts';
 import type { Resource, Step } from '../resources/resource.ts';
@@ -97,10 +97,11 @@ export class Reconciler {
     this.#recordOf(id).isNetnsAwaited = true;
   }
 
-  /** A container of the allocation that is held at the gate is to see these: paths from its directory on. */
-  awaitMounts(id: string, paths: readonly string[]): void {
-    const { named } = this.#recordOf(id);
-    for (const path of paths) named.add(path);
+  /** A container of a task that is held at the gate is to see these: paths from the allocation's directory on. */
+  awaitMounts(id: string, task: string, paths: readonly string[]): void {
+    const { named, creates } = this.#recordOf(id);
+    creates.set(task, this.#options.clock.monotonic());
+    for (const path of [task, ...paths]) named.add(path);
   }
 
   /** Resolves with the outcome of the next pass, whenever something causes it. */
@@ -133,7 +134,7 @@ export class Reconciler {
     const allocation = record.allocation ?? (await this.#options.readAllocation(id));
     if (!allocation && record.outcome?.kind === 'failed') throw leftBehind(record.outcome.error, id);
     if (!allocation) return undefined;
-    return await explain(record, allocation, await rulesFor(record, allocation, this.#options), this.#options);
+    return await explain(record, allocation, await this.#rulesFor(record, allocation), this.#options);
   }
 
   /** Resolves when the passes that run have ended; none starts after. */
@@ -157,7 +158,7 @@ export class Reconciler {
   async #reconcile(record: AllocationRecord): Promise<Outcome> {
     const allocation = await this.#reader.read(record);
     record.allocation = allocation;
-    const desired = desire(record.id, allocation, await rulesFor(record, allocation, this.#options));
+    const desired = desire(record.id, allocation, await this.#rulesFor(record, allocation));
     record.desired = desired;
     let failed: { readonly error: unknown } | undefined;
     for (const resource of this.#options.resources) {
@@ -171,6 +172,10 @@ export class Reconciler {
     }
     if (failed) throw failed.error;
     return { kind: 'settled', desired, allocation };
+  }
+
+  #rulesFor(record: Readonly<AllocationRecord>, allocation: Allocation | undefined): Promise<Rules> {
+    return rulesFor(record, allocation, this.#options, this.#options.clock.monotonic());
   }
 
   async #settle(record: AllocationRecord, resource: Resource, desired: Desired): Promise<void> {

@@ -31,6 +31,8 @@ export interface AllocationRecord {
   isNetnsAwaited: boolean;
   /** What creates of its containers have named as sources of mounts: paths from its directory on. */
   readonly named: Set<string>;
+  /** When a container of each task was last to be created, by the monotonic clock, ms. */
+  readonly creates: Map<string, number>;
   /** A container of it was found running before it was ready. */
   late: boolean;
   /** The labels it is counted under in the gauge of allocations. */
@@ -53,6 +55,7 @@ export function newRecord(id: string, now: number): AllocationRecord {
     unfollowed: [],
     isNetnsAwaited: false,
     named: new Set(),
+    creates: new Map(),
     late: false,
     counted: [],
     waiting: new Set(),

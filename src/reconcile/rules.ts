@@ -9,7 +9,7 @@ const NO_VOLUMES: ReadonlyMap<string, string> = new Map();
 
 /** Where what decides over an allocation comes from. */
 export interface RuleSources {
-  readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited' | 'named'>;
+  readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited' | 'named' | 'creating'>;
   /** The host volumes of this node, name to path; told which are wanted. @throws NotYetError where Nomad does not say */
   readonly hostVolumes: (names: readonly string[]) => Promise<ReadonlyMap<string, string>>;
   readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
@@ -17,11 +17,15 @@ export interface RuleSources {
   readonly grantedOn: (id: string) => ReadonlyMap<string, number>;
 }
 
-/** What decides over an allocation now. @throws NotYetError as hostVolumes */
+/** The driver gives up after that time by default: what was created has been started by then, or is not. */
+const STARTING_MS = 60_000;
+
+/** What decides over an allocation now. @param now by the monotonic clock, ms @throws NotYetError as hostVolumes */
 export async function rulesFor(
   record: Readonly<AllocationRecord>,
   allocation: Allocation | undefined,
   { rules, accountOf, grantedOn, hostVolumes }: RuleSources,
+  now: number,
 ): Promise<Rules> {
   const granted = record.granted ?? (allocation ? grantedOn(record.id) : NOBODY);
   const named = allocation ? [...usersNamedIn(allocation, rules.metaKey), ...granted.values()] : [];
@@ -30,6 +34,7 @@ export async function rulesFor(
     ...rules,
     isNetnsAwaited: record.isNetnsAwaited,
     named: [...record.named],
+    creating: new Set([...record.creates].filter(([, at]) => now - at < STARTING_MS).map(([task]) => task)),
     accounts: new Map(named.map((name) => [name, accountOf(name)])),
     granted,
     hostVolumes: claims.length > 0 ? await hostVolumes(claims.map(({ source }) => source)) : NO_VOLUMES,

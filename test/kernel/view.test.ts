@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Desired } from '../../src/model/desired.ts';
 import type { Resource } from '../../src/resources/resource.ts';
+import { planFormerViews } from '../../src/resources/view/former-views.ts';
 import type { UserTrees } from '../../src/resources/view/user-trees.ts';
 import { accessOf } from '../support/access-of.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
@@ -178,6 +179,23 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     expect(await code(`ls ${at('t/missing')}`)).not.toBe(0);
     await expect(settle(parts.view, access(ID, ['t/etc/passwd']))).rejects.toMatchObject({ code: 'unsafe_path' });
     await expect(settle(parts.view, access(ID, ['t/private']))).rejects.toMatchObject({ code: 'private_dir' });
+  });
+
+  test('goes once the containers have been started where there are many, and comes back for the next create', async () => {
+    const { view } = restarted({ mostShown: 1 });
+    makeAllocation(OTHER, 'later');
+    await settle(view, access(ID));
+    await settle(view, started(ID));
+    expect((await read()).output).toBe('hello');
+    await settle(view, access(OTHER));
+    await settle(view, started(ID));
+    expect([(await read()).code === 0, (await read(OTHER)).output]).toEqual([false, 'later']);
+    expect(view.granted(ID)).toEqual(new Map([['t', ALICE]]));
+    await settle(view, access(ID));
+    expect((await read()).output).toBe('hello');
+    await settle(view, started(ID));
+    await settle(view, nothing(ID));
+    expect([view.allocationIds(), (await read(OTHER)).output]).toEqual([[OTHER], 'later']);
   });
 
   test('is settled after one round, and a second agent finds it settled', async () => {
@@ -424,6 +442,17 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     expect(restarted().view.planSweep()).toEqual([]);
   });
 
+  test('takes along what an earlier version kept on the host', () => {
+    const views = join(base, 'state/views');
+    mkdirSync(join(views, String(ALICE)), { recursive: true });
+    writeFileSync(join(views, `${ALICE}.cover`), `${base}/data`);
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', join(views, String(ALICE))]);
+    mkdirSync(join(views, String(ALICE), 'alloc'));
+    for (const step of planFormerViews(join(base, 'state'))) void step.apply();
+    expect(execFileSync('ls', ['-A', join(base, 'state')], { encoding: 'utf8' })).toBe('');
+    expect(planFormerViews(join(base, 'state'))).toEqual([]);
+  });
+
   test('is not swept while an allocation needs it', async () => {
     await settle(parts.view, access(ID));
     expect(parts.view.planSweep()).toEqual([]);
@@ -487,6 +516,11 @@ function killings(base: string): ((trees: UserTrees) => void)[] {
 
 function access(id: string, named: readonly string[] = []): Desired {
   return accessOf(id, [{ name: 'alice', uid: ALICE, tasks: ['t'] }], { named: ['t', ...named] });
+}
+
+/** Its container has been started, and nothing is created. */
+function started(id: string): Desired {
+  return accessOf(id, [{ name: 'alice', uid: ALICE, tasks: ['t'] }], { started: ['t'] });
 }
 
 function nothing(id: string): Desired {

@@ -14,6 +14,7 @@ export function accessOf(
     others: [],
     tasks,
     named: tasks,
+    started: [],
     usesConnect: false,
     netns: undefined,
     volumes: [],

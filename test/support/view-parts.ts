@@ -20,7 +20,7 @@ export function viewParts(
   base: string,
   data: string,
   owners: readonly PodmanOwner[],
-  options: Partial<Pick<ViewOptions, 'idmap' | 'ordering' | 'isSelinuxOn'>> = {},
+  options: Partial<Pick<ViewOptions, 'idmap' | 'ordering' | 'mostShown' | 'isSelinuxOn'>> = {},
 ): ViewParts {
   const dataDir = new DataDir(join(data, 'alloc'), data);
   const namespaces = new PodmanNamespaces();
@@ -28,7 +28,14 @@ export function viewParts(
   const trees = new UserTrees(namespace);
   const mounts = new ViewMounts({ dataDir, namespace, trees, namespaces });
   const parts = { dataDir, mounts, trees, namespaces, owners: () => owners };
-  const view = new ViewResource({ ...parts, idmap: 'auto', ordering: 'gate', isSelinuxOn: false, ...options });
+  const view = new ViewResource({
+    ...parts,
+    idmap: 'auto',
+    ordering: 'gate',
+    mostShown: 64,
+    isSelinuxOn: false,
+    ...options,
+  });
   const close = () => {
     namespaces.close();
     namespace.close();

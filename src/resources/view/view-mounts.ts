@@ -131,6 +131,18 @@ export class ViewMounts {
     if (tree) removeMountPointAt(tree, relative(note.overmounts, path), relative(note.overmounts, upTo));
   }
 
+  /** Takes away what a user is shown of an allocation, but for plain directories that say whose its tasks are. */
+  hide(uid: number, path: string, tasks: readonly string[]): void {
+    const { trees } = this.#options;
+    const note = trees.noteOf(uid);
+    if (!note) return;
+    this.remove(uid, path, dirname(path));
+    using tree = trees.open(uid);
+    for (const task of tree ? tasks : []) {
+      if (tree) makeMountPointAt(tree, relative(note.overmounts, `${path}/${task}`), { kind: 'directory' });
+    }
+  }
+
   /** Takes a user's tree away, and what is left of it in the mount namespaces of her processes. */
   removeTree(uid: number): void {
     const { trees, namespaces } = this.#options;

@@ -25,6 +25,8 @@ export interface ViewOptions {
   /** Whether local/ and secrets/ are to show the ids on disk as those of the user's containers. */
   readonly idmap: 'auto' | 'off';
   readonly ordering: 'gate' | 'watch';
+  /** How many allocations a user is shown although all their containers have been started. */
+  readonly mostShown: number;
   /** Whether leaves get the label that containers share. */
   readonly isSelinuxOn: boolean;
 }
@@ -127,6 +129,7 @@ export class ViewResource implements Resource {
     if (!owner) return [];
     refuseTaskNames(desired);
     const found = await namespaces.of(owner);
+    if (this.#isDone(desired, user)) return this.#planHiding(desired, user);
     using allocation = dataDir.open(desired.id);
     if (!allocation) return [];
     using opened = new DisposableStack();
@@ -151,6 +154,26 @@ export class ViewResource implements Resource {
     const what = `mounted ${names.join(', ') || 'alloc'} of ${allocation.path} for ${user.name}`;
     const show: Step = { kind: this.kind, what, removes: false, apply: () => this.#show(desired, user, found) };
     return [...(labels ? [this.#labelStep(desired, user)] : []), show, ...steps];
+  }
+
+  /**
+   * Whether nobody looks at what a user is shown of an allocation: her containers there have been started, and have mounts of
+   * their own. Of a user with few allocations it stays, for people to look at; with many each container that is started would
+   * have a copy of all these mounts made for it, twice or more.
+   */
+  #isDone({ started }: Granted, { uid, tasks }: Access): boolean {
+    const { mostShown, ordering } = this.#options;
+    if (ordering === 'watch' || !tasks.every((task) => started.includes(task))) return false;
+    return this.#allocationIdsOf(uid).length > mostShown;
+  }
+
+  #planHiding({ id }: Granted, { uid, name, tasks }: Access): Step[] {
+    const { mounts, dataDir } = this.#options;
+    const path = `${dataDir.allocDir}/${id}`;
+    using shown = mounts.open(uid, `${path}/alloc`);
+    if (!shown) return [];
+    const what = `unmounted ${path} from the tree of ${name}: its containers have been started`;
+    return [{ kind: this.kind, what, removes: true, apply: () => mounts.hide(uid, path, tasks) }];
   }
 
   /** Before they are shown: so nobody else changes what is labelled, and Podman's own option z finds nothing to do. */

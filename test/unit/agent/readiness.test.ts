@@ -22,7 +22,8 @@ function readinessOf(outcomes: Outcome[], isSelinuxOn = false) {
   };
   const notice = (id: string) => void asked.push(id);
   const awaitNetns = (id: string) => void asked.push(`netns of ${id}`);
-  const awaitMounts = (_: string, paths: readonly string[]) => void asked.push(`mounts ${paths.join(', ')}`);
+  const awaitMounts = (_: string, task: string, paths: readonly string[]) =>
+    void asked.push(`mounts ${[task, ...paths].join(', ')}`);
   const reconciler = { passNow: next('pass'), nextOutcome: next('next'), notice, awaitNetns, awaitMounts };
   return { asked, readiness: new ReconcilerReadiness(reconciler, 'podman_user', '/data/client/csi', isSelinuxOn) };
 }

@@ -27,6 +27,7 @@ function desired(what: Allocation | undefined, more: Partial<Rules> = {}) {
     policy: undefined,
     isNetnsAwaited: false,
     named: [],
+    creating: new Set(),
     hostVolumes: new Map(),
     granted: new Map(),
     accounts: new Map(named.map((name) => [name, ACCOUNTS[name]])),
@@ -46,11 +47,24 @@ describe('an allocation', () => {
       others: [],
       tasks: ['t', 'u', 'logger'],
       named: [],
+      started: [],
       usesConnect: false,
       netns: undefined,
       volumes: [],
       unfollowed: [],
     });
+  });
+
+  test('says of which podman tasks the containers have been started: not of one that is being created anew', () => {
+    const tasks = [
+      taskOf('t', { state: 'running' }),
+      taskOf('u', { state: 'dead' }),
+      taskOf('v', { state: 'pending' }),
+      taskOf('w', { state: 'running' }),
+      taskOf('x', { state: 'running', driver: 'exec' }),
+    ];
+    const creating = new Set(['w']);
+    expect(desired(allocationOf({ tasks }), { creating })).toMatchObject({ started: ['t', 'u'] });
   });
 
   test('may name its user by uid', () => {

@@ -45,6 +45,7 @@ function explainOf(
     policy: undefined,
     isNetnsAwaited: false,
     named: [],
+    creating: new Set(),
     accounts: new Map([['alice', ALICE]]),
     granted: new Map(),
     hostVolumes: new Map([['data', '/data']]),
