@@ -3,6 +3,7 @@ import { AllocDir, type TaskDir } from '../support/nomad/alloc-dir.ts';
 import { createBody } from '../support/nomad/container-create.ts';
 import { type JobSpec, newAllocation } from '../support/nomad/job.ts';
 import { LogFifo } from '../support/nomad/log-fifo.ts';
+import type { TaskState } from '../support/nomad/recorded.ts';
 import { IMAGE } from '../support/sandbox.ts';
 import type { StandInNomad } from '../support/stand-in-nomad.ts';
 
@@ -42,6 +43,16 @@ export class PreparedAllocation {
   /** Lets Nomad's API know it, the event stream too. */
   announce(): void {
     this.#nomad.announce(this.#record());
+  }
+
+  /** Lets Nomad's API say that its task runs. */
+  run(): void {
+    const state: TaskState = {
+      ...{ State: 'running', Failed: false, StartedAt: null, FinishedAt: null, Restarts: 0, LastRestart: null },
+      ...{ Paused: '', Events: [] },
+    };
+    const TaskStates = { [TASK.name]: state };
+    this.#nomad.announce({ ...this.#record(), ClientStatus: 'running', TaskStates }, 'AllocationUpdated');
   }
 
   /** Lets Nomad's API say that it has ended. */

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import { until } from '../support/until.ts';
 import type { Bench } from './bench.ts';
 import { createUnacceptable } from './creates.ts';
@@ -8,9 +9,11 @@ import { type Summary, summarize } from './samples.ts';
 /** What it costs that a user is shown many allocations; times in milliseconds. */
 export interface ShownResults {
   readonly allocations: number;
-  /** From the create of a container to its having been started, with one allocation shown and with all of them. */
+  /** From the create of a container to its having been started: with one allocation, and with all of them running. */
   readonly startWithOne: Summary;
   readonly startWithAll: Summary;
+  /** The same while the containers of all have been created and none has been started. */
+  readonly startWithAllShown: Summary;
   /** Mounts in the mount namespace of the user's Podman, and in the host's, before and with all of them shown. */
   readonly mounts: { readonly before: MountCount; readonly after: MountCount };
   /** Reading and splitting the host's table of mounts, as systemd does at each change, and that of the user's Podman. */
@@ -41,12 +44,25 @@ export async function measureShown(bench: Bench): Promise<ShownResults> {
     await createUnacceptable(bench.gate, allocation);
   }
   const after = countMounts();
+  const startWithAllShown = await measureStarts(bench, first);
+  for (const allocation of others) allocation.run();
+  // What was to be created may not have been started for a minute.
+  await setTimeout(65_000);
+  await bench.nomad.api.feed(Buffer.from(`{"NodeID":"${bench.nomad.nodeId}"\n`));
+  await until('what runs is shown no longer', () => countMounts().podman < before.podman + 6 * 100, 60_000);
   const startWithAll = await measureStarts(bench, first);
   const reading = { host: readings('self'), podman: readings(podmanPid()) };
   for (const allocation of all) allocation.end();
   await until('the agent has let go of all', async () => (await bench.ready()) === 0, 120_000);
   for (const allocation of all) await allocation.destroy();
-  return { allocations: ALLOCATIONS, startWithOne, startWithAll, mounts: { before, after }, reading };
+  return {
+    allocations: ALLOCATIONS,
+    startWithOne,
+    startWithAll,
+    startWithAllShown,
+    mounts: { before, after },
+    reading,
+  };
 }
 
 async function measureStarts({ gate }: Bench, allocation: PreparedAllocation): Promise<Summary> {
