@@ -4,7 +4,7 @@ import type { Placed, Scene } from './scene.ts';
 import { findTraces, type Trace, type TraceKind } from './traces.ts';
 
 /** What the agent has to take away as soon as a job has stopped, with the allocation's directory still there. */
-const OURS: readonly TraceKind[] = ['skeleton', 'ACL', 'mark'];
+const OURS: readonly TraceKind[] = ['tree', 'ACL', 'mark'];
 
 /** Traces that a message names. */
 const MOST_SHOWN = 4;

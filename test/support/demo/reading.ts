@@ -19,9 +19,9 @@ const WAYS: readonly Way[] = [
     read: (reader, owner) => reader.run(['podman', 'unshare', 'cat', letterOf(owner)]),
   },
   {
-    // From a working directory that only root could enter: nothing but the lock on the allocation keeps anybody out.
+    // From a working directory that only root could enter: nothing but the lock on the allocation keeps anybody out, its user too.
     title: 'PAST THE DATA DIR',
-    isOpen: true,
+    isOpen: false,
     read: (reader, { allocation: { directory } }) =>
       runCommand(['env', `--chdir=${dirname(directory)}`, ...as(reader), 'cat', join(basename(directory), LETTER)]),
   },

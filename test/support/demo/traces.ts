@@ -7,7 +7,7 @@ import type { Environment } from '../environment.ts';
 import { aclsBelow, mountsBelow, netnsFiles, socketsBelow } from '../leftovers.ts';
 
 /** What can stay on a host of a task: ours, Nomad's or Podman's. */
-export type TraceKind = 'skeleton' | 'mount' | 'ACL' | 'mark' | 'socket' | 'netns' | 'container';
+export type TraceKind = 'tree' | 'mount' | 'ACL' | 'mark' | 'socket' | 'netns' | 'container';
 
 /** One thing that is there; `what` is for people. */
 export interface Trace {
@@ -20,8 +20,8 @@ const MARK = 'trusted.nomad_rootless';
 
 /**
  * Looks at the mount namespaces of all living processes, at the data dir and at the agent's directory, and asks each
- * user's Podman. Mounts below the data dir are the allocations in the users' views and, in every namespace, Nomad's own
- * secrets/ and private/; a skeleton is what a view lies on.
+ * user's Podman. Mounts below the data dir are what users are shown of allocations and, in every namespace, Nomad's own
+ * secrets/ and private/; a tree is what users are shown that in.
  */
 export async function findTraces({ sandbox, nomad, agent }: Environment): Promise<Trace[]> {
   const agentDirectory = dirname(agent.gateDir);
@@ -29,13 +29,13 @@ export async function findTraces({ sandbox, nomad, agent }: Environment): Promis
   const containers = await Promise.all(
     sandbox.users.map(async (user) => (await user.podman(['ps', '--all', '--quiet'])).split('\n')),
   );
-  const isSkeleton = (path: string) => path === nomad.dataDir || path.startsWith(`${agentDirectory}/`);
+  const isTree = (path: string) => path === nomad.dataDir || path.startsWith(`${agentDirectory}/`);
   const as =
     (kind: TraceKind) =>
     (what: string): Trace => ({ kind, what });
   return [
     ...mounts.map(({ mountPoint, fsType, namespace }) =>
-      as(isSkeleton(mountPoint) ? 'skeleton' : 'mount')(`${fsType} on ${mountPoint} in ${namespace}`),
+      as(isTree(mountPoint) ? 'tree' : 'mount')(`${fsType} on ${mountPoint} in ${namespace}`),
     ),
     ...(await aclsBelow(nomad.dataDir)).map(as('ACL')),
     ...marksBelow(nomad.dataDir).map(as('mark')),
