@@ -1,5 +1,5 @@
 import { type Handle, openKernelPath } from './handle.ts';
-import { fchdir, O, pivotRoot, setns, umount2, unshare } from './libc.ts';
+import { fchdir, O, pivotRoot, SyscallError, setns, umount2, unshare } from './libc.ts';
 import { attach, MNT_DETACH, newTmpfs, PROPAGATION, setMountAttributes } from './mount.ts';
 
 const CLONE_FS = 0x200;
@@ -46,18 +46,30 @@ export function makeMountNamespace(options: Readonly<Record<string, string>>): H
   try {
     using oldRoot = openKernelPath('/', O.PATH | O.DIRECTORY);
     // Nothing that is done to the copies of the host's mounts is to reach the host.
-    setMountAttributes(oldRoot, 0, PROPAGATION.PRIVATE);
+    setMountAttributes(oldRoot, 0, PROPAGATION.SLAVE);
     const namespace = openKernelPath('/proc/thread-self/ns/mnt', O.RDONLY);
     using tmpfs = newTmpfs(options, 0);
     attach(tmpfs, oldRoot);
     fchdir('new root', tmpfs.fd);
-    // The new root over the old one at the same path, and then the old one off it: pivot_root(2), NOTES.
-    pivotRoot('/', '.', '.');
-    umount2('old root', '.', MNT_DETACH);
+    dropOldRoot();
     return namespace;
   } finally {
     goHome(home);
   }
+}
+
+/**
+ * The new root, in the working directory, over the old one at the same path, and then the old one off it: pivot_root(2), NOTES. An
+ * initramfs cannot be taken off: then the host's mounts stay below, and go when they go on the host.
+ */
+function dropOldRoot(): void {
+  try {
+    pivotRoot('/', '.', '.');
+  } catch (error) {
+    if (error instanceof SyscallError && error.is('EINVAL')) return;
+    throw error;
+  }
+  umount2('old root', '.', MNT_DETACH);
 }
 
 function rememberHome(): Home {
