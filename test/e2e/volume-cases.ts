@@ -1,4 +1,4 @@
-import { mkdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Environment } from '../support/environment.ts';
@@ -125,5 +125,32 @@ export function openedVolumeCases(environment: () => Environment<NomadUnderTest>
     await second?.gc();
     await until('the entry is gone', async () => (await aclsBelow(path)).length === 0);
     expect(statSync(path).mode & 0o777).toBe(0o700);
+  });
+}
+
+/** What holds with `volumes: idmap`. */
+export function mappedVolumeCases(environment: () => Environment<NomadUnderTest>): void {
+  test("a volume that is root's alone is its container's root's, as on a rootful node", async () => {
+    const { nomad } = environment();
+    const path = await nomad.createHostVolume('mapped');
+    const script =
+      'echo kept >/files/x && chown 999:999 /files/x && chmod 600 /files/x && stat -c %u /files/x; exec sleep 1000';
+    const task = { args: ['-c', script] };
+    const allocation = await runJob(nomad, jobWith('alice', 'mapped', 'volume-mapped', { task }));
+    await allocation.waitForLog('t', '999');
+    expect([statSync(path).uid, statSync(join(path, 'x')).uid]).toEqual([0, 999]);
+    expect(await aclsBelow(path)).toEqual([]);
+  });
+
+  test('a privileged container cannot make a volume writable that its group claims for reading', async () => {
+    const { nomad, sandbox } = environment();
+    const path = await nomad.createHostVolume('read');
+    const script = 'mount -o remount,bind,rw /files; touch /files/x; echo tried; exec sleep 1000';
+    const task = { args: ['-c', script], privileged: true };
+    const allocation = await runJob(nomad, jobWith('alice', 'read', 'volume-read', { readOnly: true, task }));
+    await allocation.waitForLog('t', 'tried');
+    const within = ['podman', '--cgroup-manager=cgroupfs', 'unshare', 'sh', '-c'];
+    await sandbox.user('alice').run([...within, `mount -o remount,bind,rw ${path}; touch ${path}/y`]);
+    expect(existsSync(join(path, 'x')) || existsSync(join(path, 'y'))).toBe(false);
   });
 }

@@ -3,11 +3,12 @@ import { type Environment, startEnvironment } from '../support/environment.ts';
 import { REAL_NOMAD_ADDRESS, type RealNomad, startRealNomad } from '../support/real-nomad.ts';
 import { requires } from '../support/requires.ts';
 import { nothingLeftCase } from './cases.ts';
-import { openedVolumeCases, volumeCases } from './volume-cases.ts';
+import { mappedVolumeCases, openedVolumeCases, volumeCases } from './volume-cases.ts';
 
 for (const [volumes, cases] of [
   ['none', volumeCases],
   ['acl', openedVolumeCases],
+  ['idmap', mappedVolumeCases],
 ] as const) {
   requires(
     'root',

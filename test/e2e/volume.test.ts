@@ -3,11 +3,12 @@ import { type Environment, startEnvironment } from '../support/environment.ts';
 import { requires } from '../support/requires.ts';
 import { type StandInNomad, startStandInNomad } from '../support/stand-in-nomad.ts';
 import { nothingLeftCase } from './cases.ts';
-import { openedVolumeCases, volumeCases } from './volume-cases.ts';
+import { mappedVolumeCases, openedVolumeCases, volumeCases } from './volume-cases.ts';
 
 for (const [volumes, cases] of [
   ['none', volumeCases],
   ['acl', openedVolumeCases],
+  ['idmap', mappedVolumeCases],
 ] as const) {
   requires(
     'root',

@@ -40,6 +40,7 @@ export function createBody(config: TaskConfig, taskDir: TaskDir, image: string, 
     env: taskEnvironment(config, CONTAINER_DIRS),
     image,
     ...(task.user === undefined ? {} : { user: task.user }),
+    ...(task.privileged ? { privileged: true } : {}),
     log_configuration: { driver: 'k8s-file', path: config.stdout.path },
     mounts: [
       { destination: '/alloc', type: 'bind', source: allocDir.shared },

@@ -70,6 +70,8 @@ export interface TaskSpec {
   /** `volumes` of the task's driver config. */
   readonly volumes?: readonly string[];
   readonly volumeMounts?: readonly VolumeMountSpec[];
+  /** `privileged` of the task's driver config. */
+  readonly privileged?: boolean;
   /** `userns` of the task's driver config: auto or keep-id. */
   readonly userns?: 'auto' | 'keep-id';
   /** `network_mode` of the task's driver config. */
@@ -141,8 +143,8 @@ export function newAllocation(id: string, job: JobSpec, placement: Placement): R
 }
 
 function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
-  const { image, socket, command, args, volumes, userns, networkMode } = spec;
-  const config = { image, socket, command, args, volumes, userns, network_mode: networkMode };
+  const { image, socket, command, args, volumes, userns, privileged, networkMode } = spec;
+  const config = { image, socket, command, args, volumes, userns, privileged, network_mode: networkMode };
   return {
     ...task,
     Name: spec.name,

@@ -40,13 +40,13 @@ export function registration(job: JobSpec): { readonly Job: object } {
 }
 
 function taskOf(task: TaskSpec): object {
-  const { image, socket, command, args, volumes, userns, networkMode, lifecycle } = task;
+  const { image, socket, command, args, volumes, userns, privileged, networkMode, lifecycle } = task;
   const secrets = Object.entries(task.secrets ?? {}).map(([name, content]) => ({
     destination: `secrets/${name}`,
     content,
   }));
   const { maxFiles, maxFileSizeMb } = task.logs ?? LOGS;
-  const config = { image, socket, command, args, volumes, userns, network_mode: networkMode };
+  const config = { image, socket, command, args, volumes, userns, privileged, network_mode: networkMode };
   return {
     Name: task.name,
     Driver: task.driver ?? 'podman',
