@@ -1,11 +1,8 @@
-import { chmodSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Environment } from '../support/environment.ts';
-import { variable } from '../support/nomad/template.ts';
 import type { NomadUnderTest } from '../support/nomad-under-test.ts';
 import { jobOf, runJob, shell } from './cases.ts';
-import { buildUserImage, STAYS, USER_IMAGE, WAITS } from './guarded-view-cases.ts';
+import { buildUserImage, STAYS, USER_IMAGE } from './guarded-view-cases.ts';
 
 const ENDS = `echo ended; ${STAYS}`;
 
@@ -40,38 +37,6 @@ export function workCases(environment: () => Environment<NomadUnderTest>): void 
     await allocation.waitForLog('main', 'shipped');
   });
 
-  test("the container's root reads secrets that are root's alone, and can write none", async () => {
-    const { nomad } = environment();
-    const secret = (destination: string, perms: string) => ({ destination, perms, content: `${perms}\n` });
-    const script = `exec 2>&1; cat /secrets/a /secrets/b /secrets/c; echo x >/secrets/own; rm /secrets/a; ${ENDS}`;
-    const task = shell('t', 'alice', script, {
-      templates: [secret('secrets/a', '600'), secret('secrets/b', '640'), secret('secrets/c', '644')],
-    });
-    const allocation = await runJob(nomad, jobOf('alice', 'secrets', task));
-    await allocation.waitForLog('t', 'ended');
-    const lines = await allocation.logs('t');
-    expect(lines.filter((line) => /^\d+$/.test(line))).toEqual(['600', '640', '644']);
-    expect(lines.filter((line) => line.includes('Read-only file system'))).toHaveLength(2);
-  });
-
-  test.each([
-    ['an image with USER 1000', { image: USER_IMAGE }, 1000],
-    ['a task with user = 1000', { user: '1000' }, 1000],
-    ["a task of the container's root", {}, 0],
-  ])('%s reads what templates give it alone, and writes to all that is its own', async (_, more, id) => {
-    const { nomad } = environment();
-    await buildUserImage(environment());
-    const given = (destination: string) => ({ destination, content: `given\n`, perms: '600', uid: id, gid: id });
-    const writes = 'for d in /local /alloc/data /alloc/tmp /alloc; do echo own >$d/own && cat $d/own; done';
-    const task = shell('t', 'alice', `id -u; cat /local/given /secrets/given; ${writes}; ${ENDS}`, {
-      ...more,
-      templates: [given('local/given'), given('secrets/given')],
-    });
-    const allocation = await runJob(nomad, jobOf('alice', `given-${Object.keys(more)[0] ?? 'root'}`, task));
-    await allocation.waitForLog('t', 'ended');
-    expect(await allocation.logs('t')).toEqual([`${id}`, 'given', 'given', 'own', 'own', 'own', 'own', 'ended']);
-  });
-
   test('with userns = keep-id a container reads its secrets and writes to all that is its own', async () => {
     const { nomad } = environment();
     const writes = 'for d in /local /alloc/data /alloc; do echo own >$d/own && cat $d/own; done';
@@ -103,32 +68,6 @@ export function workCases(environment: () => Environment<NomadUnderTest>): void 
     ]);
     const refused = /\/etc\/conf\/own: Read-only file system|\/t\/own: (Read-only file system|Permission denied)/;
     expect(lines.filter((line) => refused.test(line))).toHaveLength(2);
-  });
-
-  test('a template that is rendered anew is seen by the container that runs', async () => {
-    const { nomad } = environment();
-    const path = 'nomad/jobs/renders';
-    await nomad.putVariable(path, { word: 'one' });
-    const content = variable(path, 'word');
-    const templates = ['local/word', 'secrets/word'].map((destination) => ({ destination, content, perms: '600' }));
-    const script = `cat /local/word /secrets/word; echo; until grep two /local/word && grep two /secrets/word; do sleep 0.1; done; ${ENDS}`;
-    const allocation = await runJob(nomad, jobOf('alice', 'renders', shell('t', 'alice', script, { templates })));
-    await allocation.waitForLog('t', 'oneone');
-    await nomad.putVariable(path, { word: 'two' });
-    await allocation.waitForLog('t', 'ended');
-  });
-
-  test("an artifact with narrow modes that root put into local/ is the container's root's to read and run", async () => {
-    const { nomad } = environment();
-    const script = `${WAITS}; sh /local/artifact; ls -ln /local/artifact | cut -c 1-10; echo more >>/local/artifact && ${ENDS}`;
-    const allocation = await runJob(nomad, jobOf('alice', 'artifact', shell('t', 'alice', script)));
-    await allocation.waitFor('running');
-    const artifact = join(allocation.directory, 't/local/artifact');
-    writeFileSync(artifact, 'echo run\n');
-    chmodSync(artifact, 0o700);
-    writeFileSync(join(allocation.directory, 'alloc/data/go'), '');
-    await allocation.waitForLog('t', 'ended');
-    expect(await allocation.logs('t')).toEqual(['run', '-rwx------', 'ended']);
   });
 
   test('a sticky disk goes on to the next allocation with what root and user 1000 kept there', async () => {

@@ -9,6 +9,7 @@ import { rootByNameCases } from './guarded-view-cases.ts';
 import { everyHandleCases } from './guarded-view-handle-cases.ts';
 import { idmapCases } from './guarded-view-idmap-cases.ts';
 import { lifeCases } from './guarded-view-life-cases.ts';
+import { narrowCases } from './guarded-view-narrow-cases.ts';
 import { workCases } from './guarded-view-work-cases.ts';
 
 requires(
@@ -26,7 +27,10 @@ requires(
 
   workCases(() => environment);
   lifeCases(() => environment);
-  idmapCases(() => environment);
+  requires('mapped-tmpfs')('with mapped ids', () => {
+    narrowCases(() => environment);
+    idmapCases(() => environment);
+  });
   everyHandleCases(() => environment);
   rootByNameCases(() => environment, { identityTtlMs: 20_000 });
   test('an image archive, which the driver reads as root wherever it lies, is refused, and the job author is told what to do', async () => {

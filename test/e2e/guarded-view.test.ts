@@ -7,6 +7,7 @@ import { rootByNameCases } from './guarded-view-cases.ts';
 import { everyHandleCases } from './guarded-view-handle-cases.ts';
 import { idmapCases } from './guarded-view-idmap-cases.ts';
 import { lifeCases } from './guarded-view-life-cases.ts';
+import { narrowCases } from './guarded-view-narrow-cases.ts';
 import { workCases } from './guarded-view-work-cases.ts';
 
 requires(
@@ -23,7 +24,10 @@ requires(
 
   workCases(() => environment);
   lifeCases(() => environment);
-  idmapCases(() => environment);
+  requires('mapped-tmpfs')('with mapped ids', () => {
+    narrowCases(() => environment);
+    idmapCases(() => environment);
+  });
   everyHandleCases(() => environment);
   rootByNameCases(() => environment, { identityTtlMs: 1000 });
 

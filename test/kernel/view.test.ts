@@ -139,7 +139,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
 
   test("has what root put at the top of Nomad's alloc/, read-only, once it is there", async () => {
     await settle(parts.view, access(ID));
-    writeFileSync(at('alloc/tpl'), 'rendered', { mode: 0o600 });
+    writeFileSync(at('alloc/tpl'), 'rendered');
     mkdirSync(at('alloc/artifact'));
     symlinkSync('/etc/shadow', at('alloc/link'));
     await settle(parts.view, access(ID));
@@ -223,13 +223,23 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     }
   });
 
-  test('shows ids on disk as those of her containers, and leaves on disk what they make', async () => {
-    writeFileSync(at('t/local/narrow'), 'for root', { mode: 0o600 });
+  requires('mapped-tmpfs')('with mapped ids', () => {
+    test('shows ids on disk as those of her containers, and leaves on disk what they make', async () => {
+      writeFileSync(at('t/local/narrow'), 'for root', { mode: 0o600 });
+      await settle(parts.view, access(ID));
+      expect(
+        (await alice.run(`cat ${at('t/local/narrow')}; touch ${at('t/local/made')} ${at('alloc/data/made')}`)).output,
+      ).toBe('for root');
+      expect([at('t/local/made'), at('alloc/data/made')].map((path) => statSync(path).uid)).toEqual([0, ALICE]);
+    });
+  });
+
+  test('has a secrets directory that Nomad mounts later', async () => {
     await settle(parts.view, access(ID));
-    expect(
-      (await alice.run(`cat ${at('t/local/narrow')}; touch ${at('t/local/made')} ${at('alloc/data/made')}`)).output,
-    ).toBe('for root');
-    expect([at('t/local/made'), at('alloc/data/made')].map((path) => statSync(path).uid)).toEqual([0, ALICE]);
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', at('t/secrets')]);
+    writeFileSync(at('t/secrets/token'), 's3cret');
+    await settle(parts.view, access(ID));
+    expect((await alice.run(`cat ${at('t/secrets/token')}`)).output).toBe('s3cret');
   });
 
   test.each([
@@ -284,14 +294,6 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     await settle(parts.view, access(ID));
     expect(await code(`mount -t tmpfs tmpfs ${at('t/local')}`)).toBe(0);
     expect(readFileSync(at('t/local/file'), 'utf8')).toBe('hello');
-  });
-
-  test('has a secrets directory that Nomad mounts later', async () => {
-    await settle(parts.view, access(ID));
-    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', at('t/secrets')]);
-    writeFileSync(at('t/secrets/token'), 's3cret', { mode: 0o600 });
-    await settle(parts.view, access(ID));
-    expect((await alice.run(`cat ${at('t/secrets/token')}`)).output).toBe('s3cret');
   });
 
   test('waits for that where no gate holds the create', async () => {

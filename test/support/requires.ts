@@ -1,4 +1,5 @@
 import { accessSync, constants, existsSync } from 'node:fs';
+import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe } from 'vitest';
 import { canAttachBeneath } from '../../src/linux/mount.ts';
@@ -19,6 +20,7 @@ const CONDITIONS = {
   root: { holds: () => process.getuid?.() === 0, reason: 'needs root' },
   sandbox: { holds: isInNamespaces, reason: 'needs the throwaway namespaces of `npm test` (as root)' },
   'mount-beneath': { holds: canAttachBeneath, reason: 'needs a kernel that can mount beneath (Linux 6.5)' },
+  'mapped-tmpfs': { holds: () => isKernelSince(6, 3), reason: 'needs a kernel that maps ids on tmpfs (Linux 6.3)' },
   podman: { holds: onPath('podman'), reason: 'needs podman on PATH' },
   cni: {
     holds: () => existsSync(join(PLUGIN_DIR, 'bridge')) && onPath('iptables')(),
@@ -29,6 +31,11 @@ const CONDITIONS = {
     reason: 'needs nomad on PATH and NOMAD_PLUGIN_DIR with nomad-driver-podman',
   },
 } as const;
+
+function isKernelSince(major: number, minor: number): boolean {
+  const [ofKernel = 0, minorOfKernel = 0] = release().split('.').map(Number);
+  return ofKernel > major || (ofKernel === major && minorOfKernel >= minor);
+}
 
 /** What a test can need of the machine. */
 export type Requirement = keyof typeof CONDITIONS;
