@@ -17,7 +17,6 @@ import { isSameFile, type Stat, stat } from '../../linux/stat.ts';
 import { clearStage, openStage, stage } from './stage.ts';
 import type { UserTrees } from './user-trees.ts';
 import type { ViewNamespace } from './view-namespace.ts';
-import { isSame } from './view-namespace.ts';
 
 const LOWER_TMPFS = { size: '4k', nr_inodes: '2', mode: '0711' };
 const LOWER_ATTRIBUTES = ATTRIBUTE.RDONLY | ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | ATTRIBUTE.NOEXEC;
@@ -44,7 +43,7 @@ export function overmount(namespace: ViewNamespace, trees: UserTrees, uid: numbe
     inMountNamespace(mount, () => {
       if (!uncoverDownTo(directory, path, parentOnHost)) throw blocked(path);
       using point = openCached(path);
-      if (!point || !isSame(point, directory)) throw blocked(path);
+      if (!point || !isSameFile(stat(point), stat(directory))) throw blocked(path);
       attach(lower, point);
     });
     trees.in(uid, (root) => {
@@ -97,7 +96,7 @@ export function uncoverDownTo(directory: Handle, path: string, parentOnHost: Sta
   for (let mounts = 0; mounts <= MOST_MOUNTS; mounts++) {
     using point = openCached(path);
     if (!point) return false;
-    if (isSame(directory, point)) return true;
+    if (isSameFile(stat(directory), stat(point))) return true;
     if (stat(point).uid !== 0 || !unmountAt(path, parentOnHost)) return false;
   }
   return false;

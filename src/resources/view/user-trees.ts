@@ -2,7 +2,6 @@ import { z } from 'zod';
 import { ParseError } from '../../errors.ts';
 import { entriesAt, makeDirectories } from '../../linux/directory.ts';
 import { type Handle, openAbsolute, openAbsoluteIfThere } from '../../linux/handle.ts';
-import { O } from '../../linux/libc.ts';
 import {
   ATTRIBUTE,
   attach,
@@ -49,14 +48,12 @@ export class UserTrees {
 
   /** What was written down of a user's tree; undefined where there is none. @throws ParseError */
   noteOf(uid: number): TreeNote | undefined {
-    return this.#namespace.enter(() => (isMounted(uid) ? readNote(uid) : undefined));
+    return this.in(uid, () => readNote(uid));
   }
 
   /** The tmpfs of a user's tree, without what is mounted in it; undefined where there is none. Usable in any mount namespace. */
   open(uid: number): Handle | undefined {
-    return this.#namespace.enter(() => {
-      if (!isMounted(uid)) return undefined;
-      using root = openRoot(uid);
+    return this.in(uid, (root) => {
       const alone = cloneMount(root);
       setMountAttributes(alone, 0, PROPAGATION.PRIVATE);
       return alone;
@@ -66,9 +63,8 @@ export class UserTrees {
   /** Runs a block with the root of a user's tree, in the view namespace; undefined where there is no tree. */
   in<T>(uid: number, block: (root: Handle) => T): T | undefined {
     return this.#namespace.enter(() => {
-      if (!isMounted(uid)) return undefined;
       using root = openRoot(uid);
-      return block(root);
+      return root && block(root);
     });
   }
 
@@ -76,7 +72,8 @@ export class UserTrees {
   make(uid: number, note: TreeNote): void {
     this.#namespace.make();
     this.#namespace.enter(() => {
-      if (isMounted(uid)) return;
+      using there = openRoot(uid);
+      if (there) return;
       makeDirectories(`/${uid}`, 0o700);
       writeTextWhole(noteFile(uid), JSON.stringify(note));
       using directory = openAbsolute(`/${uid}`);
@@ -102,14 +99,13 @@ export class UserTrees {
 
 const noteFile = (uid: number) => `/${uid}.json`;
 
-function openRoot(uid: number): Handle {
-  return openAbsolute(`/${uid}`, O.PATH | O.DIRECTORY);
-}
-
-function isMounted(uid: number): boolean {
+/** Undefined where nothing is mounted there, as where a kill left the directory alone. */
+function openRoot(uid: number): Handle | undefined {
   using above = openAbsolute('/');
-  using root = openAbsoluteIfThere(`/${uid}`);
-  return root !== undefined && stat(root).dev !== stat(above).dev;
+  const root = openAbsoluteIfThere(`/${uid}`);
+  if (!root || stat(root).dev !== stat(above).dev) return root;
+  root.close();
+  return undefined;
 }
 
 function readNote(uid: number): TreeNote {

@@ -177,9 +177,10 @@ export class ViewMounts {
     const { trees } = this.#options;
     const idMap = idMapOf(namespaces);
     const there = trees.noteOf(uid);
+    if (there?.idMap === idMap) return there;
     // Her range of subordinate ids is another one now, so that nothing which runs uses what is mounted.
-    if (there && there.idMap !== idMap) this.removeTree(uid);
-    const note = there?.idMap === idMap ? there : { overmounts: this.#options.dataDir.overmountFor(uid), idMap };
+    if (there) this.removeTree(uid);
+    const note = { overmounts: this.#options.dataDir.overmountFor(uid), idMap };
     trees.make(uid, note);
     return note;
   }

@@ -16,7 +16,7 @@ import {
   unmountIn,
 } from '../../linux/mount.ts';
 import { inMountNamespace, makeMountNamespace } from '../../linux/mount-namespace.ts';
-import { isSameFile, stat } from '../../linux/stat.ts';
+import { stat } from '../../linux/stat.ts';
 
 /** The directory in the state dir on which a tmpfs is mounted, and the file in there on which the namespace is. */
 const DIRECTORY = 'view';
@@ -112,9 +112,4 @@ export class ViewNamespace {
     else pin.close();
     return this.#known;
   }
-}
-
-/** Whether two handles are of the same file. */
-export function isSame(a: Handle, b: Handle): boolean {
-  return isSameFile(stat(a), stat(b));
 }
