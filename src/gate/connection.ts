@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { codeOf, messageOf, NotYetError, ParseError, RefusedError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { GateVerdict, Metrics } from '../metrics.ts';
+import { connectToPodman, type PodmanUser } from '../podman/connect.ts';
 import { type Answer, format } from './answer.ts';
 import { BodyEnd } from './body-end.ts';
 import { type CreateTarget, type NomadDirectories, targetOf } from './create-body.ts';
@@ -13,7 +14,6 @@ import type { Readiness } from './readiness.ts';
 import { type Route, routeOf } from './route.ts';
 import { ConnectionLost, SocketReader, send } from './socket-reader.ts';
 import { parseCreateBody } from './spec-generator.ts';
-import { connectToPodman, type GateUser } from './user-podman.ts';
 
 /** The longest create body, in bytes. */
 const MAX_CREATE_BYTES = 4 * 1024 * 1024;
@@ -22,7 +22,7 @@ const LINGER_MS = 1000;
 
 /** What every connection of a gate needs. */
 export interface ConnectionParts extends HoldParts {
-  readonly user: GateUser;
+  readonly user: PodmanUser;
   /** Nomad's directories; resolves once Nomad has named them. */
   readonly directories: (signal: AbortSignal) => Promise<NomadDirectories>;
   readonly readiness: Readiness;
@@ -189,7 +189,7 @@ export class Connection {
   async #connect(): Promise<SocketReader> {
     if (this.#podman?.isQuiet) return this.#podman;
     this.#podman?.socket.destroy();
-    const podman = await connectToPodman(this.#parts.user);
+    const podman = new SocketReader(await connectToPodman(this.#parts.user));
     this.#podman = podman;
     if (this.#client.isLost) throw new ConnectionLost();
     return podman;

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { messageOf, RefusedError } from '../errors.ts';
 import { environmentOf, readConfAsUser } from '../linux/read-as-user.ts';
 import { listenerOf } from '../linux/unix-peer.ts';
-import type { GateUser } from './user-podman.ts';
+import type { PodmanUser } from '../podman/connect.ts';
 
 /** What a user's Podman takes from containers.conf(5), as far as it decides what a container may join. */
 export interface ContainersConf {
@@ -27,7 +27,7 @@ const SYSTEM_DROP_INS = '/etc/containers/containers.conf.d';
  * each with its drop-ins; what comes later wins. The environment of the process that serves her socket may name others.
  * @throws NotYetError `user_files_unreadable`; RefusedError `containers_conf` where a file is no such configuration
  */
-export async function readContainersConf(user: GateUser): Promise<ContainersConf> {
+export async function readContainersConf(user: PodmanUser): Promise<ContainersConf> {
   const listener = await listenerOf(user.socket);
   const environment =
     listener?.uid === user.uid ? await environmentOf(user, listener.pid, VARIABLES) : new Map<string, string>();
@@ -41,7 +41,7 @@ export async function readContainersConf(user: GateUser): Promise<ContainersConf
   return merged;
 }
 
-function pathsFor({ home }: GateUser, environment: ReadonlyMap<string, string>): string[] {
+function pathsFor({ home }: PodmanUser, environment: ReadonlyMap<string, string>): string[] {
   const only = environment.get('CONTAINERS_CONF');
   const override = environment.get('CONTAINERS_CONF_OVERRIDE');
   const own = join(environment.get('XDG_CONFIG_HOME') || join(home, '.config'), 'containers');

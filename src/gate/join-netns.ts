@@ -1,8 +1,8 @@
 import { RefusedError } from '../errors.ts';
+import type { PodmanUser } from '../podman/connect.ts';
 import { type ContainersConf, readContainersConf } from './containers-conf.ts';
 import type { CreateTarget } from './create-body.ts';
 import type { CreateBody } from './spec-generator.ts';
-import type { GateUser } from './user-podman.ts';
 
 /** Modes that leave a container in the user namespace of the user's Podman. */
 const IN_PODMANS = ['', 'host', 'default'];
@@ -13,7 +13,7 @@ const IN_PODMANS = ['', 'host', 'default'];
  * within that user namespace, to which the network namespace does not belong, and fails with a message that helps nobody.
  * @throws RefusedError `netns_sysctls` with the remedy; as readContainersConf
  */
-export async function refuseUnjoinable(body: CreateBody, { task }: CreateTarget, user: GateUser): Promise<void> {
+export async function refuseUnjoinable(body: CreateBody, { task }: CreateTarget, user: PodmanUser): Promise<void> {
   const asked = body.userns?.nsmode ?? '';
   if (asked === 'host') return;
   const conf = await readContainersConf(user);
@@ -28,7 +28,7 @@ export async function refuseUnjoinable(body: CreateBody, { task }: CreateTarget,
   if (fromConf !== undefined) throw new RefusedError('netns_sysctls', defaultSysctl(task, mode, fromConf, user));
 }
 
-function defaultSysctl(task: string, mode: string, sysctl: string, { name }: GateUser): string {
+function defaultSysctl(task: string, mode: string, sysctl: string, { name }: PodmanUser): string {
   const remedy = `write into ${name}'s ~/.config/containers/containers.conf, under [containers]: default_sysctls = []; and restart ${name}'s Podman service`;
   return `task ${task}: with userns = "${mode}" in the network of a group Podman cannot set ${sysctl.split('=', 1)[0]}, which is among the default_sysctls of its containers.conf; ${remedy}`;
 }

@@ -115,7 +115,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     const over = await mountOverlayOverFuse();
     unlinkSync(alice.socket);
     symlinkSync(`/proc/${alice.pid}/root${over}/hang/podman.sock`, alice.socket);
-    const code = `const { connectToPodman } = await import(${source('gate/user-podman.ts')});
+    const code = `const { connectToPodman } = await import(${source('podman/connect.ts')});
       const user = { name: 'alice', uid: ${ALICE}, gid: ${ALICE}, socket: '${alice.socket}' };
       await connectToPodman(user).catch(() => undefined);`;
     expect(await outcomeOf(code)).toBe('came back');

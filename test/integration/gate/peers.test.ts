@@ -4,8 +4,8 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { RootlessError } from '../../../src/errors.ts';
-import { connectToPodman } from '../../../src/gate/user-podman.ts';
 import { peerCredentials } from '../../../src/linux/peer-credentials.ts';
+import { connectToPodman } from '../../../src/podman/connect.ts';
 import { GateBench, OWN_UID, ok, type Peer, WAIT } from './gate-bench.ts';
 
 const PING = 'GET /libpod/_ping HTTP/1.1\r\nHost: u\r\n\r\n';
@@ -56,9 +56,9 @@ test('a socket that somebody else than the user serves gets not a byte', async (
     `is served by uid ${OWN_UID}, not by user bob (uid ${OWN_UID + 1})`,
   );
   const own = await connectToPodman({ ...bob, uid: OWN_UID });
-  own.socket.write('to the user');
+  own.write('to the user');
   await vi.waitFor(() => expect(heard).toBe('to the user'), WAIT);
-  own.socket.destroy();
+  own.destroy();
 });
 
 test('a Podman that does not run is answered with 502, its socket and the remedy', async () => {

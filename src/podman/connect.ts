@@ -1,10 +1,10 @@
+import type { Socket } from 'node:net';
 import { messageOf, NotYetError, RootlessError } from '../errors.ts';
 import { peerCredentials } from '../linux/peer-credentials.ts';
 import { connectToUser } from '../linux/unix-peer.ts';
-import { SocketReader } from './socket-reader.ts';
 
-/** The user behind a gate, and the socket of that user's own Podman. */
-export interface GateUser {
+/** A user, and the socket of that user's own Podman. */
+export interface PodmanUser {
   readonly name: string;
   readonly uid: number;
   readonly gid: number;
@@ -16,10 +16,11 @@ export interface GateUser {
 /**
  * Connects to the user's Podman and makes sure, before a byte is sent, that it is the user who listens there. Stops a
  * user who puts a link to somebody else's socket in place of hers and so has root speak to it.
+ * @returns the connection, with allowHalfOpen
  * @throws NotYetError (code podman_unreachable) where nothing accepts
  * @throws RootlessError (code podman_not_the_users) where somebody else does
  */
-export async function connectToPodman(user: GateUser): Promise<SocketReader> {
+export async function connectToPodman(user: PodmanUser): Promise<Socket> {
   const socket = connectToUser(user.socket, { allowHalfOpen: true });
   try {
     if (!socket) throw new NotYetError('no_socket', 'there is no socket, or it is behind a symlink');
@@ -32,10 +33,9 @@ export async function connectToPodman(user: GateUser): Promise<SocketReader> {
     const message = `cannot reach the Podman of user ${user.name} at ${user.socket} (${messageOf(error)}); ${remedy}`;
     throw new NotYetError('podman_unreachable', message);
   }
-  const reader = new SocketReader(socket);
   try {
     const { uid } = peerCredentials(socket);
-    if (uid === user.uid) return reader;
+    if (uid === user.uid) return socket;
     throw new RootlessError(
       `${user.socket} is served by uid ${uid}, not by user ${user.name} (uid ${user.uid}); ask the operator to put ${user.name}'s own podman.sock there`,
       { code: 'podman_not_the_users', retryable: true },

@@ -1,0 +1,84 @@
+import { request } from 'node:http';
+import type { Clock } from '../clock.ts';
+import { messageOf, NotYetError, ParseError, RootlessError } from '../errors.ts';
+import { connectToPodman, type PodmanUser } from './connect.ts';
+
+/** One call of Podman's API. */
+export interface PodmanCall {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  /** Path and query, such as `/v4.0.0/libpod/info`. */
+  readonly target: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The whole call, in milliseconds. */
+  readonly timeoutMs: number;
+  /** The longest answer that is read, in bytes: what a user answers must not fill our memory. */
+  readonly maxBytes: number;
+}
+
+/** What Podman answered. */
+export interface PodmanAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Buffer;
+}
+
+/**
+ * Calls the API of a user's own Podman, one connection a call. Whatever the user has put there instead costs at most
+ * `timeoutMs` and `maxBytes`.
+ * @throws NotYetError `podman_unreachable`, `podman_silent` (no whole answer in time, or it broke off); as connectToPodman
+ * @throws ParseError where the answer is longer than `maxBytes`
+ */
+export async function callPodman(
+  user: PodmanUser,
+  { method, target, headers = {}, timeoutMs, maxBytes }: PodmanCall,
+  clock: Pick<Clock, 'after'>,
+): Promise<PodmanAnswer> {
+  const giveUp = new AbortController();
+  const what = `${method} ${target} at the Podman of user ${user.name}`;
+  const stop = clock.after(timeoutMs, () =>
+    giveUp.abort(new NotYetError('podman_silent', `${what}: no answer within ${timeoutMs / 1000} s`)),
+  );
+  try {
+    const aborted = new Promise<never>((_, reject) => {
+      giveUp.signal.addEventListener('abort', () => reject(giveUp.signal.reason), { once: true });
+    });
+    return await Promise.race([aborted, exchange()]);
+  } catch (error) {
+    if (error instanceof RootlessError) throw error;
+    throw new NotYetError('podman_silent', `${what} broke off: ${messageOf(error)}`, error);
+  } finally {
+    stop();
+    giveUp.abort(new NotYetError('podman_silent', `${what} is over`));
+  }
+
+  async function exchange(): Promise<PodmanAnswer> {
+    const socket = await connectToPodman(user);
+    giveUp.signal.addEventListener('abort', () => socket.destroy(), { once: true });
+    if (giveUp.signal.aborted) socket.destroy();
+    return await new Promise((resolve, reject) => {
+      const sent = request({
+        createConnection: () => socket,
+        method,
+        path: target,
+        headers: { host: 'd', connection: 'close', ...headers },
+      });
+      sent.once('error', reject);
+      sent.once('response', (response) => {
+        const chunks: Buffer[] = [];
+        let length = 0;
+        response.on('data', (chunk: Buffer) => {
+          length += chunk.length;
+          if (length > maxBytes) {
+            reject(new ParseError(what, `an answer of at most ${maxBytes} bytes`, 'a longer one'));
+            socket.destroy();
+          } else chunks.push(chunk);
+        });
+        response.once('error', reject);
+        response.once('end', () =>
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }),
+        );
+      });
+      sent.end();
+    });
+  }
+}
