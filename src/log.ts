@@ -9,16 +9,56 @@ export interface Log {
   child(fields: Record<string, unknown>): Log;
 }
 
-/** How to write the log: `level` as pino has it. */
+/** How to write the log: `level` as pino has it; it is looked at for each line, so that it can change. */
 export interface LogOptions {
   readonly level: string;
   readonly format: 'json' | 'pretty';
 }
 
 /** Writes to standard output: one JSON object a line with ISO times, or (`pretty`) a line for people. */
-export function createLog({ level, format }: LogOptions): Log {
-  const options = { level, base: null, messageKey: 'message', timestamp: pino.stdTimeFunctions.isoTime };
-  return format === 'json' ? pino(options) : pino(options, { write: (line) => process.stdout.write(toText(line)) });
+export function createLog(options: LogOptions): Log {
+  const settings = { level: 'trace', base: null, messageKey: 'message', timestamp: pino.stdTimeFunctions.isoTime };
+  const logger =
+    options.format === 'json'
+      ? pino(settings)
+      : pino(settings, { write: (line) => process.stdout.write(toText(line)) });
+  return new LevelLog(logger, options);
+}
+
+/** pino gives each child a level of its own, which does not follow its parent's. */
+class LevelLog implements Log {
+  readonly #logger: pino.Logger;
+  readonly #options: Pick<LogOptions, 'level'>;
+
+  constructor(logger: pino.Logger, options: Pick<LogOptions, 'level'>) {
+    this.#logger = logger;
+    this.#options = options;
+  }
+
+  debug(fields: object, message: string): void {
+    if (this.#writes('debug')) this.#logger.debug(fields, message);
+  }
+
+  info(fields: object, message: string): void {
+    if (this.#writes('info')) this.#logger.info(fields, message);
+  }
+
+  warn(fields: object, message: string): void {
+    if (this.#writes('warn')) this.#logger.warn(fields, message);
+  }
+
+  error(fields: object, message: string): void {
+    if (this.#writes('error')) this.#logger.error(fields, message);
+  }
+
+  child(fields: Record<string, unknown>): Log {
+    return new LevelLog(this.#logger.child(fields), this.#options);
+  }
+
+  #writes(level: pino.Level): boolean {
+    const least = pino.levels.values[this.#options.level] ?? Number.POSITIVE_INFINITY;
+    return (pino.levels.values[level] ?? 0) >= least;
+  }
 }
 
 const LEVELS: Readonly<Record<number, string>> = {

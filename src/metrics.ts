@@ -50,6 +50,7 @@ export function createMetrics(version: string) {
       'Time a container create was held until its allocation was ready.',
     ),
     gateHeld: gauge('gate_held', 'Container creates held now.'),
+    userPodmanUp: gauge('user_podman_up', "Whether a user's Podman answers: 1 or 0.", ['user']),
     latePreparations: counter('late_preparations_total', 'Containers found running before their allocation was ready.'),
     streamConnected: gauge('event_stream_connected', 'Whether the event stream stands: 1 or 0.'),
     streamLastEvent: gauge(

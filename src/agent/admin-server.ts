@@ -2,11 +2,15 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import { messageOf, NotYetError, RefusedError, RootlessError } from '../errors.ts';
 import { peerCredentials } from '../linux/peer-credentials.ts';
+import type { ServiceManager } from '../linux/service-manager.ts';
 import { claimSocketPath, type SocketClaim, setSocketMode } from '../linux/socket-path.ts';
 import type { Log } from '../log.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { AgentStatus } from '../model/status.ts';
+
+/** The lock that keeps a second agent from this host, as the service manager keeps it while there is none of us. */
+const LOCK = 'admin-lock';
 
 /** What the admin server needs; `peer` says who is at the other end of a connection. */
 export interface AdminServerParts {
@@ -15,6 +19,7 @@ export interface AdminServerParts {
   /** What is said of an allocation; undefined where there is none of this id. */
   readonly explain: (id: string) => Promise<Explanation | undefined>;
   readonly log: Log;
+  readonly manager: ServiceManager;
   readonly peer?: (socket: Socket) => { readonly uid: number };
 }
 
@@ -37,10 +42,13 @@ export class AdminServer {
   async listen(): Promise<void> {
     const path = this.#parts.socketPath;
     try {
-      this.#claim = claimSocketPath(path);
+      this.#claim = claimSocketPath(path, this.#parts.manager.take(LOCK));
+      this.#parts.manager.keep(LOCK, this.#claim.fd);
     } catch (error) {
       if (!(error instanceof RefusedError) || error.code !== 'socket_in_use') throw error;
-      throw new RefusedError('agent_running', `another agent is running; see \`nomad-rootless status\``, error);
+      const message =
+        'another agent is running (see `nomad-rootless status`), or systemd keeps its lock: systemctl stop nomad-rootless, then systemctl clean --what=fdstore nomad-rootless';
+      throw new RefusedError('agent_running', message, error);
     }
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (cause) =>

@@ -1,27 +1,30 @@
-import { join } from 'node:path';
 import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { codeOf, messageOf, NotYetError } from '../errors.ts';
-import { Gate } from '../gate/gate.ts';
+import type { ServiceManager } from '../linux/service-manager.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { AgentStatus } from '../model/status.ts';
 import { Nomad } from '../nomad/nomad.ts';
 import { Accounts } from '../reconcile/accounts.ts';
 import { AdminServer } from './admin-server.ts';
-import { makeHost, socketOf } from './host.ts';
+import { Gates } from './gates.ts';
+import { makeHost } from './host.ts';
 import { MetricsServer } from './metrics-server.ts';
 import { NodeFollower } from './node-follower.ts';
 import { nomadConnection } from './nomad-connection.ts';
+import { ServiceState } from './service-state.ts';
 import { statusOf } from './status.ts';
 
-/** How long requests in flight get to finish when the agent stops. Running tasks do not notice; the driver asks again. */
-const GRACE_MS = 10_000;
+/** What a request that was held to the end gets for its answer, when the agent stops. */
+const ANSWER_MS = 2000;
 
 /** What the agent works with. */
 export interface AgentParts {
+  /** Users, policy, tokens and the log's level may change under it: LiveConfig's. */
   readonly config: Config;
+  readonly manager: ServiceManager;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -43,10 +46,11 @@ export class Agent {
   readonly #startedAt: number;
   readonly #stopping = new AbortController();
   readonly #running: Promise<unknown>[] = [];
-  #gates: Gate[] = [];
+  readonly #gates: Gates;
+  readonly #service: ServiceState;
 
   constructor(parts: AgentParts) {
-    const { config, clock, log, metrics } = parts;
+    const { config, clock, log, metrics, manager } = parts;
     this.#parts = parts;
     this.#startedAt = clock.now();
     this.#nomad = new Nomad(nomadConnection(config.nomad));
@@ -61,7 +65,14 @@ export class Agent {
     });
     const status = () => this.status();
     const explain = (id: string) => this.#node.explain(id);
-    this.#admin = new AdminServer({ socketPath: config.admin.socket, status, explain, log });
+    this.#admin = new AdminServer({ socketPath: config.admin.socket, status, explain, log, manager });
+    this.#gates = new Gates({
+      ...parts,
+      directories: (signal) => this.#node.whenKnown(signal),
+      readiness: this.#node,
+      watchAccount: (name, onChange) => this.#accounts.watch(name, onChange),
+    });
+    this.#service = new ServiceState(manager, { clock, log, text: () => this.#summary() });
     const address = config.metrics.address;
     this.#metricsServer = address && new MetricsServer({ address, registry: metrics.registry, status, log });
   }
@@ -71,21 +82,45 @@ export class Agent {
     // The admin socket comes first: it is also the lock that keeps a second agent from the host.
     await this.#admin.listen();
     this.#running.push(this.#serveMetrics());
-    if (this.#parts.config.ordering === 'gate') this.#gates = await this.#openGates();
+    await this.#followUsers();
+    this.#service.ready();
     this.#running.push(this.#node.follow());
+  }
+
+  /** Follows a configuration that has changed. @throws RefusedError where a gate cannot be opened */
+  async reload(): Promise<void> {
+    this.#service.reloading();
+    try {
+      await this.#followUsers();
+      this.#node.rulesChanged();
+    } finally {
+      this.#service.ready();
+    }
+  }
+
+  /** A configuration that cannot be read was to be followed: the last one stays. */
+  reloadFailed(error: unknown): void {
+    this.#service.reloading();
+    this.#parts.log.error(
+      { code: codeOf(error) },
+      `the configuration was not read again, the last one stays: ${messageOf(error)}`,
+    );
+    this.#service.ready();
   }
 
   /** Stops in the reverse order. What is prepared stays as it is: running tasks need it. */
   async stop(): Promise<void> {
-    const { log } = this.#parts;
+    const { config, log } = this.#parts;
     log.info({}, 'stopping; what is prepared stays for the tasks that run');
-    await Promise.all(this.#gates.map((gate) => gate.close({ graceMs: GRACE_MS })));
+    this.#service.stopping();
+    await this.#gates.close(config.gate.timeoutMs + ANSWER_MS);
     this.#stopping.abort(new NotYetError('agent_stopping', 'the agent is stopping'));
     this.#node.stop();
     await Promise.all(this.#running);
     await this.#metricsServer?.close();
     await this.#admin.close();
     await this.#nomad.close();
+    this.#service.end();
     log.info({}, 'stopped');
   }
 
@@ -102,6 +137,7 @@ export class Agent {
       ready: reasons.length === 0,
       reasons,
       warnings: this.#node.warnings(),
+      users: this.#gates.users(),
       allocations: this.#node.records().flatMap((record) => statusOf(record, isOwned) ?? []),
     };
   }
@@ -122,32 +158,19 @@ export class Agent {
     }
   }
 
-  async #openGates(): Promise<Gate[]> {
-    const { config, clock, log, metrics } = this.#parts;
-    const gates: Gate[] = [];
-    for (const [name, { socket }] of config.users) {
-      const account = this.#accounts.get(name);
-      if (!account) {
-        log.error(
-          { user: name, code: 'unknown_user' },
-          `user ${name} of the configuration is not on this host: no gate`,
-        );
-        continue;
-      }
-      const gate = new Gate({
-        user: { ...account, name, socket: socketOf(account.uid, socket) },
-        path: join(config.gate.dir, `${name}.sock`),
-        directories: (signal) => this.#node.whenKnown(signal),
-        readiness: this.#node,
-        timeoutMs: config.gate.timeoutMs,
-        clock,
-        log,
-        metrics,
-      });
-      await gate.listen();
-      gates.push(gate);
-    }
-    log.info({ users: gates.length, dir: config.gate.dir }, 'gates are open');
-    return gates;
+  async #followUsers(): Promise<void> {
+    if (this.#parts.config.ordering === 'gate') await this.#gates.follow(this.#parts.config.users);
+  }
+
+  #summary(): string {
+    const reasons = this.#node.reasons();
+    const users = this.#gates.users();
+    const down = users.filter(({ podman }) => podman === 'down').map(({ name }) => name);
+    const allocations = this.#node.records().filter(({ desired }) => desired?.kind === 'access').length;
+    return [
+      reasons.length === 0 ? 'Ready' : `Not ready: ${reasons.join('; ')}`,
+      `${users.length} gates, ${allocations} allocations`,
+      ...(down.length === 0 ? [] : [`no answer from the Podman of ${down.join(', ')}`]),
+    ].join('; ');
   }
 }

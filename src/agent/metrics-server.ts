@@ -8,7 +8,7 @@ import type { AgentStatus } from '../model/status.ts';
 export interface MetricsServerParts {
   readonly address: { readonly host: string; readonly port: number };
   readonly registry: Registry;
-  readonly status: () => Pick<AgentStatus, 'ready' | 'reasons'>;
+  readonly status: () => Pick<AgentStatus, 'ready' | 'reasons' | 'warnings' | 'users'>;
   readonly log: Log;
 }
 
@@ -66,8 +66,11 @@ export class MetricsServer {
       case '/livez':
         return { status: 200, text: 'ok\n' };
       case '/readyz': {
-        const { ready, reasons } = this.#parts.status();
-        return ready ? { status: 200, text: 'ok\n' } : { status: 503, text: `${reasons.join('\n')}\n` };
+        const { ready, reasons, warnings, users } = this.#parts.status();
+        const down = users.filter(({ podman }) => podman === 'down');
+        const notes = [...warnings, ...down.map(({ name, problem }) => `user ${name}: ${problem}`)];
+        const lines = [...(ready ? ['ok'] : reasons), ...notes.map((note) => `warning: ${note}`)];
+        return { status: ready ? 200 : 503, text: `${lines.join('\n')}\n` };
       }
       default:
         return { status: 404, text: 'expected /metrics, /livez or /readyz\n' };

@@ -108,6 +108,11 @@ export class NodeFollower implements Readiness {
     }
   }
 
+  /** Users or policy of the configuration have changed: what every allocation gets is decided anew. */
+  rulesChanged(): void {
+    this.#attached?.reconciler.noticeRules();
+  }
+
   stop(): void {
     this.#stopping.abort(new NotYetError('agent_stopping', 'the agent is stopping'));
     this.#attaching.reject(this.#stopping.signal.reason);
@@ -190,8 +195,13 @@ export class NodeFollower implements Readiness {
         nodeId,
         metaKey: config.metaKey,
         minUid: config.minUid,
-        configured: new Set(config.users.keys()),
-        policy: config.policy,
+        // The configuration can change while the agent runs.
+        get configured() {
+          return new Set(config.users.keys());
+        },
+        get policy() {
+          return config.policy;
+        },
       },
       accountOf,
       hostVolumes: (names) => hostVolumes.paths(names),

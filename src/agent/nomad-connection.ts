@@ -14,13 +14,14 @@ const MAX_FILE = 1024 * 1024;
  * @throws RefusedError where a certificate file cannot be read now
  */
 export function nomadConnection(config: NomadConfig, listenersOn = listenerUids): NomadClientOptions {
-  const { address, token, tokenFile } = config;
+  const { address } = config;
   const port = unprotectedPort(address);
   readTls(config);
   return {
     address,
     admit: port === undefined ? undefined : () => admit(port, listenersOn(port)),
-    token: () => (tokenFile === undefined ? token : notYet(() => readToken(tokenFile))),
+    // Read each time: the configuration can change while the agent runs.
+    token: () => tokenOf(config),
     tls: () => notYet(() => readTls(config)),
   };
 }
@@ -28,6 +29,10 @@ export function nomadConnection(config: NomadConfig, listenersOn = listenerUids)
 function readTls({ caCert, clientCert, clientKey, tlsServerName: serverName, skipVerify }: NomadConfig): TlsOptions {
   const read = (path: string | undefined) => (path === undefined ? undefined : readRequired(path));
   return { ca: read(caCert), cert: read(clientCert), key: read(clientKey), serverName, skipVerify };
+}
+
+function tokenOf({ token, tokenFile }: NomadConfig): string | undefined {
+  return tokenFile === undefined ? token : notYet(() => readToken(tokenFile));
 }
 
 function readToken(path: string): string {

@@ -17,6 +17,17 @@ export const AgentStatusSchema = z.object({
   ready: z.boolean(),
   reasons: z.array(z.string()),
   warnings: z.array(z.string()),
+  users: z.array(
+    z.object({
+      name: z.string(),
+      uid: z.number().optional(),
+      gate: z.string().optional(),
+      podman: z.enum(['unknown', 'up', 'down']),
+      version: z.string().optional(),
+      since: z.number(),
+      problem: z.string().optional(),
+    }),
+  ),
   allocations: z.array(
     z.object({
       id: z.string(),

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { type Clock, systemClock } from '../clock.ts';
 import { loadConfig } from '../config/load-config.ts';
-import type { AgentStatus, AllocationState, AllocationStatus } from '../model/status.ts';
+import type { AgentStatus, AllocationState, AllocationStatus, UserStatus } from '../model/status.ts';
 import { fetchStatus } from './admin-client.ts';
 import { formatAge } from './age.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
@@ -10,6 +10,8 @@ import { printable, renderTable } from './table.ts';
 import { processTerminal, type Style, type Terminal } from './terminal.ts';
 
 const HEADER = ['ALLOCATION', 'JOB', 'GROUP', 'USER', 'VIEW', 'ACL', 'NETNS', 'STATE', 'SINCE', 'LAST ERROR'];
+const USER_HEADER = ['USER', 'UID', 'GATE', 'PODMAN', 'VERSION', 'SINCE', 'PROBLEM'];
+const PODMAN_STYLES = { up: 'green', unknown: 'yellow', down: 'red' } as const;
 const SHORT_ID = 8;
 /** The colours of the states. */
 export const STYLES: Record<AllocationState, Style> = {
@@ -50,8 +52,23 @@ export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, n
     ...reasons.map((reason) => `Not ready: ${printable(reason)}`),
     ...warnings.map((warning) => `Warning: ${printable(warning)}`),
   ].map((line) => `${line}\n`);
+  const userRows = status.users.map((user) => userRow(user, terminal, now));
+  const users = userRows.length === 0 ? '' : `\n${renderTable(USER_HEADER, userRows)}`;
   const rows = allocations.map((allocation) => row(allocation, terminal, now));
-  return `${lines.join('')}\n${rows.length === 0 ? 'No allocation here has a podman user.\n' : renderTable(HEADER, rows)}`;
+  return `${lines.join('')}${users}\n${rows.length === 0 ? 'No allocation here has a podman user.\n' : renderTable(HEADER, rows)}`;
+}
+
+function userRow(user: UserStatus, terminal: Pick<Terminal, 'paint'>, now: number) {
+  const { name, uid, gate, podman, version, since, problem } = user;
+  return [
+    name,
+    uid === undefined ? 'none' : String(uid),
+    gate ?? 'none',
+    { text: podman, paint: (text: string) => terminal.paint(PODMAN_STYLES[podman], text) },
+    version ?? '',
+    formatAge(now - since),
+    problem ?? '',
+  ];
 }
 
 function row(allocation: AllocationStatus, terminal: Pick<Terminal, 'paint'>, now: number) {

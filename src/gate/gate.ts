@@ -1,19 +1,22 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import { messageOf } from '../errors.ts';
 import { peerCredentials } from '../linux/peer-credentials.ts';
-import { giveSocket, makeRoomForSocket } from '../linux/socket-file.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
 
 /** What a gate needs. */
-export interface GateParts extends ConnectionParts {
-  /** Where the gate listens: `<gate.dir>/<user>.sock`. */
-  readonly path: string;
+export interface GateParts extends Omit<ConnectionParts, 'created'> {
   /** The uid that may connect: the podman driver's, root's. */
   readonly requiredPeerUid?: number;
 }
 
+/** As listen(2) has it; the kernel takes net.core.somaxconn where that is less. */
+const BACKLOG = 4096;
+/** A client that has connected has its request on the way. */
+const IDLE_MS = 1000;
+
 /**
- * A user's gate: the unix socket that the podman driver is given in place of the user's podman.sock. Everything passes
- * unchanged to the user's Podman, but a container create waits until its allocation is ready.
+ * A user's gate: the unix socket that the podman driver is given in place of the user's podman.sock. What it does not hold
+ * passes unchanged to the user's Podman; a container create waits until its allocation is ready.
  *
  * Stops: other local users (directory 0700, peer checked), a user who redirects her podman.sock, a job author who
  * names another allocation's directories, and requests made to slip past (see http-head.ts). Does not stop: the user
@@ -22,63 +25,91 @@ export interface GateParts extends ConnectionParts {
 export class Gate {
   readonly #parts: GateParts;
   readonly #server: Server;
-  readonly #connections = new Map<Socket, Connection>();
+  readonly #connections = new Set<Connection>();
+  readonly #created = new Set<string>();
+  #onEnded: (() => void) | undefined;
 
   constructor(parts: GateParts) {
-    this.#parts = { ...parts, log: parts.log.child({ gate: parts.user.name }) };
+    this.#parts = { ...parts, log: parts.log.child({ gate: parts.podman.name }) };
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
   }
 
   /**
-   * Listens. The socket file belongs to the user, 0600: the driver gives a task's log FIFOs to the owner of the socket
-   * file. The directory above it keeps the user away from it all the same.
-   * @throws RefusedError where the directory is open to others or somebody listens there already; errors of node:net
+   * Accepts at a socket that listens already: the file of it, and whether it stays when we end, are its owner's.
+   * @param fd which is the gate's from here on
+   * @throws errors of node:net
    */
-  async listen(): Promise<void> {
-    const { path, user } = this.#parts;
-    await makeRoomForSocket(path);
+  async open(fd: number): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(path, () => {
+      this.#server.listen({ fd }, BACKLOG, () => {
         this.#server.off('error', reject);
         resolve();
       });
     });
-    giveSocket(path, user.uid, user.gid);
     this.#server.on('error', (error) => this.#parts.log.error({ reason: error.message }, 'the gate cannot accept'));
   }
 
-  /** Takes no new connections, lets requests in flight have their responses for at most `graceMs`, then cuts what is left. */
-  async close({ graceMs }: { graceMs: number }): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const connection of this.#connections.values()) connection.finish();
-    const stop = this.#parts.clock.after(graceMs, () => {
-      for (const connection of this.#connections.values()) connection.cut();
-    });
-    await closed;
-    stop();
+  /** How many clients are connected. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** Accepts no more. Who connects from now on waits where somebody else keeps the socket, and is turned away where not. */
+  stopAccepting(): void {
+    this.#server.close();
+  }
+
+  /**
+   * Resolves once every request that has begun has its answer; those that last as long as a container are not waited for.
+   * @param graceMs after which it resolves all the same
+   */
+  async drain(graceMs: number): Promise<void> {
+    const { clock } = this.#parts;
+    const until = clock.monotonic() + graceMs;
+    const idleUntil = Math.min(until, clock.monotonic() + IDLE_MS);
+    const isAwaited = ({ stage }: Connection) =>
+      stage === 'serving' || (stage === 'idle' && clock.monotonic() < idleUntil);
+    while (clock.monotonic() < until && [...this.#connections].some(isAwaited)) {
+      const ended = new Promise<void>((resolve) => {
+        this.#onEnded = resolve;
+      });
+      const timeUp = new AbortController();
+      const next = clock.monotonic() < idleUntil ? idleUntil : until;
+      await Promise.race([ended, clock.sleep(next - clock.monotonic() + 1, timeUp.signal)]);
+      timeUp.abort();
+    }
+  }
+
+  /** Ends every connection. */
+  cut(): void {
+    for (const connection of this.#connections) connection.cut();
   }
 
   #accept(socket: Socket): void {
-    const connection = new Connection(socket, this.#parts);
-    this.#connections.set(socket, connection);
-    socket.once('close', () => this.#connections.delete(socket));
+    const connection = new Connection(socket, { ...this.#parts, created: this.#created });
+    this.#connections.add(connection);
+    socket.once('close', () => {
+      this.#connections.delete(connection);
+      this.#onEnded?.();
+    });
     const required = this.#parts.requiredPeerUid ?? 0;
-    const uid = uidOf(socket);
+    const uid = this.#uidOf(socket);
     if (uid === required) {
       void connection.serve();
       return;
     }
     const message = `uid ${uid ?? 'unknown'} may not use this gate, only uid ${required}; use your own podman.sock`;
-    void connection.turnAway({ status: 403, cause: 'bad peer', message, close: true }, 'bad_peer');
+    void connection.turnAway({ status: 403, cause: 'bad peer', message }, 'bad_peer');
   }
-}
 
-/** Undefined where it cannot be told, because the client has closed already: nobody, then. */
-function uidOf(socket: Socket): number | undefined {
-  try {
-    return peerCredentials(socket).uid;
-  } catch {
-    return undefined;
+  /** Undefined where it cannot be told, because the client has closed already: nobody, then. */
+  #uidOf(socket: Socket): number | undefined {
+    try {
+      return peerCredentials(socket).uid;
+    } catch (error) {
+      this.#parts.log.debug({ reason: messageOf(error) }, 'a client left at once');
+      return undefined;
+    }
   }
 }

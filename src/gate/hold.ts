@@ -1,14 +1,14 @@
+import type { Socket } from 'node:net';
 import type { Clock } from '../clock.ts';
 import { NotYetError } from '../errors.ts';
-import type { Metrics } from '../metrics.ts';
-import type { SocketReader } from './socket-reader.ts';
 
-/** How a held create ended. */
-export type HoldEnd =
-  | { readonly kind: 'ready' }
+/** How a hold ended. */
+export type HoldEnd<T> =
+  | { readonly kind: 'done'; readonly value: T }
   | {
-      readonly kind: 'timeout' /** What it was waiting for at the end, where that is known. */;
-      readonly reason: string | undefined;
+      readonly kind: 'timeout';
+      /** What it was waiting for at the end, where that is known. */
+      readonly reason: NotYetError | undefined;
     }
   | { readonly kind: 'abandoned' }
   | { readonly kind: 'failed'; readonly error: unknown };
@@ -17,38 +17,33 @@ export type HoldEnd =
 export interface HoldParts {
   readonly timeoutMs: number;
   readonly clock: Clock;
-  readonly metrics: Pick<Metrics, 'gateHeld' | 'gateHoldSeconds'>;
 }
 
-/** Waits until `untilReady` resolves, the time is up, or the client has left. Never throws. */
-export async function hold(
-  untilReady: (signal: AbortSignal) => Promise<void>,
-  client: SocketReader,
-  parts: HoldParts,
-): Promise<HoldEnd> {
-  const { timeoutMs, clock, metrics } = parts;
-  const from = clock.monotonic();
+/** Waits until `work` is done, the time is up, or the client has left. Never throws. */
+export async function hold<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  client: Socket,
+  { timeoutMs, clock }: HoldParts,
+): Promise<HoldEnd<T>> {
   const controller = new AbortController();
   let ended: 'timeout' | 'abandoned' | undefined;
   const give = (kind: 'timeout' | 'abandoned') => () => {
     ended ??= kind;
     controller.abort(new Error(kind));
   };
+  const leave = give('abandoned');
   const stopTimer = clock.after(timeoutMs, give('timeout'));
-  const stopWatching = client.whenLeft(give('abandoned'));
-  metrics.gateHeld.inc();
+  client.once('end', leave).once('close', leave);
+  if (client.readableEnded || client.destroyed) leave();
   try {
-    await untilReady(controller.signal);
-    if (ended === 'abandoned') return { kind: 'abandoned' };
-    metrics.gateHoldSeconds.observe((clock.monotonic() - from) / 1000);
-    return { kind: 'ready' };
+    const value = await work(controller.signal);
+    return ended === 'abandoned' ? { kind: 'abandoned' } : { kind: 'done', value };
   } catch (error) {
     if (ended === 'abandoned') return { kind: 'abandoned' };
     if (ended === undefined) return { kind: 'failed', error };
-    return { kind: 'timeout', reason: error instanceof NotYetError ? error.message : undefined };
+    return { kind: 'timeout', reason: error instanceof NotYetError ? error : undefined };
   } finally {
-    metrics.gateHeld.dec();
     stopTimer();
-    stopWatching();
+    client.off('end', leave).off('close', leave);
   }
 }

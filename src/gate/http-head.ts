@@ -3,13 +3,10 @@ import { ParseError } from '../errors.ts';
 /** The longest head we take, in bytes, its closing empty line included. */
 export const MAX_HEAD_BYTES = 64 * 1024;
 
-/** How the end of a message's body is known (RFC 9112, section 6.3). `until-close` is for responses only. */
-export type Framing =
-  | { readonly kind: 'length'; readonly length: number }
-  | { readonly kind: 'chunked' }
-  | { readonly kind: 'until-close' };
+/** How the end of a request's body is known (RFC 9112, section 6.3). */
+export type Framing = { readonly kind: 'length'; readonly length: number } | { readonly kind: 'chunked' };
 
-/** What the gate needs to know of a request. The bytes themselves are forwarded as they came. */
+/** What the gate needs to know of a request. */
 export interface RequestHead {
   readonly method: string;
   /** In origin form, as sent: path and query, percent-encoded. */
@@ -19,13 +16,6 @@ export interface RequestHead {
   readonly upgrade: boolean;
   /** Whether there is an Expect header. */
   readonly expect: boolean;
-}
-
-/** What the gate needs to know of a response. `close`: the server says that the connection ends after it. */
-export interface ResponseHead {
-  readonly status: number;
-  readonly framing: Framing;
-  readonly close: boolean;
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -56,7 +46,6 @@ export class HeadCollector {
 }
 
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (\/[!"$-~]*) HTTP\/1\.1$/;
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 const HEADER_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)$/;
 
 /**
@@ -77,24 +66,14 @@ export function parseRequestHead(head: Buffer): RequestHead {
 }
 
 /**
- * Reads a response head.
- * @param method of the request that it answers: a response to HEAD has no body whatever its headers say
- * @throws ParseError
+ * The head as it is passed on: with `Connection: close` in place of whatever it said of the connection, so that Podman
+ * serves this one request, says so to the client, and closes. Whatever else follows on the connection is no request.
+ * @param head one that parseRequestHead has taken
  */
-export function parseResponseHead(head: Buffer, method: string): ResponseHead {
-  const [first = '', ...lines] = linesOf(head);
-  const [, minor, code] = STATUS_LINE.exec(first) ?? [];
-  if (code === undefined) throw new ParseError('status line', 'HTTP/1.1 <status>', JSON.stringify(first.slice(0, 200)));
-  const status = Number(code);
-  const headers = parseHeaders(lines);
-  const bodiless = method === 'HEAD' || status < 200 || status === 204 || status === 304;
-  const declared = framingOf(headers) ?? { kind: 'until-close' };
-  const close = (headers.get('connection') ?? []).some((value) => /(^|[\t ,])close($|[\t ,])/i.test(value));
-  return {
-    status,
-    framing: bodiless ? { kind: 'length', length: 0 } : declared,
-    close: close || minor === '0',
-  };
+export function closingHead(head: Buffer, { upgrade }: Pick<RequestHead, 'upgrade'>): Buffer {
+  const lines = linesOf(head).filter((line) => !/^(connection|keep-alive|proxy-connection):/i.test(line));
+  const close = `Connection: close${upgrade ? ', Upgrade' : ''}`;
+  return Buffer.from(`${[...lines, close].join('\r\n')}\r\n\r\n`, 'latin1');
 }
 
 /** latin1 keeps each byte one character. */

@@ -1,21 +1,34 @@
 import { ParseError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
 
-/** What a request is to the gate. `refused` ones would make containers without naming an allocation that can be checked, or hand over files of the host. */
+/**
+ * What a request is to the gate. What belongs to a task's start or to one container waits for a Podman that cannot be
+ * reached; `isLong` ones can last for as long as the task, and a stopping agent does not wait for them.
+ */
 export type Route =
   | { readonly kind: 'create' }
+  /** Would make containers without naming an allocation that can be checked, or hand over files of the host. */
   | { readonly kind: 'refused'; readonly reason: string }
+  /** Asks whether Podman is there (`ping`) or what it is (`info`). */
+  | { readonly kind: 'ping' | 'info' }
+  /** By the name of a task's container: how a start begins. */
   | { readonly kind: 'inspect'; readonly allocationId: string }
-  | { readonly kind: 'hijack' }
-  | { readonly kind: 'pass' };
-
-const PASS: Route = { kind: 'pass' };
+  | { readonly kind: 'image'; readonly reference: string }
+  /** @param query as sent, percent-encoded: the reference and what goes with it */
+  | { readonly kind: 'pull'; readonly reference: string; readonly query: string }
+  | { readonly kind: 'start'; readonly container: string }
+  /** `isHijack`: both sides may speak raw bytes afterwards. */
+  | { readonly kind: 'container'; readonly isHijack: boolean; readonly isLong: boolean }
+  | { readonly kind: 'pass'; readonly isHijack: boolean; readonly isLong: boolean };
 
 /**
  * The driver opens image archives (`image = "docker-archive:…"`) as root, by whatever path the job names, and sends what it
  * reads: author and user together would read any file of the host.
  */
 const LOADS_IMAGE = /^(local\/)?images\/load$/;
+
+/** What turns into raw bytes both ways, by its path without version and `libpod/`. */
+const HIJACKS = /^(exec\/[^/]+\/start|containers\/[^/]+\/attach)$/;
 
 /** Requests beside libpod's create that make containers, by their path without version and `libpod/`. */
 const MAKES_CONTAINERS: readonly (readonly [RegExp, string])[] = [
@@ -34,6 +47,7 @@ const MAKES_CONTAINERS: readonly (readonly [RegExp, string])[] = [
  */
 export function routeOf(method: string, target: string): Route {
   const segments = segmentsOf(target);
+  const query = new URLSearchParams(target.split('?').slice(1).join('?'));
   if (/^v[0-9]/i.test(segments[0] ?? '')) segments.shift();
   const isLibpod = segments[0]?.toLowerCase() === 'libpod';
   if (isLibpod) segments.shift();
@@ -54,14 +68,42 @@ export function routeOf(method: string, target: string): Route {
         'image archives (docker-archive:, oci-archive:) do not go through the gate, since the driver reads them as root wherever they lie; push the image to a registry, or load it as the user with: podman load';
       return { kind: 'refused', reason };
     }
-    return /^(exec\/[^/]+\/start|containers\/[^/]+\/attach)$/.test(path) ? { kind: 'hijack' } : PASS;
+    const reference = query.get('reference');
+    if (isLibpod && path === 'images/pull' && reference) return { kind: 'pull', reference, query: query.toString() };
   }
   const [first, name = '', last] = segments;
-  if (method === 'GET' && isLibpod && segments.length === 3 && first === 'containers' && last === 'json') {
+  if (method === 'GET' && isLibpod) {
+    if (path === '_ping') return { kind: 'ping' };
+    if (path === 'info') return { kind: 'info' };
+    if (first === 'images' && segments.length > 2 && last !== undefined && segments.at(-1) === 'json') {
+      return { kind: 'image', reference: segments.slice(1, -1).join('/') };
+    }
     const allocationId = name.slice(-36);
-    if (name.at(-37) === '-' && isAllocationId(allocationId)) return { kind: 'inspect', allocationId };
+    const isInspect = first === 'containers' && segments.length === 3 && last === 'json';
+    if (isInspect && name.at(-37) === '-' && isAllocationId(allocationId)) return { kind: 'inspect', allocationId };
   }
-  return PASS;
+  if (method === 'POST' && segments.length === 3 && first === 'containers' && last === 'start') {
+    return { kind: 'start', container: name };
+  }
+  const isHijack = method.toUpperCase() === 'POST' && HIJACKS.test(path);
+  const isLong = isHijack || isEndless(path, query);
+  const isOne = first === 'containers' && segments.length > (method === 'DELETE' ? 1 : 2);
+  return { kind: isOne ? 'container' : 'pass', isHijack, isLong };
+}
+
+/** Whether a request can last for as long as a container runs, or for ever. */
+function isEndless(path: string, query: URLSearchParams): boolean {
+  if (path === 'events') return query.get('stream') !== 'false';
+  const [first, , last] = path.split('/');
+  if (first !== 'containers') return false;
+  if (last === 'logs') return isTrue(query.get('follow'));
+  if (last === 'stats') return query.get('stream') !== 'false';
+  // The driver waits so for what it has just started to run.
+  return last === 'wait' && !query.getAll('condition').includes('running');
+}
+
+function isTrue(value: string | null): boolean {
+  return value === 'true' || value === '1';
 }
 
 function segmentsOf(target: string): string[] {

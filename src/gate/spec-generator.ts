@@ -26,6 +26,7 @@ const devices = z.array(exact({ path: text })).nullish();
 /** What names host paths in Podman's SpecGenerator (pkg/specgen/specgen.go, v3 to v5). */
 const createBody = exact({
   name: z.string(),
+  image: text,
   mounts: z.array(exact({ type: text, source: text, options: texts })).nullish(),
   overlay_volumes: z.array(exact({ source: text, options: texts })).nullish(),
   volumes: z.array(exact({ Options: texts })).nullish(),

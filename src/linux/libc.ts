@@ -165,6 +165,18 @@ export const fremovexattr = wrapped('fremovexattr', ['int', 'str'], ['ENODATA', 
 
 /** socket(2): domain, type, protocol. */
 export const socketCall = wrapped('socket', ['int', 'int', 'int']);
+/** bind(2): fd, address, its size. */
+export const bindCall = wrapped('bind', ['int', 'void *', 'unsigned int']);
+/** listen(2): fd, backlog. */
+export const listenCall = wrapped('listen', ['int', 'int']);
+/** getsockname(2): fd, address, its size (a buffer of four bytes). */
+export const getsockname = wrapped('getsockname', ['int', 'void *', 'void *']);
+/** getsockopt(2): fd, level, name, value, size (a buffer of four bytes). */
+export const getsockoptCall = wrapped('getsockopt', ['int', 'int', 'int', 'void *', 'void *']);
+/** sendmsg(2): fd, struct msghdr, flags. Returns -EAGAIN where MSG_DONTWAIT finds no room. */
+export const sendmsg = wrapped('sendmsg', ['int', 'void *', 'int'], ['EAGAIN']);
+/** fcntl(2) with one number as its argument. */
+export const fcntl = wrapped('fcntl', ['int', 'int', 'int']);
 /** connect(2): fd, address, its size. */
 export const connectCall = wrapped('connect', ['int', 'void *', 'unsigned int']);
 /** setsockopt(2): fd, level, name, value, size. */

@@ -1,25 +1,28 @@
-import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { RefusedError } from '../errors.ts';
 
 /**
- * Makes the place for a listening unix socket: its directory, 0700 and ours (root's in production), and nothing at
- * `path`. The directory is what keeps other local users from the socket, its future owner included.
- * A socket file that a killed predecessor left goes.
- * @throws RefusedError where the directory is another's or open to others, where `path` is no socket, or where
- * somebody still listens there
+ * Makes the directory of listening unix sockets, 0700 and ours (root's in production): it is what keeps other local users
+ * from them, their owners included.
+ * @throws RefusedError `socket_directory_open` where it is another's or open to others
+ */
+export function makeSocketDirectory(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const { mode, uid } = lstatSync(directory);
+  const own = process.geteuid?.();
+  if ((mode & 0o170000) === 0o040000 && uid === own && (mode & 0o077) === 0) return;
+  const remedy = `it must be a directory of uid ${own} with mode 0700; remove it, and it is made anew`;
+  const shown = `uid ${uid}, mode 0${(mode & 0o7777).toString(8)}`;
+  throw new RefusedError('socket_directory_open', `${directory} (${shown}): ${remedy}`);
+}
+
+/**
+ * Takes away the socket file that a killed predecessor left at a path in such a directory.
+ * @throws RefusedError `not_a_socket` where it is none, `socket_in_use` where somebody still listens there
  */
 export async function makeRoomForSocket(path: string): Promise<void> {
-  const dir = dirname(path);
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const { mode, uid } = lstatSync(dir);
-  const own = process.geteuid?.();
-  if ((mode & 0o170000) !== 0o040000 || uid !== own || (mode & 0o077) !== 0) {
-    const remedy = `it must be a directory of uid ${own} with mode 0700; remove it, and it is made anew`;
-    const shown = `uid ${uid}, mode 0${(mode & 0o7777).toString(8)}`;
-    throw new RefusedError('socket_directory_open', `${dir} (${shown}): ${remedy}`);
-  }
   const file = lstatSync(path, { throwIfNoEntry: false });
   if (!file) return;
   if (!file.isSocket()) throw new RefusedError('not_a_socket', `${path} is there and no socket; remove it`);
@@ -27,12 +30,6 @@ export async function makeRoomForSocket(path: string): Promise<void> {
     throw new RefusedError('socket_in_use', `somebody listens on ${path}; does another agent run?`);
   }
   unlinkSync(path);
-}
-
-/** Gives a socket file in a directory of ours to its owner, 0600. */
-export function giveSocket(path: string, uid: number, gid: number): void {
-  chmodSync(path, 0o600);
-  chownSync(path, uid, gid);
 }
 
 function accepts(path: string): Promise<boolean> {

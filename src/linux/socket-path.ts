@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, constants, lstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import koffi from 'koffi';
 import { RefusedError, RootlessError } from '../errors.ts';
@@ -10,8 +10,13 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 const flock = koffi.load('libc.so.6').func('int flock(int fd, int operation)');
 
-/** The right to listen at a path. Let go of it when nobody listens there any more; the kernel does it for a process that dies. */
-export type SocketClaim = Disposable;
+/**
+ * The right to listen at a path. Let go of it when nobody listens there any more; the kernel does it when the last file
+ * descriptor of the lock is closed, ours or one that is kept for us.
+ */
+export interface SocketClaim extends Disposable {
+  readonly fd: number;
+}
 
 /**
  * Makes a path free for a unix socket of ours to listen on, and keeps it ours: makes its directory (0755), locks a
@@ -19,17 +24,21 @@ export type SocketClaim = Disposable;
  *
  * Stops other local users from putting a socket of theirs in our place: the directory has to be ours or root's, with no
  * write permission for anybody else. Does not stop root.
+ * @param kept the file descriptor of the lock that was kept over our predecessor's end, which is the claim's from here on
  * @throws RefusedError `socket_in_use`, `socket_path_unsafe`; an Error of node:fs
  */
-export function claimSocketPath(path: string): SocketClaim {
+export function claimSocketPath(path: string, kept?: number): SocketClaim {
   const directory = dirname(path);
   mkdirSync(directory, { recursive: true, mode: 0o755 });
   checkOwner(directory);
-  const fd = openSync(`${path}.lock`, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  const opened = openSync(`${path}.lock`, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  const isSame = kept !== undefined && fstatSync(kept).ino === fstatSync(opened).ino;
+  if (kept !== undefined) closeSync(isSame ? opened : kept);
+  const fd = isSame ? kept : opened;
   try {
     lock(path, fd);
     removeSocket(path);
-    return { [Symbol.dispose]: () => closeSync(fd) };
+    return { fd, [Symbol.dispose]: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
     throw error;

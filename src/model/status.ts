@@ -15,7 +15,24 @@ export interface AgentStatus {
   readonly reasons: readonly string[];
   /** What people should know and what keeps nothing from working, in words. */
   readonly warnings: readonly string[];
+  readonly users: readonly UserStatus[];
   readonly allocations: readonly AllocationStatus[];
+}
+
+/** What the agent knows of one user of the configuration. */
+export interface UserStatus {
+  readonly name: string;
+  /** Undefined while the host does not know the user. */
+  readonly uid?: number | undefined;
+  /** The socket that the driver is to be given; undefined where there are no gates. */
+  readonly gate?: string | undefined;
+  /** Whether the user's Podman answers. */
+  readonly podman: 'unknown' | 'up' | 'down';
+  readonly version?: string | undefined;
+  /** Since when that is so. */
+  readonly since: number;
+  /** Why it does not answer, with the remedy. */
+  readonly problem?: string | undefined;
 }
 
 /** What the agent knows of one allocation. */

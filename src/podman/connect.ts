@@ -30,7 +30,7 @@ export async function connectToPodman(user: PodmanUser): Promise<Socket> {
     });
   } catch (error) {
     const remedy = `ask the operator to run, on this node: loginctl enable-linger ${user.name}; and as ${user.name}: systemctl --user enable --now podman.socket`;
-    const message = `cannot reach the Podman of user ${user.name} at ${user.socket} (${messageOf(error)}); ${remedy}`;
+    const message = `cannot reach the Podman of user ${user.name} at ${user.socket} (${whyNot(error)}); ${remedy}`;
     throw new NotYetError('podman_unreachable', message);
   }
   try {
@@ -44,4 +44,10 @@ export async function connectToPodman(user: PodmanUser): Promise<Socket> {
     socket.destroy();
     throw error;
   }
+}
+
+/** Node's message names the file descriptor by which the socket file was opened. */
+function whyNot(error: unknown): string {
+  if (error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED') return 'nobody listens there';
+  return messageOf(error);
 }

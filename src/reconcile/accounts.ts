@@ -19,6 +19,20 @@ export class Accounts {
     this.#clock = clock;
   }
 
+  /** Looks a user up now and until the returned function is called; told of each change. */
+  watch(name: string, onChange: (user: HostUser | undefined) => void): () => void {
+    let last: HostUser | undefined;
+    let stop: () => void = () => undefined;
+    const look = () => {
+      const user = this.get(name);
+      if (user?.uid !== last?.uid) onChange(user);
+      last = user;
+      stop = this.#clock.after(1000, look);
+    };
+    look();
+    return () => stop();
+  }
+
   /** @throws RootlessError (code nss) where the name service fails */
   get(nameOrUid: string | number): HostUser | undefined {
     const known = this.#known.get(nameOrUid);

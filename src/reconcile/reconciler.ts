@@ -60,6 +60,11 @@ export class Reconciler {
     this.#queue.add(id);
   }
 
+  /** What decides over all allocations has changed; of what Nomad says of them that is no news. */
+  noticeRules(): void {
+    for (const id of this.#records.keys()) this.#queue.add(id, 'due');
+  }
+
   /** Nomad listed these allocations: their next pass need not ask for them again. */
   noticeListed(allocations: readonly Allocation[]): void {
     this.#reader.list(allocations);

@@ -19,7 +19,7 @@ requires(
   beforeAll(async () => {
     environment = await startEnvironment({
       startNomad: (options) => startStandInNomad({ ...options, driverGivesFifos: false }),
-      config: { gate: { timeout: '2s' } },
+      config: { gate: { timeout: '5s' } },
     });
   });
   afterAll(() => environment?.[Symbol.asyncDispose]());
@@ -47,14 +47,13 @@ requires(
   });
 
   test('a Podman that does not run is told of, with how to start it', async () => {
-    const { nomad, sandbox, agent } = environment;
+    const { nomad, sandbox } = environment;
     const bob = sandbox.user('bob');
     await bob.stopService();
     const pause = bob.pausePid();
     if (pause !== undefined) process.kill(pause, 'SIGKILL');
     const allocation = await runJob(nomad, jobOf('bob', 'no-podman', shell('t', 'bob', 'true')));
-    expect(await driverFailure(allocation, 't')).toMatch(/status code: 502/);
-    await agent.waitForLog(/systemctl --user enable --now podman.socket/);
+    expect(await driverFailure(allocation, 't')).toMatch(/systemctl --user enable --now podman.socket/);
     await bob.startService();
   });
 
@@ -65,7 +64,7 @@ requires(
     symlinkSync(alice.socket, bob.socket);
     try {
       const allocation = await runJob(nomad, jobOf('bob', 'redirected', shell('t', 'bob', 'true')));
-      expect(await driverFailure(allocation, 't')).toMatch(/status code: 502/);
+      expect(await driverFailure(allocation, 't')).toMatch(/cannot reach the Podman of user bob/);
       expect(await alice.podman(['ps', '--all', '--format', '{{.Names}}'])).not.toContain(allocation.id);
     } finally {
       renameSync(`${bob.socket}.real`, bob.socket);

@@ -49,7 +49,8 @@ export function narrowCases(environment: () => Environment<NomadUnderTest>): voi
     await nomad.putVariable(path, { word: 'one' });
     const content = variable(path, 'word');
     const templates = ['local/word', 'secrets/word'].map((destination) => ({ destination, content, perms: '600' }));
-    const script = `cat /local/word /secrets/word; echo; until grep two /local/word && grep two /secrets/word; do sleep 0.1; done; ${ENDS}`;
+    // In one write: what comes in two, conmon and logmon may make two lines of.
+    const script = `echo "$(cat /local/word)$(cat /secrets/word)"; until grep two /local/word && grep two /secrets/word; do sleep 0.1; done; ${ENDS}`;
     const allocation = await runJob(nomad, jobOf('alice', 'renders', shell('t', 'alice', script, { templates })));
     await allocation.waitForLog('t', 'oneone');
     await nomad.putVariable(path, { word: 'two' });

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { type CommandResult, runCommand } from './command.ts';
 import type { Sandbox } from './sandbox.ts';
+import type { PlayedServiceManager } from './service-manager.ts';
 import { until } from './until.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
@@ -22,6 +23,8 @@ export class AgentProcess {
   readonly configFile: string;
   readonly gateDir: string;
   readonly adminSocket: string;
+  /** Starts it as systemd does where it is set. */
+  manager: PlayedServiceManager | undefined;
   readonly #directory: string;
   #child: ChildProcess | undefined;
 
@@ -79,17 +82,22 @@ export class AgentProcess {
   /** Starts the configured agent and waits only until its admin socket is there. */
   async startUnready(): Promise<void> {
     if (this.#child) throw new Error('the agent runs already');
-    const child = spawn(process.execPath, [MAIN, 'agent', '--config', this.configFile], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const command = [process.execPath, MAIN, 'agent', '--config', this.configFile] as const;
+    const [program, ...args] = command;
+    const child = this.manager?.start(command) ?? spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     for (const input of [child.stdout, child.stderr]) {
-      createInterface({ input }).on('line', (line) => this.log.push(line));
+      if (input) createInterface({ input }).on('line', (line) => this.log.push(line));
     }
     await until('the admin socket is there', () => {
       this.#mustRun();
       return existsSync(this.adminSocket);
     });
+  }
+
+  /** Has it read its configuration again. */
+  reload(): void {
+    process.kill(this.pid, 'SIGHUP');
   }
 
   /** Stops the agent by SIGTERM as systemd does, or at once by SIGKILL. @returns its exit code, undefined after a signal */

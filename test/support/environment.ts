@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type AgentConfig, AgentProcess } from './agent.ts';
 import type { NomadUnderTest } from './nomad-under-test.ts';
 import { createSandbox, type Sandbox } from './sandbox.ts';
+import { PlayedServiceManager } from './service-manager.ts';
 
 /** How an environment is to be. */
 export interface EnvironmentOptions<N extends NomadUnderTest> {
@@ -13,6 +14,10 @@ export interface EnvironmentOptions<N extends NomadUnderTest> {
   readonly users?: readonly string[];
   /** More keys of the agent's configuration. */
   readonly config?: AgentConfig;
+  /** Names of the configuration that no account has yet; the driver has a socket of each. */
+  readonly expected?: readonly string[];
+  /** Whether the agent is started as systemd does, which keeps its sockets. */
+  readonly isManaged?: boolean;
 }
 
 /** Everything that a task needs: users with Podman in a sandbox, a Nomad, and the agent between them. */
@@ -26,16 +31,19 @@ export interface Environment<N extends NomadUnderTest = NomadUnderTest> extends 
 export async function startEnvironment<N extends NomadUnderTest>(
   options: EnvironmentOptions<N>,
 ): Promise<Environment<N>> {
-  const { startNomad, nomadAddress, users = ['alice', 'bob'], config = {} } = options;
+  const { startNomad, nomadAddress, users = ['alice', 'bob'], expected = [], config = {} } = options;
   await using stack = new AsyncDisposableStack();
   const sandbox = stack.use(await createSandbox({ users }));
   const agent = new AgentProcess(sandbox);
+  if (options.isManaged) {
+    agent.manager = stack.use(new PlayedServiceManager(join(sandbox.directory, 'notify')));
+  }
   stack.defer(async () => void (await agent.stop()));
-  const sockets = Object.fromEntries(users.map((user) => [user, agent.gateSocket(user)]));
+  const sockets = Object.fromEntries([...users, ...expected].map((user) => [user, agent.gateSocket(user)]));
   const configure = (address: string) =>
     agent.configure({
       nomad: { address },
-      users: Object.fromEntries(users.map((user) => [user, {}])),
+      users: Object.fromEntries([...users, ...expected].map((user) => [user, {}])),
       ...config,
     });
   if (nomadAddress !== undefined) {

@@ -20,6 +20,8 @@ import { until } from './until.ts';
 export const REAL_NOMAD_ADDRESS = CLIENT_ADDRESS;
 
 /** The driver looks at its sockets again 30 s after it has found one dead. */
+/** The driver asks its sockets every 30 s (fingerprintPeriod in driver.go). */
+const TWO_ROUNDS_MS = 62_000;
 const DRIVER_TIMEOUT_MS = 45_000;
 
 /** How a real Nomad is set up. */
@@ -176,6 +178,17 @@ export class RealNomad implements NomadUnderTest {
     await this.killClient();
     await this.startClient();
     await this.waitForDriver();
+  }
+
+  async driverHealth(): Promise<readonly string[]> {
+    const seen = new Set<string>();
+    const from = Date.now();
+    while (Date.now() - from < TWO_ROUNDS_MS) {
+      const { HealthDescription } = (await this.#node()).Drivers['podman'] ?? {};
+      if (HealthDescription !== undefined) seen.add(HealthDescription);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+    return [...seen];
   }
 
   /** The newest allocation of a job. @throws Error when none is placed in time, with what the scheduler says */

@@ -105,6 +105,19 @@ export class SandboxUser {
     await once(service, 'exit');
   }
 
+  /** Whether the API service runs. */
+  get isServed(): boolean {
+    return this.#service !== undefined;
+  }
+
+  /** Has the API service hang until the returned function is called: it takes connections and answers nothing. */
+  hangService(): () => void {
+    const service = this.#service;
+    if (!service) throw new Error(`${this.name}'s Podman service does not run`);
+    service.kill('SIGSTOP');
+    return () => void service.kill('SIGCONT');
+  }
+
   /** What the API service has written so far. */
   serviceLog(): string {
     return readFileSync(join(this.home, 'podman.log'), 'utf8');

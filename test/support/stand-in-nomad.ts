@@ -153,6 +153,10 @@ export class StandInNomad implements NomadUnderTest {
   }
 
   /** What the client does with its files when it has been killed and starts again; containers live on. */
+  async driverHealth(): Promise<readonly string[]> {
+    return [...new Set([await this.#driver.health(), await this.#driver.health()])];
+  }
+
   async restartClient(): Promise<void> {
     for (const allocation of this.#allocations.values()) await allocation.restore();
   }

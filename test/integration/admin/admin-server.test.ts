@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AdminServer } from '../../../src/agent/admin-server.ts';
 import { fetchExplanation, fetchStatus } from '../../../src/cli/admin-client.ts';
 import { NotYetError } from '../../../src/errors.ts';
+import { ServiceManager } from '../../../src/linux/service-manager.ts';
 import { createLog } from '../../../src/log.ts';
 import type { Explanation } from '../../../src/model/explanation.ts';
 import type { AgentStatus } from '../../../src/model/status.ts';
@@ -22,6 +23,7 @@ const status: AgentStatus = {
   ready: true,
   reasons: [],
   warnings: [],
+  users: [],
   allocations: [],
 };
 const ID = '11111111-2222-3333-4444-555555555555';
@@ -50,6 +52,7 @@ const ANSWERS = {
   status: () => status,
   explain: async (id: string) => (id === ID ? explanation : undefined),
   log,
+  manager: new ServiceManager({}),
 };
 
 let directory: string;

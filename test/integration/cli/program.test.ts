@@ -33,6 +33,7 @@ const status: AgentStatus = {
   ready: true,
   reasons: [],
   warnings: [],
+  users: [],
   allocations: [allocation, { ...allocation, id: '1a2b9999-0000-0000-0000-000000000000', jobId: 'db' }],
 };
 

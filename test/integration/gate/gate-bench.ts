@@ -5,9 +5,14 @@ import { join } from 'node:path';
 import { vi } from 'vitest';
 import { systemClock } from '../../../src/clock.ts';
 import { Gate, type GateParts } from '../../../src/gate/gate.ts';
+import { Images } from '../../../src/gate/images.ts';
 import type { Readiness, ReadyRequest } from '../../../src/gate/readiness.ts';
+import { makeSocketDirectory } from '../../../src/linux/socket-file.ts';
+import { listenAt } from '../../../src/linux/unix-listener.ts';
 import type { Log } from '../../../src/log.ts';
 import { createMetrics, type GateVerdict } from '../../../src/metrics.ts';
+import { LastAnswers } from '../../../src/podman/last-answers.ts';
+import { UserPodman } from '../../../src/podman/user-podman.ts';
 
 export const ID = '3446d5e1-6ff3-0022-b7ba-b606572ea818';
 export const DIRECTORIES = { dataDir: '/var/lib/nomad', allocDir: '/var/lib/nomad/alloc' };
@@ -49,21 +54,27 @@ export class GateBench implements AsyncDisposable {
   readonly readiness = new ManualReadiness();
   readonly metrics = createMetrics('0.0.0');
   readonly lines: { fields: Record<string, unknown>; message: string }[] = [];
+  readonly answers: LastAnswers;
+  readonly podman: UserPodman;
+  readonly images = new Images(systemClock);
   readonly gate: Gate;
   readonly #closing: (() => void)[] = [];
 
   constructor(changes: Partial<GateParts> = {}) {
     const write = (fields: object, message: string) => void this.lines.push({ fields: { ...fields }, message });
     const log: Log = { debug: write, info: write, warn: write, error: write, child: () => log };
+    this.answers = new LastAnswers(join(this.dir, 'state'), { clock: systemClock, log });
+    this.podman = new UserPodman('alice', { clock: systemClock, log, metrics: this.metrics, answers: this.answers });
+    this.podman.setUser({
+      name: 'alice',
+      uid: OWN_UID,
+      gid: process.getgid?.() ?? -1,
+      home: '/nonexistent',
+      socket: this.podmanPath,
+    });
     this.gate = new Gate({
-      user: {
-        name: 'alice',
-        uid: OWN_UID,
-        gid: process.getgid?.() ?? -1,
-        home: '/nonexistent',
-        socket: this.podmanPath,
-      },
-      path: this.path,
+      podman: this.podman,
+      images: this.images,
       directories: async () => DIRECTORIES,
       readiness: this.readiness,
       timeoutMs: 30_000,
@@ -75,8 +86,14 @@ export class GateBench implements AsyncDisposable {
     });
   }
 
+  /** Opens the gate at a socket that listens already. */
+  async open(): Promise<void> {
+    makeSocketDirectory(join(this.dir, 'gates'));
+    await this.gate.open(listenAt(this.path, { uid: OWN_UID, gid: process.getgid?.() ?? -1, mode: 0o600 }));
+  }
+
   /** Has a server listen where the user's Podman would. */
-  async podman(server: Server): Promise<void> {
+  async podmanOn(server: Server): Promise<void> {
     const sockets = new Set<Socket>();
     server.on('connection', (socket) => {
       sockets.add(socket);
@@ -91,7 +108,7 @@ export class GateBench implements AsyncDisposable {
 
   /** Has each connection to the user's Podman handled as raw bytes. */
   rawPodman(handle: (peer: Peer) => void): Promise<void> {
-    return this.podman(createServer({ allowHalfOpen: true }, (socket) => handle(new Peer(socket))));
+    return this.podmanOn(createServer({ allowHalfOpen: true }, (socket) => handle(new Peer(socket))));
   }
 
   /** A client at the gate that speaks raw bytes. */
@@ -114,7 +131,8 @@ export class GateBench implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const close of this.#closing) close();
-    await this.gate.close({ graceMs: 0 });
+    this.gate.stopAccepting();
+    this.gate.cut();
     rmSync(this.dir, { recursive: true });
   }
 }
@@ -182,6 +200,21 @@ export function createRequest(id = ID, path = '/v1.0.0/libpod/containers/create'
     mounts: [{ type: 'bind', source: `/var/lib/nomad/alloc/${id}/alloc`, destination: '/alloc' }],
   });
   return post(path, body);
+}
+
+/** A create of the image that has this id. */
+export function withImage(id: string): string {
+  const body = JSON.stringify({
+    name: `t-${ID}`,
+    image: id,
+    mounts: [{ type: 'bind', source: `/var/lib/nomad/alloc/${ID}/alloc`, destination: '/alloc' }],
+  });
+  return post('/v1.0.0/libpod/containers/create', body);
+}
+
+/** A request as it reaches Podman. */
+export function asPassed(request: string): string {
+  return request.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n');
 }
 
 export function post(path: string, body: string): string {

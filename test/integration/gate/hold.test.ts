@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
-import { createRequest, GateBench, ID, OWN_UID, ok, post, WAIT } from './gate-bench.ts';
+import { asPassed, createRequest, GateBench, ID, OWN_UID, ok, post, WAIT } from './gate-bench.ts';
 
 /** A bench whose Podman answers every create with 201, and notes what it received. */
 async function start(changes: ConstructorParameters<typeof GateBench>[0] = {}) {
@@ -10,21 +10,20 @@ async function start(changes: ConstructorParameters<typeof GateBench>[0] = {}) {
     podman.connections += 1;
     peer.socket.on('data', (chunk: Buffer) => {
       podman.received += chunk.toString();
-      const requests = chunk.toString().match(/(GET|POST) /g)?.length ?? 0;
-      for (let index = 0; index < requests; index += 1) peer.write(ok('{"Id":"c0ffee"}', '201 Created'));
+      peer.socket.end(ok('{"Id":"c0ffee"}', '201 Created'));
     });
     peer.socket.on('end', () => peer.socket.end());
   });
-  await bench.gate.listen();
+  await bench.open();
   return { bench, podman };
 }
 
-test('a create of a ready allocation reaches Podman byte for byte', async () => {
+test('a create of a ready allocation reaches Podman byte for byte, but for what it says of its connection', async () => {
   const { bench, podman } = await start();
   await using _ = bench;
   const client = bench.client().write(createRequest());
   await client.sees('c0ffee');
-  expect(podman.received).toBe(createRequest());
+  expect(podman.received).toBe(asPassed(createRequest()));
   expect(client.text).toBe(ok('{"Id":"c0ffee"}', '201 Created'));
   expect(bench.readiness.asked).toEqual([
     { allocationId: ID, task: 't', uid: OWN_UID, joinsNetns: false, mounts: ['alloc'], volumes: [] },
@@ -39,13 +38,13 @@ test('a create is held, whole, until its allocation is ready', async () => {
   const client = bench.client().write(createRequest());
   await vi.waitFor(async () => expect(await bench.held()).toBe(1), WAIT);
   // Another client gets through meanwhile, so the gate had its chance to let the create slip.
-  const other = bench.client().write('GET /libpod/_ping HTTP/1.1\r\n\r\n');
+  const other = bench.client().write('GET /libpod/version HTTP/1.1\r\n\r\n');
   await other.sees('c0ffee');
   expect(podman.received).not.toContain('POST');
   expect(client.text).toBe('');
   release();
   await client.sees('c0ffee');
-  expect(podman.received).toContain(createRequest());
+  expect(podman.received).toContain(asPassed(createRequest()));
   expect(await bench.held()).toBe(0);
   const { values } = await bench.metrics.gateHoldSeconds.get();
   expect(values.find(({ metricName }) => metricName?.endsWith('_count'))?.value).toBe(1);
@@ -62,10 +61,10 @@ test('a create that comes byte by byte is held the same', async () => {
   expect(podman.connections).toBe(0);
   release();
   await client.sees('c0ffee');
-  expect(podman.received).toBe(createRequest());
+  expect(podman.received).toBe(asPassed(createRequest()));
 });
 
-test('a refusal of the reconciler reaches the job author in libpod`s form, and the connection goes on', async () => {
+test('a refusal of the reconciler reaches the job author in libpod`s form', async () => {
   const { bench, podman } = await start();
   await using _ = bench;
   const reason = `allocation ${ID} has no podman_user in its meta; add meta { podman_user = "alice" } to the job, group or task`;
@@ -75,13 +74,10 @@ test('a refusal of the reconciler reaches the job author in libpod`s form, and t
   const client = bench.client().write(createRequest());
   await client.sees('nomad-rootless');
   const [head = '', body = ''] = client.take().split('\r\n\r\n');
-  expect(head).toContain('HTTP/1.1 403 Forbidden\r\nContent-Type: application/json');
+  expect(head).toContain('HTTP/1.1 403 Forbidden\r\ncontent-type: application/json');
   expect(JSON.parse(body)).toEqual({ cause: 'no_podman_user', message: `nomad-rootless: ${reason}`, response: 403 });
   expect(podman.connections).toBe(0);
-
-  client.write('GET /libpod/_ping HTTP/1.1\r\n\r\n');
-  await client.sees('c0ffee');
-  expect(await bench.verdicts()).toEqual({ refused: 1, passed: 1 });
+  expect(await bench.verdicts()).toEqual({ refused: 1 });
 });
 
 test('what may be so in a moment is answered with 503', async () => {
@@ -103,8 +99,7 @@ test('an allocation that is not ready in time is answered with 504, and never cr
   await client.sees('"response":504');
   expect(client.take()).toContain(`nomad-rootless: allocation ${ID} was not ready for user alice within 0.02 s`);
   release();
-  client.write('GET /libpod/_ping HTTP/1.1\r\n\r\n');
-  await client.sees('c0ffee');
+  await bench.client().write('GET /libpod/version HTTP/1.1\r\n\r\n').sees('c0ffee');
   expect(podman.received).not.toContain('POST');
   expect(await bench.verdicts()).toEqual({ timeout: 1, passed: 1 });
 });
@@ -151,7 +146,7 @@ test.each([
   const client = bench.client().write(`POST /v1.0.0/libpod/containers/create HTTP/1.1\r\nHost: u\r\n${rest}`);
   await client.seesEnd();
   expect(client.text).toContain('HTTP/1.1 400 Bad Request');
-  expect(client.text).toContain('Connection: close');
+  expect(client.text).toContain('connection: close');
   expect(podman.connections).toBe(0);
   expect(await bench.verdicts()).toEqual({ bad_request: 1 });
 });
@@ -159,8 +154,8 @@ test.each([
 test('a create of almost 4 MiB passes', async () => {
   const bench = new GateBench();
   await using _ = bench;
-  await bench.rawPodman((peer) => void peer.sees('"end":1}').then(() => peer.write(ok('{}'))));
-  await bench.gate.listen();
+  await bench.rawPodman((peer) => void peer.sees('"end":1}').then(() => peer.socket.end(ok('{}'))));
+  await bench.open();
   const body = JSON.parse(createRequest().split('\r\n\r\n')[1] ?? '');
   const large = JSON.stringify({ ...body, env: { A: 'x'.repeat(4 * 1024 * 1024 - 400) }, end: 1 });
   const client = bench.client().write(post('/libpod/containers/create', large));
@@ -183,8 +178,7 @@ test('no body and no environment is ever logged, and refusals say which allocati
   };
   const client = bench.client().write(createRequest());
   await client.sees('no such user');
-  client.write(post('/libpod/containers/create', '{"env":{"SECRET":"hunter2"}'));
-  await client.seesEnd();
+  await bench.client().write(post('/libpod/containers/create', '{"env":{"SECRET":"hunter2"}')).seesEnd();
   expect(JSON.stringify(bench.lines)).not.toContain('hunter2');
   expect(bench.lines[0]?.fields).toMatchObject({
     allocationId: ID,

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { createRequest, GateBench, ok, type Peer, post, WAIT } from './gate-bench.ts';
+import { asPassed, createRequest, GateBench, ok, post, WAIT } from './gate-bench.ts';
 
 /** A Podman that answers whatever it reads, and a readiness that never comes: whatever creates reach it slipped past. */
 async function start() {
@@ -8,18 +8,16 @@ async function start() {
   await bench.rawPodman((peer) => {
     peer.socket.on('data', (chunk: Buffer) => {
       podman.received += chunk.toString('latin1');
-      peer.write(ok('{}'));
+      peer.socket.end(ok('{}'));
     });
     peer.socket.on('end', () => peer.socket.end());
   });
   bench.readiness.hold();
-  await bench.gate.listen();
+  await bench.open();
   return { bench, podman };
 }
 
 const smuggled = createRequest();
-const hexLength = smuggled.length.toString(16);
-
 test.each([
   ['both lengths', `Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${smuggled}`],
   ['two lengths', `Content-Length: 0\r\nContent-Length: ${smuggled.length}\r\n\r\n${smuggled}`],
@@ -41,18 +39,16 @@ test.each([
   expect(await bench.verdicts()).toEqual({ bad_request: 1 });
 });
 
-test.each([
-  ['an extension', `${hexLength};x=y\r\n${smuggled}\r\n0\r\n\r\n`],
-  ['a bare LF', `${hexLength}\n${smuggled}\r\n0\r\n\r\n`],
-  ['a size that is none', `0x0\r\n\r\n${smuggled}`],
-  ['a trailer', `0\r\nX: y\r\n\r\n${smuggled}`],
-])('a chunked body with %s is cut off, and the create behind it never seen', async (_, body) => {
+test('behind a chunked body nothing is a request: Podman is told to close after the one', async () => {
   const { bench, podman } = await start();
-  await using __ = bench;
-  const client = bench.client().write(`POST /libpod/images/import HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n`);
-  client.write(body);
+  await using _ = bench;
+  const head = 'POST /libpod/images/import HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n';
+  const client = bench.client().write(`${head}0\r\n\r\n${smuggled}`);
   await client.seesEnd();
-  expect(podman.received).not.toContain('containers/create');
+  expect(podman.received).toMatch(
+    /^POST \/libpod\/images\/import HTTP\/1\.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n/,
+  );
+  expect(bench.readiness.asked).toEqual([]);
 });
 
 test('a create inside the body of another request stays a body', async () => {
@@ -61,7 +57,7 @@ test('a create inside the body of another request stays a body', async () => {
   const outer = post('/libpod/images/import', smuggled);
   const client = bench.client().write(outer);
   await client.sees('200 OK');
-  expect(podman.received).toBe(outer);
+  expect(podman.received).toBe(asPassed(outer));
 });
 
 test.each([
@@ -99,25 +95,6 @@ test('what follows a request that was turned away is not served', async () => {
   await client.seesEnd();
   expect(podman.received).toBe('');
   expect(await bench.held()).toBe(0);
-});
-
-test('a body that breaks its framing is answered with 400 while Podman still waits for it, and Podman never sees its end', async () => {
-  const bench = new GateBench();
-  await using _ = bench;
-  let podman: Peer | undefined;
-  await bench.rawPodman((peer) => {
-    podman = peer;
-  });
-  await bench.gate.listen();
-  const client = bench
-    .client()
-    .write('POST /libpod/images/import HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n');
-  await vi.waitFor(() => expect(podman?.text).toContain('hello'), WAIT);
-  client.write('5;x\r\nhello\r\n0\r\n\r\n');
-  await client.sees('HTTP/1.1 400 Bad Request');
-  await podman?.seesEnd();
-  expect(podman?.text).not.toContain('0\r\n\r\n');
-  expect(await bench.verdicts()).toEqual({ bad_request: 1 });
 });
 
 test('a client that still sends a large body when it is turned away can send it all, and reads why', async () => {

@@ -5,6 +5,7 @@ import { createLog } from '../../../src/log.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 
 const log = createLog({ level: 'silent', format: 'json' });
+const READY = { ready: true, reasons: [], warnings: [], users: [] };
 let server: MetricsServer | undefined;
 afterEach(async () => {
   await server?.close();
@@ -14,7 +15,7 @@ afterEach(async () => {
 async function serve(parts: Partial<MetricsServerParts> = {}): Promise<string> {
   const { registry } = createMetrics('1.2.3');
   const address = { host: '127.0.0.1', port: 0 };
-  server = new MetricsServer({ address, registry, status: () => ({ ready: true, reasons: [] }), log, ...parts });
+  server = new MetricsServer({ address, registry, status: () => READY, log, ...parts });
   return `http://127.0.0.1:${await server.listen()}`;
 }
 
@@ -27,17 +28,29 @@ test('serves the metrics in the form of Prometheus', async () => {
 });
 
 test('is alive whether or not it is ready', async () => {
-  const url = await serve({ status: () => ({ ready: false, reasons: ['x'] }) });
+  const url = await serve({ status: () => ({ ...READY, ready: false, reasons: ['x'] }) });
   expect((await fetch(`${url}/livez`)).status).toBe(200);
 });
 
 test('is ready with 200, and otherwise says why not with 503', async () => {
-  let status = { ready: false, reasons: ['Nomad is out of reach', 'no full listing yet'] };
+  let status: ReturnType<MetricsServerParts['status']> = {
+    ...READY,
+    ready: false,
+    reasons: ['Nomad is out of reach', 'no full listing yet'],
+  };
   const url = await serve({ status: () => status });
   const response = await fetch(`${url}/readyz`);
   expect([response.status, await response.text()]).toEqual([503, 'Nomad is out of reach\nno full listing yet\n']);
-  status = { ready: true, reasons: [] };
+  status = READY;
   expect((await fetch(`${url}/readyz`)).status).toBe(200);
+});
+
+test("is ready while one user's Podman is down, and says whose and what to do", async () => {
+  const bob = { name: 'bob', podman: 'down', since: 0, problem: 'cannot reach it; start it' } as const;
+  const url = await serve({ status: () => ({ ...READY, warnings: ['look here'], users: [bob] }) });
+  const response = await fetch(`${url}/readyz`);
+  const text = 'ok\nwarning: look here\nwarning: user bob: cannot reach it; start it\n';
+  expect([response.status, await response.text()]).toEqual([200, text]);
 });
 
 test('knows no other paths and no other methods', async () => {

@@ -85,6 +85,20 @@ export class PodmanDriver {
     return api.exec(id, command, stdin);
   }
 
+  /** As its fingerprint says it (driver.go, buildFingerprint): one socket that does not answer is everybody's. */
+  async health(): Promise<string> {
+    const unhealthy: string[] = [];
+    for (const name of Object.keys(this.#options.sockets).sort()) {
+      const api = this.#api(name);
+      const answers = await Promise.all(
+        ['/libpod/_ping', '/v1.0.0/libpod/info'].map((path) => api.call('GET', path).catch(() => undefined)),
+      );
+      if (answers.some((answer) => answer?.status !== 200)) unhealthy.push(name);
+    }
+    if (unhealthy.length === 0) return 'All Podman sockets are responding.';
+    return `Cannot fingerprint certain podman sockets: ${unhealthy.join(', ')}`;
+  }
+
   /** Every request so far to a socket, method and path, in order. */
   requestsTo(socket: string): readonly string[] {
     return this.#apis.get(socket)?.requests ?? [];

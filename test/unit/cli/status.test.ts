@@ -27,6 +27,7 @@ const status: AgentStatus = {
   ready: true,
   reasons: [],
   warnings: [],
+  users: [],
   allocations: [allocation],
 };
 

@@ -76,26 +76,62 @@ describe('a request', () => {
       kind: 'inspect',
       allocationId: ID,
     });
-    expect(kind('GET', `/v1.0.0/libpod/containers/${ID}/json`)).toBe('pass');
-    expect(kind('GET', `/v1.0.0/libpod/containers/task${ID}/json`)).toBe('pass');
-    expect(kind('GET', `/v1.0.0/libpod/containers/t-${ID.toUpperCase()}/json`)).toBe('pass');
-    expect(kind('DELETE', `/v1.0.0/libpod/containers/t-${ID}/json`)).toBe('pass');
+    expect(kind('GET', `/v1.0.0/libpod/containers/${ID}/json`)).toBe('container');
+    expect(kind('GET', `/v1.0.0/libpod/containers/task${ID}/json`)).toBe('container');
+    expect(kind('GET', `/v1.0.0/libpod/containers/t-${ID.toUpperCase()}/json`)).toBe('container');
+    expect(kind('DELETE', `/v1.0.0/libpod/containers/t-${ID}/json`)).toBe('container');
   });
 
   test('that can hijack is an exec start or an attach, with POST', () => {
-    expect(kind('POST', '/exec/abc/start')).toBe('hijack');
-    expect(kind('POST', '/v1.0.0/libpod/exec/abc/start')).toBe('hijack');
-    expect(kind('POST', '/libpod/containers/abc/attach?stream=1')).toBe('hijack');
-    expect(kind('GET', '/libpod/containers/abc/attach')).toBe('pass');
-    expect(kind('POST', '/libpod/containers/abc/exec')).toBe('pass');
+    const hijacks = (method: string, target: string) => routeOf(method, target);
+    const yes = { isHijack: true, isLong: true };
+    expect(hijacks('POST', '/exec/abc/start')).toEqual({ kind: 'pass', ...yes });
+    expect(hijacks('POST', '/v1.0.0/libpod/exec/abc/start')).toEqual({ kind: 'pass', ...yes });
+    expect(hijacks('POST', '/libpod/containers/abc/attach?stream=1')).toEqual({ kind: 'container', ...yes });
+    const no = { isHijack: false, isLong: false };
+    expect(hijacks('GET', '/libpod/containers/abc/attach')).toEqual({ kind: 'container', ...no });
+    expect(hijacks('POST', '/libpod/containers/abc/exec')).toEqual({ kind: 'container', ...no });
+  });
+
+  test('that lasts as long as a container is known', () => {
+    const isLong = (method: string, target: string) => {
+      const route = routeOf(method, target);
+      return 'isLong' in route && route.isLong;
+    };
+    expect(isLong('POST', '/libpod/containers/abc/wait')).toBe(true);
+    expect(isLong('POST', '/libpod/containers/abc/wait?condition=exited')).toBe(true);
+    expect(isLong('POST', '/libpod/containers/abc/wait?condition=running&condition=exited')).toBe(false);
+    expect(isLong('GET', '/libpod/containers/abc/logs?follow=true')).toBe(true);
+    expect(isLong('GET', '/libpod/containers/abc/logs')).toBe(false);
+    expect(isLong('GET', '/libpod/containers/abc/stats')).toBe(true);
+    expect(isLong('GET', '/libpod/containers/abc/stats?stream=false')).toBe(false);
+    expect(isLong('GET', '/libpod/events')).toBe(true);
+    expect(isLong('GET', '/libpod/events?stream=false')).toBe(false);
+    expect(isLong('GET', '/libpod/version')).toBe(false);
+  });
+
+  test('of the driver`s start of a task is told apart', () => {
+    expect(kind('GET', '/libpod/_ping')).toBe('ping');
+    expect(kind('GET', '/v1.0.0/libpod/info')).toBe('info');
+    expect(routeOf('GET', '/v1.0.0/libpod/images/registry.example/a/b:1/json')).toEqual({
+      kind: 'image',
+      reference: 'registry.example/a/b:1',
+    });
+    expect(routeOf('POST', '/v1.0.0/libpod/images/pull?reference=a/b:1&tlsVerify=true')).toEqual({
+      kind: 'pull',
+      reference: 'a/b:1',
+      query: 'reference=a%2Fb%3A1&tlsVerify=true',
+    });
+    expect(routeOf('POST', '/v1.0.0/libpod/containers/abc/start')).toEqual({ kind: 'start', container: 'abc' });
   });
 
   test('of the rest passes', () => {
-    expect(kind('GET', '/libpod/_ping')).toBe('pass');
-    expect(kind('POST', '/v1.0.0/libpod/containers/create/start')).toBe('pass');
-    expect(kind('GET', '/v1.0.0/libpod/containers/create/json')).toBe('pass');
-    expect(kind('POST', '/v1.0.0/libpod/images/pull?reference=/libpod/containers/create')).toBe('pass');
-    expect(kind('DELETE', '/v1.0.0/libpod/containers/abc?force=true')).toBe('pass');
+    expect(kind('GET', '/libpod/version')).toBe('pass');
+    expect(kind('GET', '/info')).toBe('pass');
+    expect(kind('POST', '/v1.0.0/libpod/containers/create/start')).toBe('start');
+    expect(kind('GET', '/v1.0.0/libpod/containers/create/json')).toBe('container');
+    expect(kind('POST', '/v1.0.0/libpod/images/pull?reference=/libpod/containers/create')).toBe('pull');
+    expect(kind('DELETE', '/v1.0.0/libpod/containers/abc?force=true')).toBe('container');
   });
 
   test('with bad percent-encoding is refused', () => {

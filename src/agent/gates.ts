@@ -1,0 +1,178 @@
+import { join } from 'node:path';
+import type { Config } from '../config/config.ts';
+import { codeOf, messageOf } from '../errors.ts';
+import { Gate, type GateParts } from '../gate/gate.ts';
+import { Images } from '../gate/images.ts';
+import { closeFd } from '../linux/libc.ts';
+import type { ServiceManager } from '../linux/service-manager.ts';
+import { makeRoomForSocket, makeSocketDirectory } from '../linux/socket-file.ts';
+import { giveSocketFile, listenAt, removeSocketFile, whyNotListeningAt } from '../linux/unix-listener.ts';
+import type { Metrics } from '../metrics.ts';
+import type { UserStatus } from '../model/status.ts';
+import { LastAnswers } from '../podman/last-answers.ts';
+import { UserPodman } from '../podman/user-podman.ts';
+import type { HostUser } from '../reconcile/accounts.ts';
+import { socketOf } from './host.ts';
+
+/** What the gates work with. */
+export interface GatesParts extends Pick<GateParts, 'directories' | 'readiness' | 'clock' | 'log'> {
+  readonly config: Pick<Config, 'gate' | 'stateDir'>;
+  readonly metrics: Metrics;
+  readonly manager: ServiceManager;
+  /**
+   * Looks the account of a user up, now and whenever it changes, until the returned function is called. `onChange` is
+   * called with undefined where the host does not know the user.
+   */
+  readonly watchAccount: (name: string, onChange: (account: HostUser | undefined) => void) => () => void;
+}
+
+interface OpenGate {
+  readonly gate: Gate;
+  readonly podman: UserPodman;
+  readonly path: string;
+  /** What the configuration says in place of podman.sock below /run/user. */
+  readonly socket: string | undefined;
+  readonly stopWatching: () => void;
+  account: HostUser | undefined;
+}
+
+/** The owner of a socket file until the user's account is known. */
+const ROOT = { uid: 0, gid: 0 };
+const MODE = 0o600;
+
+/**
+ * The gates of all users of the configuration. Each listens from the start, whether the host knows its user yet or not: the
+ * driver is unhealthy for everybody while one of its sockets does not answer. Where a service manager keeps their sockets,
+ * these outlive us.
+ */
+export class Gates {
+  readonly #parts: GatesParts;
+  readonly #answers: LastAnswers;
+  readonly #images: Images;
+  readonly #open = new Map<string, OpenGate>();
+
+  constructor(parts: GatesParts) {
+    this.#parts = parts;
+    this.#answers = new LastAnswers(parts.config.stateDir, parts);
+    this.#images = new Images(parts.clock);
+  }
+
+  /**
+   * Opens the gates of users that have none, and closes those of users that are no longer there.
+   * @throws RefusedError where a gate cannot be opened
+   */
+  async follow(users: Config['users']): Promise<void> {
+    const { config, log } = this.#parts;
+    makeSocketDirectory(config.gate.dir);
+    for (const [name, open] of this.#open) {
+      const settings = users.get(name);
+      if (!settings || settings.socket !== open.socket) this.#close(name, open);
+    }
+    for (const [name, { socket }] of users) if (!this.#open.has(name)) await this.#openGate(name, socket);
+    this.#parts.manager.dropRest();
+    log.info({ users: this.#open.size, dir: config.gate.dir }, 'gates are open');
+  }
+
+  /** What is known of each user, for people. */
+  users(): UserStatus[] {
+    return [...this.#open.values()].map(({ podman, path, account }) => {
+      const { state, ...health } = podman.health;
+      return { name: podman.name, uid: account?.uid, gate: path, podman: state, ...health };
+    });
+  }
+
+  /**
+   * Has what is under way answered, for at most `graceMs`, and ends. Where the sockets are kept, who connects meanwhile waits
+   * for the next of us; where not, requests are served until nothing is under way, so that the gap is as short as it can be.
+   */
+  async close(graceMs: number): Promise<void> {
+    const { clock, manager } = this.#parts;
+    const gates = [...this.#open.values()];
+    const until = clock.monotonic() + graceMs;
+    const left = () => Math.max(0, until - clock.monotonic());
+    const drained = () => Promise.all(gates.map(({ gate }) => gate.drain(left())));
+    if (!manager.keeps) await drained();
+    for (const { gate, path, stopWatching } of gates) {
+      stopWatching();
+      gate.stopAccepting();
+      if (!manager.keeps) removeSocketFile(path);
+    }
+    await drained();
+    for (const { gate } of gates) gate.cut();
+    this.#open.clear();
+  }
+
+  async #openGate(name: string, socket: string | undefined): Promise<void> {
+    const { config, clock, log, metrics, directories, readiness } = this.#parts;
+    const path = join(config.gate.dir, `${name}.sock`);
+    const podman = new UserPodman(name, { clock, log, metrics, answers: this.#answers });
+    const fd = this.#takeKept(name, path) ?? (await this.#listen(name, path));
+    const { timeoutMs } = config.gate;
+    const gate = new Gate({ podman, images: this.#images, directories, readiness, timeoutMs, clock, log, metrics });
+    await gate.open(fd);
+    let open: OpenGate | undefined;
+    let account: HostUser | undefined;
+    const stopWatching = this.#parts.watchAccount(name, (found) => {
+      account = found;
+      if (open) this.#setAccount(open, found);
+    });
+    open = { gate, podman, path, socket, stopWatching, account };
+    this.#open.set(name, open);
+    this.#setAccount(open, account);
+  }
+
+  /** The driver gives a task's log FIFOs to the owner of the socket file, which the directory keeps from its owner all the same. */
+  #setAccount(open: OpenGate, account: HostUser | undefined): void {
+    const { gate, path, podman, socket } = open;
+    const { log } = this.#parts;
+    if (!account) log.warn({ user: podman.name, code: 'unknown_user' }, `user ${podman.name} is not on this host yet`);
+    if (open.account && open.account.uid !== account?.uid) gate.cut();
+    open.account = account;
+    podman.setUser(account && { ...account, name: podman.name, socket: socketOf(account.uid, socket) });
+    giveSocketFile(path, { ...(account ?? ROOT), mode: MODE });
+    if (account) void podman.greet();
+  }
+
+  #takeKept(name: string, path: string): number | undefined {
+    const { manager, log } = this.#parts;
+    const fd = manager.take(keptName(name));
+    if (fd === undefined) return undefined;
+    const problem = why(fd, path);
+    if (problem === undefined) return fd;
+    log.warn({ user: name, path, reason: problem }, 'the socket that was kept for a gate is not that of the gate');
+    closeFd(path, fd);
+    manager.forget(keptName(name));
+    return undefined;
+  }
+
+  async #listen(name: string, path: string): Promise<number> {
+    await makeRoomForSocket(path);
+    const fd = listenAt(path, { ...ROOT, mode: MODE });
+    this.#parts.manager.keep(keptName(name), fd);
+    return fd;
+  }
+
+  #close(name: string, { gate, path, podman, stopWatching }: OpenGate): void {
+    stopWatching();
+    gate.stopAccepting();
+    gate.cut();
+    removeSocketFile(path);
+    this.#parts.manager.forget(keptName(name));
+    podman.retire();
+    this.#open.delete(name);
+    this.#parts.log.info({ user: name }, 'the gate of a user is closed: it is not in the configuration any more');
+  }
+}
+
+/** sd_notify(3): ASCII without control characters and colons, which no user name here has. */
+function keptName(user: string): string {
+  return `gate-${user}`;
+}
+
+function why(fd: number, path: string): string | undefined {
+  try {
+    return whyNotListeningAt(fd, path);
+  } catch (error) {
+    return `${codeOf(error)}: ${messageOf(error)}`;
+  }
+}

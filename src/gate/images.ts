@@ -1,0 +1,153 @@
+import { randomBytes } from 'node:crypto';
+import { z } from 'zod';
+import type { Clock } from '../clock.ts';
+import { NotYetError, ParseError, RefusedError } from '../errors.ts';
+import { callPodman } from '../podman/podman-api.ts';
+import type { UserPodman } from '../podman/user-podman.ts';
+
+/** A pull, or a look-up, of an image that went through a gate. */
+export interface AskedImage {
+  readonly user: string;
+  readonly reference: string;
+  /** Of a pull: reference, tlsVerify and platform, percent-encoded. */
+  readonly query: string;
+}
+
+interface Known extends AskedImage {
+  readonly isPlaceholder: boolean;
+  readonly at: number;
+}
+
+/** A start that joined another's pull comes for its container within seconds of the pull's end. */
+const KEPT_MS = 10 * 60_000;
+const MOST_KEPT = 1000;
+const LOOK_MS = 10_000;
+/** The driver's own limit, image_pull_timeout, is five minutes. */
+const PULL_MS = 5 * 60_000;
+const MAX_INSPECT_BYTES = 1024 * 1024;
+const MAX_REPORT_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Which image ids the gates have seen. The driver makes one pull of what several tasks pull at a time, by the image's name
+ * alone: of two users who start the same new image only one's Podman gets it (driver.go, pullGroup). And where a user's
+ * Podman cannot be reached, the driver is given the id of no image, a placeholder, so that it goes on to the create, whose
+ * answer is the one that it shows; an error of the pull would be the other users', too.
+ */
+export class Images {
+  readonly #clock: Clock;
+  readonly #known = new Map<string, Known>();
+  readonly #pulling = new Map<string, Promise<string>>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** An image that a user's Podman has just pulled. */
+  pulled(id: string, asked: AskedImage): void {
+    this.#remember(id, asked, false);
+  }
+
+  /** An id that stands for an image which the user's Podman could not be asked for. */
+  placeholder(asked: AskedImage): string {
+    const id = randomBytes(32).toString('hex');
+    this.#remember(id, asked, true);
+    return id;
+  }
+
+  /**
+   * The id of the image that a create at this Podman means by `image`, where that is another one or has to be pulled first: by
+   * this user's own Podman, with this user's own credentials.
+   * @returns undefined where `image` is to be taken as it is
+   * @throws RefusedError `image_pull_failed`, `image_changed`; NotYetError `image_pulling` once the signal is aborted; as
+   * callPodman
+   */
+  async resolve(image: string, podman: UserPodman, signal: AbortSignal): Promise<string | undefined> {
+    const known = this.#known.get(image);
+    if (!known) return undefined;
+    if (known.isPlaceholder) {
+      const id = await this.#idOf(known.reference, podman);
+      return id ?? (await this.#pull(known, podman, signal));
+    }
+    if (known.user === podman.name || (await this.#idOf(image, podman))) return undefined;
+    const id = await this.#pull(known, podman, signal);
+    if (id === image) return id;
+    const message = `image ${known.reference} was pulled for user ${known.user} as ${image} and for user ${podman.name} as ${id}: it has changed in between; start the task again`;
+    throw new RefusedError('image_changed', message);
+  }
+
+  #remember(id: string, { user, reference, query }: AskedImage, isPlaceholder: boolean): void {
+    const at = this.#clock.monotonic();
+    this.#known.delete(id);
+    this.#known.set(id, { user, reference, query, isPlaceholder, at });
+    for (const [old, { at: since }] of this.#known) {
+      if (at - since < KEPT_MS && this.#known.size <= MOST_KEPT) break;
+      this.#known.delete(old);
+    }
+  }
+
+  /** @returns undefined where this user's Podman has no such image */
+  async #idOf(reference: string, { user }: UserPodman): Promise<string | undefined> {
+    const target = `/v1.0.0/libpod/images/${encodeURI(reference)}/json`;
+    const call = { method: 'GET', target, timeoutMs: LOOK_MS, maxBytes: MAX_INSPECT_BYTES } as const;
+    const { status, body } = await callPodman(user, call, this.#clock);
+    if (status === 404) return undefined;
+    if (status === 200) return parse(Inspected, target, body.toString('utf8')).Id;
+    throw new ParseError(`${target} at the Podman of user ${user.name}`, 'status 200 or 404', `status ${status}`);
+  }
+
+  /** Joins a pull that is under way; one that takes longer than anybody waits goes on, so that the next start finds the image. */
+  async #pull({ reference, query }: AskedImage, podman: UserPodman, signal: AbortSignal): Promise<string> {
+    const key = `${podman.name} ${query}`;
+    let pulling = this.#pulling.get(key);
+    if (!pulling) {
+      pulling = this.#startPull(reference, query, podman).finally(() => this.#pulling.delete(key));
+      pulling.catch(() => undefined); // whoever waits for it hears it; nobody has to
+      this.#pulling.set(key, pulling);
+    }
+    const late = new NotYetError(
+      'image_pulling',
+      `image ${reference} is still being pulled for user ${podman.name}; start the task again in a moment`,
+    );
+    const aborted = new Promise<never>((_, reject) => {
+      if (signal.aborted) reject(late);
+      else signal.addEventListener('abort', () => reject(late), { once: true });
+    });
+    return await Promise.race([pulling, aborted]);
+  }
+
+  async #startPull(reference: string, query: string, { user }: UserPodman): Promise<string> {
+    const target = `/v1.0.0/libpod/images/pull?${query}`;
+    const call = { method: 'POST', target, timeoutMs: PULL_MS, maxBytes: MAX_REPORT_BYTES } as const;
+    const { status, body } = await callPodman(user, call, this.#clock);
+    const text = body.toString('utf8');
+    const reports = text.split('\n').filter((line) => line.trim() !== '');
+    const { id, error } = status === 200 ? lastOf(target, reports) : { id: undefined, error: text };
+    if (id !== undefined && error === undefined) return id;
+    const said = error?.trim().slice(0, 1000) || `status ${status}`;
+    throw new RefusedError('image_pull_failed', `cannot pull image ${reference} for user ${user.name}: ${said}`);
+  }
+}
+
+const ImageId = z.string().regex(/^[0-9a-f]{64}$/);
+const Inspected = z.object({ Id: ImageId });
+/** pkg/domain/entities/images.go of Podman, ImagePullReport. */
+const Report = z.object({ id: ImageId.optional(), error: z.string().optional() });
+
+function lastOf(where: string, lines: readonly string[]): z.infer<typeof Report> {
+  let last: z.infer<typeof Report> = {};
+  for (const line of lines) last = { ...last, ...parse(Report, where, line) };
+  return last;
+}
+
+function parse<T>(schema: z.ZodType<T>, where: string, text: string): T {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new ParseError(where, "Podman's form", 'another', error);
+  }
+}
+
+/** The id in the raw bytes of a pull's answer, which Podman reports last; undefined where there is none. */
+export function pulledId(bytes: string): string | undefined {
+  return [...bytes.matchAll(/"id":"([0-9a-f]{64})"/g)].at(-1)?.[1];
+}

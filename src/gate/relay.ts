@@ -1,0 +1,83 @@
+import type { Socket } from 'node:net';
+import type { Clock } from '../clock.ts';
+import type { Request } from './request.ts';
+
+/** How a relay goes. */
+export interface RelayOptions {
+  /** Whether what the client sends behind its request is passed on: its body's rest, or the raw bytes of a hijack. */
+  readonly isRaw: boolean;
+  /** How long Podman may take to answer at all, in milliseconds. */
+  readonly answerWithinMs?: number | undefined;
+  readonly clock: Pick<Clock, 'after'>;
+  /** Called with the first bytes of the answer and all that follow, before they are passed on. */
+  readonly onAnswer: (chunk: Buffer) => void;
+}
+
+/**
+ * Passes one request to Podman, and its answer back, as raw bytes: neither is changed, and where the answer ends is for
+ * Podman to say, by closing. Without `isRaw` not a byte behind the request's body reaches Podman.
+ *
+ * Resolves when the answer is over or either side is gone; where Podman has not answered a byte, because it closed or let the
+ * time pass, the client is as it was. Never throws.
+ */
+export async function relay(
+  client: Socket,
+  podman: Socket,
+  { bytes, body }: Request,
+  { isRaw, answerWithinMs, clock, onAnswer }: RelayOptions,
+): Promise<'answered' | 'closed' | 'silent'> {
+  const carryEnd = () => podman.end();
+  const carryLoss = () => podman.destroy();
+  client.once('close', carryLoss);
+  if (isRaw) {
+    podman.write(bytes);
+    if (body) podman.write(body);
+    client.pipe(podman);
+  } else {
+    podman.write(body && body.length > 0 ? Buffer.concat([bytes, body]) : bytes);
+    client.once('end', carryEnd).resume();
+    if (client.readableEnded) carryEnd();
+  }
+  if (client.destroyed) carryLoss();
+
+  const answer = await answerOf(podman, answerWithinMs, clock);
+  if (answer !== 'answered') {
+    client.unpipe(podman).off('end', carryEnd).off('close', carryLoss);
+    podman.destroy();
+    return answer;
+  }
+  podman.on('data', onAnswer);
+  podman.pipe(client);
+  podman.once('end', carryEnd).once('close', () => client.destroySoon());
+  await Promise.all([closed(podman), closed(client)]);
+  return answer;
+}
+
+/** Whether Podman answers anything, ends before, or does neither in time. */
+function answerOf(
+  podman: Socket,
+  withinMs: number | undefined,
+  clock: Pick<Clock, 'after'>,
+): Promise<'answered' | 'closed' | 'silent'> {
+  return new Promise((resolve) => {
+    const settle = (answer: 'answered' | 'closed' | 'silent') => {
+      podman.off('readable', look).off('end', none).off('close', none);
+      stop();
+      resolve(answer);
+    };
+    const look = () => {
+      if (podman.readableLength > 0) settle('answered');
+      // Only a read finds the end of what is empty.
+      else podman.read();
+    };
+    const none = () => settle('closed');
+    const stop = withinMs === undefined ? () => undefined : clock.after(withinMs, () => settle('silent'));
+    podman.on('readable', look).on('end', none).on('close', none);
+    if (podman.destroyed || podman.readableEnded) none();
+  });
+}
+
+function closed(socket: Socket): Promise<void> {
+  if (socket.closed) return Promise.resolve();
+  return new Promise((resolve) => void socket.once('close', () => resolve()));
+}

@@ -1,0 +1,245 @@
+import type { Socket } from 'node:net';
+import type { Clock } from '../clock.ts';
+import { messageOf, NotYetError, ParseError, RootlessError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import { connectToPodman, type PodmanUser } from './connect.ts';
+import { type GoodAnswer, type LastAnswers, MAX_ANSWER_BYTES, type Question } from './last-answers.ts';
+import { callPodman } from './podman-api.ts';
+
+/** Whether a user's Podman answers: `unknown` until it has been asked. `since` is in milliseconds since the epoch. */
+export interface PodmanHealth {
+  readonly state: 'unknown' | 'up' | 'down';
+  readonly since: number;
+  /** Podman's version, as it last said. */
+  readonly version?: string | undefined;
+  /** Why it is down, with the remedy. */
+  readonly problem?: string | undefined;
+}
+
+/** What a UserPodman works with. */
+export interface UserPodmanParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Pick<Metrics, 'userPodmanUp'>;
+  readonly answers: LastAnswers;
+}
+
+/** The driver asks all its sockets in a row, and gets its answer within this time whatever a user's Podman does. */
+const ANSWERED_WITHIN_MS = 900;
+/** A busy Podman takes some seconds; one that takes longer does not answer. */
+const PATIENCE_MS = 10_000;
+/** How often a Podman that cannot be reached is tried while a request waits for it. */
+const TRIED_EACH_MS = 200;
+/** Headers that say what Podman is: pkg/api/server/handler_api.go and handlers/utils/handler.go of Podman. */
+const KEPT_HEADERS = [
+  'api-version',
+  'libpod-api-version',
+  'buildah-version',
+  'server',
+  'content-type',
+  'docker-experimental',
+];
+const VERSION_HEADER = 'libpod-api-version';
+
+/** One user's Podman: the way to it, and how it is. What happens to it is that user's trouble, and nobody else's. */
+export class UserPodman {
+  /** The name of the user in the configuration. */
+  readonly name: string;
+  readonly #parts: UserPodmanParts;
+  #user: PodmanUser | undefined;
+  #health: PodmanHealth;
+  #isGivenUp = false;
+  #down: RootlessError | undefined;
+  /** What is being asked: a Podman that hangs is asked once, not once more each time somebody wants to know. */
+  readonly #asking = new Map<Question, Promise<GoodAnswer>>();
+
+  constructor(name: string, parts: UserPodmanParts) {
+    this.name = name;
+    this.#parts = parts;
+    this.#health = { state: 'unknown', since: parts.clock.now() };
+    parts.metrics.userPodmanUp.set({ user: name }, 0);
+  }
+
+  /** @param user undefined where the host does not know the user, or not yet */
+  setUser(user: PodmanUser | undefined): void {
+    this.#user = user;
+  }
+
+  /** @throws NotYetError `unknown_user` while the host does not know the user */
+  get user(): PodmanUser {
+    if (this.#user) return this.#user;
+    const remedy = 'make the account, or see why the name service (nsswitch.conf) does not have it';
+    throw new NotYetError('unknown_user', `user ${this.name} of the configuration is not on this host; ${remedy}`);
+  }
+
+  /** @throws NotYetError `unknown_user` once the signal is aborted */
+  async userWhenKnown(signal: AbortSignal): Promise<PodmanUser> {
+    while (!this.#user && !signal.aborted) {
+      await this.#parts.clock.sleep(TRIED_EACH_MS, signal).catch(() => undefined);
+    }
+    return this.user;
+  }
+
+  get health(): PodmanHealth {
+    return this.#health;
+  }
+
+  /** Whether a request has waited for it in vain since it last answered. */
+  get isGivenUp(): boolean {
+    return this.#isGivenUp;
+  }
+
+  /** A request has waited for it in vain: the next ones of the same start need not wait as long again. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+  }
+
+  /** Connects once. @throws as connectToPodman; NotYetError `unknown_user`, or the signal's reason */
+  async connect(signal?: AbortSignal): Promise<Socket> {
+    try {
+      const socket = await connectToPodman(this.user);
+      if (!signal?.aborted) return socket;
+      socket.destroy();
+      throw new NotYetError('podman_unreachable', `the Podman of user ${this.name} could be reached too late`);
+    } catch (error) {
+      this.failed(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Connects, again and again while it cannot be reached.
+   * @throws what the last attempt threw, once the signal is aborted
+   */
+  async connectWhenReachable(signal: AbortSignal): Promise<Socket> {
+    for (;;) {
+      try {
+        return await this.connect(signal);
+      } catch (error) {
+        if (signal.aborted || !(error instanceof RootlessError)) throw error;
+        await this.#parts.clock.sleep(TRIED_EACH_MS, signal).catch(() => {
+          throw error;
+        });
+      }
+    }
+  }
+
+  /**
+   * What it answers to a ping or to the question what it is: its own answer, or else the last good one, or else that of
+   * another user's Podman on this host, within a second.
+   * @throws RootlessError where no Podman has ever answered
+   */
+  async ask(question: Question, target: string): Promise<GoodAnswer> {
+    const asked = this.#ask(question, target);
+    try {
+      return await this.#within(ANSWERED_WITHIN_MS, asked);
+    } catch (error) {
+      const last = this.#parts.answers.find(this.name, question);
+      if (last) return last;
+      throw error;
+    }
+  }
+
+  /** Asks it what it is, to know before it is needed. Its health says what came of it. */
+  async greet(): Promise<void> {
+    const base = '/v1.0.0/libpod';
+    await Promise.allSettled([this.#ask('ping', `${base}/_ping`), this.#ask('info', `${base}/info`)]);
+  }
+
+  /** @throws RootlessError where it does not answer a ping within a second */
+  async ping(): Promise<void> {
+    await this.#within(ANSWERED_WITHIN_MS, this.#ask('ping', '/v1.0.0/libpod/_ping'));
+  }
+
+  /** It has answered something. */
+  answered(version = this.#health.version): void {
+    this.#isGivenUp = false;
+    this.#down = undefined;
+    if (this.#health.state === 'up' && this.#health.version === version) return;
+    const { log, metrics, clock } = this.#parts;
+    const isBack = this.#health.state !== 'up';
+    this.#health = { state: 'up', since: isBack ? clock.now() : this.#health.since, version };
+    metrics.userPodmanUp.set({ user: this.name }, 1);
+    if (isBack) log.info({ user: this.name, version }, 'the Podman of a user answers');
+  }
+
+  /** It cannot be reached, or does not answer. */
+  failed(error: unknown): void {
+    const problem = messageOf(error);
+    this.#down = error instanceof RootlessError ? error : new NotYetError('podman_silent', problem, error);
+    if (this.#health.state === 'down') {
+      this.#health = { ...this.#health, problem };
+      return;
+    }
+    const { log, metrics, clock } = this.#parts;
+    this.#health = { state: 'down', since: clock.now(), version: this.#health.version, problem };
+    metrics.userPodmanUp.set({ user: this.name }, 0);
+    log.warn({ user: this.name, code: this.#down.code, reason: problem }, 'the Podman of a user does not answer');
+  }
+
+  /** The user has left the configuration. */
+  retire(): void {
+    this.#parts.metrics.userPodmanUp.remove({ user: this.name });
+  }
+
+  /** Why it is down; undefined where it is not. */
+  get whyDown(): RootlessError | undefined {
+    return this.#down;
+  }
+
+  #ask(question: Question, target: string): Promise<GoodAnswer> {
+    const asking = this.#asking.get(question) ?? this.#call(question, target);
+    this.#asking.set(question, asking);
+    const end = () => void this.#asking.delete(question);
+    asking.then(end, end);
+    return asking;
+  }
+
+  async #call(question: Question, target: string): Promise<GoodAnswer> {
+    const { answers, clock } = this.#parts;
+    try {
+      const call = { method: 'GET', target, timeoutMs: PATIENCE_MS, maxBytes: MAX_ANSWER_BYTES } as const;
+      const good = this.#readAnswer(question, await callPodman(this.user, call, clock));
+      answers.remember(this.name, question, good);
+      this.answered(good.headers[VERSION_HEADER]);
+      return good;
+    } catch (error) {
+      this.failed(error);
+      throw error;
+    }
+  }
+
+  async #within<T>(ms: number, answer: Promise<T>): Promise<T> {
+    let stop: () => void = () => undefined;
+    const late = new Promise<never>((_, reject) => {
+      const message = `the Podman of user ${this.name} has not answered within ${ms / 1000} s`;
+      stop = this.#parts.clock.after(ms, () => reject(new NotYetError('podman_silent', message)));
+    });
+    return await Promise.race([answer, late]).finally(stop);
+  }
+
+  #readAnswer(question: Question, { status, headers, body }: Awaited<ReturnType<typeof callPodman>>): GoodAnswer {
+    const where = `${question} at the Podman of user ${this.name}`;
+    if (status !== 200) throw new ParseError(where, 'status 200', `status ${status}`);
+    if (question === 'info') requireObject(where, body);
+    else if (!/^[0-9A-Za-z.+~-]{1,64}$/.test(String(headers[VERSION_HEADER]))) {
+      throw new ParseError(where, `a version in ${VERSION_HEADER}`, 'none');
+    }
+    const kept = KEPT_HEADERS.flatMap((name) => {
+      const value = headers[name];
+      return typeof value === 'string' && /^[\x20-\x7e]{1,200}$/.test(value) ? [[name, value] as const] : [];
+    });
+    return { headers: Object.fromEntries(kept), body: body.toString('utf8') };
+  }
+}
+
+function requireObject(where: string, body: Buffer): void {
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString('utf8'));
+  } catch (error) {
+    throw new ParseError(where, 'a JSON object', 'no JSON', error);
+  }
+  if (typeof value !== 'object' || value === null) throw new ParseError(where, 'a JSON object', typeof value);
+}

@@ -1,0 +1,29 @@
+import { afterAll, beforeAll } from 'vitest';
+import { type Environment, startEnvironment } from '../support/environment.ts';
+import { REAL_NOMAD_ADDRESS, type RealNomad, startRealNomad } from '../support/real-nomad.ts';
+import { requires } from '../support/requires.ts';
+import { nothingLeftCase } from './cases.ts';
+import { gateLifeCases } from './gate-life-cases.ts';
+
+requires(
+  'root',
+  'sandbox',
+  'podman',
+  'nomad',
+)('beside a real Nomad, while the agent or a user comes and goes', () => {
+  let environment: Environment<RealNomad>;
+
+  beforeAll(async () => {
+    environment = await startEnvironment({
+      startNomad: startRealNomad,
+      nomadAddress: REAL_NOMAD_ADDRESS,
+      expected: ['dave'],
+      isManaged: true,
+      config: { gate: { timeout: '15s' } },
+    });
+  });
+  afterAll(() => environment?.[Symbol.asyncDispose]());
+
+  gateLifeCases(() => environment);
+  nothingLeftCase(() => environment);
+});

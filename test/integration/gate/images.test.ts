@@ -1,0 +1,112 @@
+import { expect, test } from 'vitest';
+import { asPassed, GateBench, ok, post, withImage } from './gate-bench.ts';
+
+const OF_ALICE = 'a'.repeat(64);
+const OTHER = 'b'.repeat(64);
+const REFERENCE = 'registry.example/a:1';
+const ASKED = { user: 'bob', reference: REFERENCE, query: 'reference=registry.example%2Fa%3A1&tlsVerify=true' };
+
+/** A Podman with these images, by id or name, that pulls as told; notes what it is asked. */
+async function start(options: { images?: readonly string[]; pull?: string; timeoutMs?: number } = {}) {
+  const bench = new GateBench(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs });
+  const asked: string[] = [];
+  const seen: string[] = [];
+  await bench.rawPodman((peer) => {
+    void peer.sees('\r\n\r\n').then(() => {
+      const [line = ''] = peer.text.split(' HTTP/1.1\r\n');
+      asked.push(line);
+      seen.push(peer.text);
+      const [, image] = /images\/(.*)\/json$/.exec(line) ?? [];
+      if (image) {
+        const isThere = options.images?.includes(decodeURI(image));
+        peer.socket.end(isThere ? ok(`{"Id":"${OF_ALICE}"}`) : ok('{}', '404 Not Found'));
+      } else if (!line.includes('images/pull')) peer.socket.end(ok('{"Id":"c0ffee"}', '201 Created'));
+      else if (options.pull !== undefined) peer.socket.end(`HTTP/1.1 200 OK\r\n\r\n${options.pull}`);
+    });
+  });
+  await bench.open();
+  return { bench, asked, seen };
+}
+
+const pulled = (id: string) => `{"stream":"Trying to pull…\\n"}\n{"images":["${id}"],"id":"${id}"}\n`;
+const CREATE = 'POST /v1.0.0/libpod/containers/create';
+
+test('what another user`s Podman has just pulled is pulled for this user, by its name and without the other`s credentials', async () => {
+  const { bench, asked } = await start({ pull: pulled(OF_ALICE) });
+  await using _ = bench;
+  bench.images.pulled(OF_ALICE, ASKED);
+  await bench.client().write(withImage(OF_ALICE)).sees('c0ffee');
+  expect(asked).toEqual([
+    `GET /v1.0.0/libpod/images/${OF_ALICE}/json`,
+    `POST /v1.0.0/libpod/images/pull?${ASKED.query}`,
+    CREATE,
+  ]);
+});
+
+test.each([
+  ['that this user has', { images: [OF_ALICE] }, OF_ALICE],
+  ['that no gate has seen a pull of', {}, OTHER],
+])('an image %s is taken as it is', async (_, options, id) => {
+  const { bench, asked } = await start(options);
+  await using __ = bench;
+  bench.images.pulled(OF_ALICE, ASKED);
+  await bench.client().write(withImage(id)).sees('c0ffee');
+  expect(asked.filter((line) => line.includes('pull'))).toEqual([]);
+  expect(asked.at(-1)).toBe(CREATE);
+});
+
+test('a pull through the gate is noted with the image that it brought', async () => {
+  const { bench, asked } = await start({ pull: pulled(OTHER) });
+  await using _ = bench;
+  await bench
+    .client()
+    .write(post(`/v1.0.0/libpod/images/pull?${ASKED.query}`, ''))
+    .seesEnd();
+  bench.images.pulled(OF_ALICE, ASKED);
+  // Her own pull is no reason to ask again.
+  await bench.client().write(withImage(OTHER)).sees('c0ffee');
+  expect(asked).toEqual([`POST /v1.0.0/libpod/images/pull?${ASKED.query}`, CREATE]);
+});
+
+test('an image that has changed between the two pulls is refused', async () => {
+  const { bench, asked } = await start({ pull: pulled(OTHER) });
+  await using _ = bench;
+  bench.images.pulled(OF_ALICE, ASKED);
+  const client = bench.client().write(withImage(OF_ALICE));
+  await client.sees('"cause":"image_changed"');
+  expect(asked).not.toContain(CREATE);
+});
+
+test('a pull that fails is told with what Podman says of it', async () => {
+  const { bench } = await start({ pull: '{"error":"unauthorized: access to the resource is denied"}\n' });
+  await using _ = bench;
+  bench.images.pulled(OF_ALICE, ASKED);
+  const client = bench.client().write(withImage(OF_ALICE));
+  await client.sees('cannot pull image registry.example/a:1 for user alice: unauthorized');
+});
+
+test('a pull that takes longer than the hold is told, goes on, and is joined by the next start', async () => {
+  const { bench, asked } = await start({ timeoutMs: 50 });
+  await using _ = bench;
+  bench.images.pulled(OF_ALICE, ASKED);
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const client = bench.client().write(withImage(OF_ALICE));
+    await client.sees('is still being pulled for user alice; start the task again in a moment');
+  }
+  expect(asked.filter((line) => line.includes('pull'))).toHaveLength(1);
+});
+
+test.each([
+  ['has', [REFERENCE], undefined],
+  ['pulls now', [], pulled(OF_ALICE)],
+])(
+  'an id that stood for an image while Podman was away becomes that of the image, which it %s',
+  async (_, images, pull) => {
+    const { bench, asked, seen } = await start({ images, ...(pull === undefined ? {} : { pull }) });
+    await using __ = bench;
+    const id = bench.images.placeholder({ ...ASKED, user: 'alice' });
+    await bench.client().write(withImage(id)).sees('c0ffee');
+    expect(asked.at(-1)).toBe(CREATE);
+    expect(seen.at(-1)).toBe(asPassed(withImage(OF_ALICE)));
+  },
+);
