@@ -54,13 +54,13 @@ export class Agent {
     this.#parts = parts;
     this.#startedAt = clock.now();
     this.#nomad = new Nomad(nomadConnection(config.nomad));
-    this.#accounts = new Accounts(clock);
-    const accountOf = (user: string | number) => this.#accounts.get(user);
+    this.#accounts = new Accounts({ clock, log });
+    const accountOf = (name: string) => this.#accounts.known(name);
     const onSwap = (id: string, point: string) => log.debug({ allocation: id, point }, 'handing over a netns');
     this.#node = new NodeFollower({
       ...parts,
       nomad: this.#nomad,
-      accountOf,
+      accounts: this.#accounts,
       makeHost: (options) => makeHost({ config, accountOf, onSwap, ...options }),
     });
     const status = () => this.status();
@@ -119,6 +119,7 @@ export class Agent {
     await Promise.all(this.#running);
     await this.#metricsServer?.close();
     await this.#admin.close();
+    this.#accounts.close();
     await this.#nomad.close();
     this.#service.end();
     log.info({}, 'stopped');

@@ -16,7 +16,7 @@ export interface Leftover {
 export interface CleanupOptions {
   readonly config: Config;
   readonly paths: ClientPaths;
-  readonly accountOf: (nameOrUid: string | number) => HostUser | undefined;
+  readonly accountOf: (name: string) => HostUser | undefined;
   /** Only say what there is. */
   readonly dryRun: boolean;
   /** Called for each thing before it is taken away. */

@@ -45,11 +45,11 @@ export interface Host {
   close(): void;
 }
 
-/** What makeHost works with. `accountOf` looks a user up by name or uid. */
+/** What makeHost works with. `accountOf` is what is known of a user now. */
 export interface HostOptions {
   readonly config: Pick<Config, 'idmap' | 'ordering' | 'stateDir' | 'users' | 'volumes'>;
   readonly paths: ClientPaths;
-  readonly accountOf: (nameOrUid: string | number) => HostUser | undefined;
+  readonly accountOf: (name: string) => HostUser | undefined;
   /** The volumes that allocations need; undefined while that is not known. */
   readonly liveVolumes: () => readonly LiveVolume[] | undefined;
   /** Told of each point that the swap of a netns reaches. */

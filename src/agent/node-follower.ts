@@ -7,9 +7,9 @@ import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import type { Explanation } from '../model/explanation.ts';
-import type { KnownUser } from '../model/verdict.ts';
 import type { AgentSelf } from '../nomad/agent-self.ts';
 import type { Nomad } from '../nomad/nomad.ts';
+import type { Accounts } from '../reconcile/accounts.ts';
 import { Reconciler } from '../reconcile/reconciler.ts';
 import type { AllocationRecord } from '../reconcile/record.ts';
 import type { Host, HostOptions } from './host.ts';
@@ -24,7 +24,7 @@ import { type NodeWatch, watchNode } from './watch-node.ts';
 export interface NodeFollowerParts {
   readonly config: Pick<Config, 'nomad' | 'metaKey' | 'minUid' | 'ordering' | 'policy' | 'users' | 'resyncIntervalMs'>;
   readonly nomad: Pick<Nomad, 'self' | 'allocation' | 'nodeAllocations' | 'hostVolumes' | 'eventStart' | 'eventLines'>;
-  readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
+  readonly accounts: Pick<Accounts, 'get' | 'onAnswer'>;
   /** Puts together what allocations get on this host, once it is known where they are. */
   readonly makeHost: (options: Pick<HostOptions, 'paths' | 'liveVolumes'>) => Host;
   readonly clock: Clock;
@@ -173,7 +173,7 @@ export class NodeFollower implements Readiness {
   }
 
   #attach(self: AgentSelf): Attached {
-    const { config, nomad, accountOf, makeHost, clock, log, metrics } = this.#parts;
+    const { config, nomad, accounts, makeHost, clock, log, metrics } = this.#parts;
     const { nodeId, allocDir } = self;
     const ifListed = <T>(read: (reconciler: Reconciler) => T | undefined) => {
       const reconciler = this.#health.lastListing === undefined ? undefined : this.#attached?.reconciler;
@@ -203,7 +203,7 @@ export class NodeFollower implements Readiness {
           return config.policy;
         },
       },
-      accountOf,
+      accountOf: (user) => accounts.get(user),
       hostVolumes: (names) => hostVolumes.paths(names),
       grantedOn: (id) => host.grantedOn(id),
       resources: host.resources,
@@ -212,6 +212,8 @@ export class NodeFollower implements Readiness {
       log,
       metrics,
     });
+    const stopListening = accounts.onAnswer(() => reconciler.noticeAnswer());
+    ended.signal.addEventListener('abort', stopListening, { once: true });
     health.attached();
     let isAsking = false;
     const onListed = async () => {

@@ -2,14 +2,13 @@ import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { cleanUp, type Leftover } from '../agent/cleanup.ts';
 import { nomadConnection } from '../agent/nomad-connection.ts';
-import { systemClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { DEFAULT_FILE, loadConfig } from '../config/load-config.ts';
 import { messageOf, RefusedError } from '../errors.ts';
 import { claimSocketPath, type SocketClaim } from '../linux/socket-path.ts';
 import { type ClientPaths, clientPaths } from '../nomad/agent-self.ts';
 import { Nomad } from '../nomad/nomad.ts';
-import { Accounts } from '../reconcile/accounts.ts';
+import { type HostUser, lookUpHostUser } from '../reconcile/accounts.ts';
 import { processTerminal, type Terminal } from './terminal.ts';
 
 const NOMAD_TIMEOUT_MS = 10_000;
@@ -29,13 +28,13 @@ export function cleanupCommand(terminal: Terminal = processTerminal): Command {
       const { config } = loadConfig({ file: options.config, env: process.env });
       if (process.getuid?.() !== 0) throw new RefusedError('not_root', 'cleanup must run as root');
       using _claim = keepAgentsOut(config);
-      const accounts = new Accounts(systemClock);
+      const accounts = await accountsOf(config);
       const found: Leftover[] = [];
       const dryRun = options.dryRun === true;
       await cleanUp({
         config,
         paths: await pathsOf(config),
-        accountOf: (user) => accounts.get(user),
+        accountOf: (name) => accounts.get(name),
         dryRun,
         onLeftover: (leftover) => {
           found.push(leftover);
@@ -60,6 +59,11 @@ function keepAgentsOut(config: Config): SocketClaim {
       error,
     );
   }
+}
+
+/** @throws NotYetError where the name service does not answer: something of a user's could be left otherwise */
+async function accountsOf({ users }: Config): Promise<ReadonlyMap<string, HostUser | undefined>> {
+  return new Map(await Promise.all([...users.keys()].map(async (name) => [name, await lookUpHostUser(name)] as const)));
 }
 
 async function pathsOf(config: Config): Promise<ClientPaths> {

@@ -192,17 +192,6 @@ export const sendtoBlocking = blocking('sendto', ['int', 'void *', 'size_t', 'in
 /** recvfrom(2), on a thread of the pool: fd, buffer, size, flags, address, its size (a buffer of four bytes). */
 export const recvfromBlocking = blocking('recvfrom', ['int', 'void *', 'size_t', 'int', 'void *', 'void *']);
 
-/** getpwnam_r(3) and getpwuid_r(3) return an errno instead of setting it. */
-export const getpwnamR: CFunction = libc.func('getpwnam_r', 'int', ['str', 'void *', 'void *', 'size_t', 'void *']);
-/** See getpwnamR; by uid. */
-export const getpwuidR: CFunction = libc.func('getpwuid_r', 'int', [
-  'uint32_t',
-  'void *',
-  'void *',
-  'size_t',
-  'void *',
-]);
-
 /** Flags of open(2). O_DIRECTORY and O_NOFOLLOW differ between architectures: node:fs knows them. */
 export const O = {
   PATH: 0o10000000,

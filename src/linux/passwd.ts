@@ -1,7 +1,6 @@
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import koffi from 'koffi';
-import { RootlessError } from '../errors.ts';
-import { getpwnamR, getpwuidR } from './libc.ts';
+import { NotYetError, ParseError } from '../errors.ts';
 
 /** A user account, as NSS has it: LDAP and SSSD users too. */
 export interface Account {
@@ -12,48 +11,54 @@ export interface Account {
   readonly home: string;
 }
 
-/** struct passwd of glibc on 64-bit Linux: name, passwd (pointers), uid, gid (u32), gecos, dir, shell (pointers), pwd.h. */
-export const PASSWD = { SIZE: 48, NAME: 0, UID: 16, GID: 20, DIR: 32 } as const;
-const FIRST_BUFFER = 4096;
-const LARGEST_BUFFER = 1024 * 1024;
+/** glibc's, and musl-utils' on Alpine: root's program, with the NSS modules of this host. */
+const GETENT = '/usr/bin/getent';
+/** An entry has seven short fields, passwd(5). */
+const MOST_BYTES = 64 * 1024;
+/** getent(1), EXIT STATUS: one or more supplied keys could not be found. */
+const NOT_FOUND = 2;
+/**
+ * What getent takes for a name. A key that strtoul(3) reads to its end is a uid for it, with spaces and a sign before it, and
+ * modulo 2^32: "+0" would be root. LOGIN_NAME_MAX is 256.
+ */
+const NAME = /^(?!\s*[+-]?\d+$)[^:\0\n]{1,256}$/;
 
 /**
- * Looks a user up by name or by numeric uid, through getpwnam_r(3) or getpwuid_r(3).
+ * Looks a user up by name or by numeric uid, through NSS: getent(1) in a child, so that a directory service that does not
+ * answer holds up only the child. It asks as root, as the agent would: nothing of a user's is run or read.
+ *
+ * A service that is away is for getent(1) mostly as if it did not know the user.
+ * @param user a name may be anything that a job's author wrote
+ * @param signal kills the child
  * @returns undefined where there is no such user
- * @throws RootlessError (code nss) where the name service itself failed
+ * @throws NotYetError `name_service` where it did not answer, or getent(1) failed
  */
-export function lookUpAccount(user: string | number): Account | undefined {
-  const entry = Buffer.alloc(PASSWD.SIZE);
-  const result = Buffer.alloc(8);
-  for (let size = FIRST_BUFFER; size <= LARGEST_BUFFER; size *= 4) {
-    const strings = Buffer.alloc(size);
-    const errno =
-      typeof user === 'number'
-        ? getpwuidR(user, entry, strings, size, result)
-        : getpwnamR(user, entry, strings, size, result);
-    if (errno === koffi.os.errno.ERANGE) continue;
-    const found = result.readBigUInt64LE(0) !== 0n;
-    if (found) return parseEntry(entry, strings);
-    // 0 and these four all say "not found", depending on the NSS module: getpwnam(3), ERRORS.
-    const { ENOENT, ESRCH, EBADF, EPERM } = koffi.os.errno;
-    if ([0, ENOENT, ESRCH, EBADF, EPERM].includes(errno)) return undefined;
-    throw new RootlessError(`looking up user ${user}: errno ${errno}`, { code: 'nss', retryable: true });
-  }
-  throw new RootlessError(`looking up user ${user}: its entry is over 1 MiB`, { code: 'nss', retryable: false });
+export function lookUpAccount(user: string | number, signal: AbortSignal): Promise<Account | undefined> {
+  if (typeof user === 'string' && !NAME.test(user)) return Promise.resolve(undefined);
+  // A signal does not wait for the child's end, as the option `timeout` does: the kernel may not let it end.
+  const options = { cwd: '/', env: {}, signal, killSignal: 'SIGKILL', maxBuffer: MOST_BYTES } as const;
+  return new Promise((resolve, reject) => {
+    execFile(GETENT, ['passwd', '--', String(user)], options, (error, stdout) => {
+      if (error?.code === NOT_FOUND) return resolve(undefined);
+      const account = error ? undefined : accountIn(stdout);
+      if (account) return resolve(account);
+      const cause =
+        error ?? new ParseError('its output', 'an entry of passwd(5)', JSON.stringify(stdout.slice(0, 200)));
+      reject(new NotYetError('name_service', `getent passwd ${user}`, signal.aborted ? signal.reason : cause));
+    });
+  });
 }
 
-function parseEntry(entry: Buffer, strings: Buffer): Account {
-  // glibc puts the strings into the buffer, so that the offset of one is its pointer less the address of the buffer.
-  const textAt = (pointer: number) => {
-    const offset = Number(entry.readBigUInt64LE(pointer) - BigInt(koffi.address(strings)));
-    return strings.toString('utf8', offset, strings.indexOf(0, offset));
-  };
-  return {
-    name: textAt(PASSWD.NAME),
-    uid: entry.readUInt32LE(PASSWD.UID),
-    gid: entry.readUInt32LE(PASSWD.GID),
-    home: textAt(PASSWD.DIR),
-  };
+/** The first entry in what getent(1) printed, passwd(5): name:password:uid:gid:gecos:home:shell. */
+function accountIn(text: string): Account | undefined {
+  const [name, , uid, gid, , home] = text.split('\n', 1)[0]?.split(':') ?? [];
+  if (!name || !isId(uid) || !isId(gid) || home === undefined) return undefined;
+  return { name, uid: Number(uid), gid: Number(gid), home };
+}
+
+/** 2^32 - 1 stands for no user, setreuid(2). */
+function isId(text: string | undefined): text is string {
+  return text !== undefined && /^\d{1,10}$/.test(text) && Number(text) < 2 ** 32 - 1;
 }
 
 /**

@@ -65,11 +65,18 @@ export interface DesiredNetns {
   readonly isAwaited: boolean;
 }
 
-/** The desired state of an allocation; `allocation` is undefined when Nomad says that there is none of this id. */
-export function desire(id: string, allocation: Allocation | undefined, rules: Rules): Desired {
-  if (!allocation) return { kind: 'nothing', id, why: 'gone' };
-  if (allocation.nodeId !== rules.nodeId) return { kind: 'nothing', id, why: 'gone' };
-  if (isFinished(allocation)) return { kind: 'nothing', id, why: 'finished' };
+/** The desired state of an allocation that is over on this node; undefined for one that may have something. Nothing need be known of its users. */
+export function desireIfEnded(allocation: Allocation, nodeId: string): Desired | undefined {
+  const { id } = allocation;
+  if (allocation.nodeId !== nodeId) return { kind: 'nothing', id, why: 'gone' };
+  return isFinished(allocation) ? { kind: 'nothing', id, why: 'finished' } : undefined;
+}
+
+/** The desired state of an allocation that Nomad knows. */
+export function desire(allocation: Allocation, rules: Rules): Desired {
+  const { id } = allocation;
+  const ended = desireIfEnded(allocation, rules.nodeId);
+  if (ended) return ended;
 
   const podman = new Map<number, Access>();
   const unfollowed: string[] = [];

@@ -21,7 +21,7 @@ export async function explain(
   observed: Observed,
 ): Promise<Explanation> {
   const { id, outcome, readError } = record;
-  const desired = desire(id, allocation, rules);
+  const desired = desire(allocation, rules);
   return {
     id,
     namespace: allocation.namespace,

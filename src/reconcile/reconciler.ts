@@ -3,9 +3,10 @@ import type { Clock } from '../clock.ts';
 import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
 import type { Metrics, PassResult } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
-import { type Desired, desire, grantedBy, type Rules } from '../model/desired.ts';
+import { type Desired, desire, desireIfEnded, grantedBy, type Rules } from '../model/desired.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { LiveVolume } from '../model/volume.ts';
+import { USER_NOT_LOOKED_UP } from '../resources/podman-namespaces.ts';
 import type { Resource, Step } from '../resources/resource.ts';
 import { explain } from './explain.ts';
 import { AllocationReader, type ReaderOptions } from './reader.ts';
@@ -63,6 +64,13 @@ export class Reconciler {
   /** What decides over all allocations has changed; of what Nomad says of them that is no news. */
   noticeRules(): void {
     for (const id of this.#records.keys()) this.#queue.add(id, 'due');
+  }
+
+  /** The name service has answered: allocations that wait for what it says of a user have a pass. */
+  noticeAnswer(): void {
+    for (const { id, outcome } of this.#records.values()) {
+      if (outcome?.kind === 'failed' && codeOf(outcome.error) === USER_NOT_LOOKED_UP) this.#queue.add(id);
+    }
   }
 
   /** Nomad listed these allocations: their next pass need not ask for them again. */
@@ -163,7 +171,7 @@ export class Reconciler {
   async #reconcile(record: AllocationRecord): Promise<Outcome> {
     const allocation = await this.#reader.read(record);
     record.allocation = allocation;
-    const desired = desire(record.id, allocation, await this.#rulesFor(record, allocation));
+    const desired = await this.#desire(record, allocation);
     record.desired = desired;
     let failed: { readonly error: unknown } | undefined;
     for (const resource of this.#options.resources) {
@@ -179,7 +187,14 @@ export class Reconciler {
     return { kind: 'settled', desired, allocation };
   }
 
-  #rulesFor(record: Readonly<AllocationRecord>, allocation: Allocation | undefined): Promise<Rules> {
+  async #desire(record: AllocationRecord, allocation: Allocation | undefined): Promise<Desired> {
+    if (!allocation) return { kind: 'nothing', id: record.id, why: 'gone' };
+    // What is over is cleaned up also while the name service does not say whose it was.
+    const { nodeId } = this.#options.rules;
+    return desireIfEnded(allocation, nodeId) ?? desire(allocation, await this.#rulesFor(record, allocation));
+  }
+
+  #rulesFor(record: Readonly<AllocationRecord>, allocation: Allocation): Promise<Rules> {
     return rulesFor(record, allocation, this.#options, this.#options.clock.monotonic());
   }
 

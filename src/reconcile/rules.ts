@@ -2,9 +2,9 @@ import type { Allocation } from '../model/allocation.ts';
 import type { Rules } from '../model/desired.ts';
 import { usersNamedIn } from '../model/podman-user.ts';
 import type { KnownUser } from '../model/verdict.ts';
+import { type AccountAnswer, notLookedUp } from './accounts.ts';
 import type { AllocationRecord } from './record.ts';
 
-const NOBODY: ReadonlyMap<string, number> = new Map();
 const NO_VOLUMES: ReadonlyMap<string, string> = new Map();
 
 /** Where what decides over an allocation comes from. */
@@ -12,7 +12,8 @@ export interface RuleSources {
   readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited' | 'named' | 'creating'>;
   /** The host volumes of this node, name to path; told which are wanted. @throws NotYetError where Nomad does not say */
   readonly hostVolumes: (names: readonly string[]) => Promise<ReadonlyMap<string, string>>;
-  readonly accountOf: (nameOrUid: string | number) => KnownUser | undefined;
+  /** What is known of a user now; who is not known yet is being looked up. */
+  readonly accountOf: (nameOrUid: string | number) => AccountAnswer;
   /** The uids that the tasks of an allocation have been prepared for on this host, by task: what a restart of ours forgets. */
   readonly grantedOn: (id: string) => ReadonlyMap<string, number>;
 }
@@ -20,23 +21,28 @@ export interface RuleSources {
 /** The driver gives up after that time by default: what was created has been started by then, or is not. */
 const STARTING_MS = 60_000;
 
-/** What decides over an allocation now. @param now by the monotonic clock, ms @throws NotYetError as hostVolumes */
+/** What decides over an allocation now. @param now by the monotonic clock, ms @throws NotYetError as hostVolumes, and `user_not_looked_up` */
 export async function rulesFor(
   record: Readonly<AllocationRecord>,
-  allocation: Allocation | undefined,
+  allocation: Allocation,
   { rules, accountOf, grantedOn, hostVolumes }: RuleSources,
   now: number,
 ): Promise<Rules> {
-  const granted = record.granted ?? (allocation ? grantedOn(record.id) : NOBODY);
-  const named = allocation ? [...usersNamedIn(allocation, rules.metaKey), ...granted.values()] : [];
-  const claims = allocation?.volumes.filter(({ type }) => type === 'host') ?? [];
+  const granted = record.granted ?? grantedOn(record.id);
+  const named = [...usersNamedIn(allocation, rules.metaKey), ...granted.values()];
+  const claims = allocation.volumes.filter(({ type }) => type === 'host');
   return {
     ...rules,
     isNetnsAwaited: record.isNetnsAwaited,
     named: [...record.named],
     creating: new Set([...record.creates].filter(([, at]) => now - at < STARTING_MS).map(([task]) => task)),
-    accounts: new Map(named.map((name) => [name, accountOf(name)])),
+    accounts: new Map(named.map((name) => [name, knownUser(name, accountOf(name))])),
     granted,
     hostVolumes: claims.length > 0 ? await hostVolumes(claims.map(({ source }) => source)) : NO_VOLUMES,
   };
+}
+
+function knownUser(user: string | number, answer: AccountAnswer): KnownUser | undefined {
+  if (answer.kind === 'pending') throw notLookedUp(user, answer.why);
+  return answer.kind === 'known' ? answer.account : undefined;
 }

@@ -16,6 +16,19 @@ export interface PodmanOwner {
   readonly socket: string;
 }
 
+/** The code of what waits for the name service to say who a user is. */
+export const USER_NOT_LOOKED_UP = 'user_not_looked_up';
+
+/**
+ * The owner with this uid.
+ * @throws NotYetError `user_not_looked_up`: whoever is granted access is among them, but for a moment in which her account changes
+ */
+export function ownerOf(owners: readonly PodmanOwner[], uid: number): PodmanOwner {
+  const owner = owners.find((one) => one.uid === uid);
+  if (owner) return owner;
+  throw new NotYetError(USER_NOT_LOOKED_UP, `the account of uid ${uid} is not known now; it is looked up again`);
+}
+
 type KnownNamespace = FoundNamespace & PodmanNamespace;
 
 /**

@@ -6,7 +6,7 @@ import { openOwnNamespace, ownerUid, owningUserNamespace, pidsIn } from '../../l
 import { isSameFile, stat } from '../../linux/stat.ts';
 import type { Access, Desired, DesiredNetns } from '../../model/desired.ts';
 import type { DataDir } from '../data-dir.ts';
-import type { PodmanNamespaces, PodmanOwner } from '../podman-namespaces.ts';
+import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import { NetnsSwap, type SwapOptions } from './swap.ts';
@@ -60,8 +60,8 @@ export class NetnsResource implements Resource {
       return this.#planRemoval(desired);
     }
     const [user] = desired.podman;
-    const owner = user && this.#options.owners().find(({ uid }) => uid === user.uid);
-    if (!owner) return [];
+    if (!user) return [];
+    const owner = ownerOf(this.#options.owners(), user.uid);
     const { id } = desired;
     if (this.#options.journal.ids().includes(id)) {
       const what = `the network namespace of ${id}: what a crash left undone`;

@@ -5,7 +5,7 @@ import { isShared, SHARED_LABEL, share } from '../../linux/selinux.ts';
 import { isAllocationId } from '../../model/allocation.ts';
 import type { Access, Desired } from '../../model/desired.ts';
 import type { DataDir } from '../data-dir.ts';
-import type { PodmanNamespaces, PodmanOwner } from '../podman-namespaces.ts';
+import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import { isHalfBuilt, openLeaves } from './allocation-leaves.ts';
@@ -125,8 +125,7 @@ export class ViewResource implements Resource {
 
   async #planUser(desired: Granted, user: Access): Promise<Step[]> {
     const { owners, namespaces, mounts, dataDir, ordering } = this.#options;
-    const owner = owners().find(({ uid }) => uid === user.uid);
-    if (!owner) return [];
+    const owner = ownerOf(owners(), user.uid);
     refuseTaskNames(desired);
     const found = await namespaces.of(owner);
     if (this.#isDone(desired, user)) return this.#planHiding(desired, user);

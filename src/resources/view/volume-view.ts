@@ -9,7 +9,7 @@ import type { Desired } from '../../model/desired.ts';
 import type { DesiredVolume, LiveVolume } from '../../model/volume.ts';
 import type { DataDir } from '../data-dir.ts';
 import { readAcl } from '../marked-acl.ts';
-import type { PodmanNamespaces, PodmanOwner } from '../podman-namespaces.ts';
+import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import type { VolumeDirectories } from '../volume-directories.ts';
@@ -72,8 +72,7 @@ export class VolumeViewResource implements Resource {
 
   async #planVolume(one: LiveVolume): Promise<Step[]> {
     const { namespaces, owners, mounts } = this.#options;
-    const owner = owners().find(({ uid }) => uid === one.volume.uid);
-    if (!owner) return [];
+    const owner = ownerOf(owners(), one.volume.uid);
     const found = await namespaces.of(owner);
     using opened = new DisposableStack();
     const leaves = this.#leavesOf(one, owner, opened);

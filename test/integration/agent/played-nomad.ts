@@ -13,7 +13,7 @@ import { ApiServer, type Rights } from '../../support/nomad/api-server.ts';
 import { newAllocation } from '../../support/nomad/job.ts';
 import { recorded } from '../../support/nomad/recorded.ts';
 import { ServerState } from '../../support/nomad/server-state.ts';
-import { accountOf, CONFIG } from '../../unit/agent/followed.ts';
+import { ACCOUNTS, CONFIG } from '../../unit/agent/followed.ts';
 import { SwitchedHost } from '../../unit/agent/switched-host.ts';
 import { recordingLog } from '../../unit/watch/recording-log.ts';
 
@@ -96,7 +96,7 @@ export class PlayedFollower implements AsyncDisposable {
     this.follower = new NodeFollower({
       config: { ...CONFIG, nomad: connection },
       nomad: this.#door,
-      accountOf,
+      accounts: ACCOUNTS,
       makeHost: () => this.host,
       clock: this.clock,
       log: this.log,

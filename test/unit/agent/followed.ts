@@ -33,9 +33,14 @@ export const CONFIG: NodeFollowerParts['config'] = {
 };
 
 /** alice is 1001, bob 1002. */
-export function accountOf(user: string | number) {
-  return { name: String(user), uid: user === 'alice' ? 1001 : 1002, hasSubordinateIds: true };
-}
+export const ACCOUNTS: NodeFollowerParts['accounts'] = {
+  get: (user) => {
+    const id = user === 'alice' ? 1001 : 1002;
+    const account = { name: String(user), uid: id, gid: id, home: `/home/${user}`, hasSubordinateIds: true };
+    return { kind: 'known', account };
+  },
+  onAnswer: () => () => undefined,
+};
 
 /** Nothing here waits for anything but promises and the clock: what can happen now has happened after so many turns. */
 export async function settle(): Promise<void> {
@@ -103,7 +108,7 @@ export class Followed {
     return new NodeFollower({
       config: CONFIG,
       nomad: this.#nomad,
-      accountOf,
+      accounts: ACCOUNTS,
       makeHost: () => this.#host,
       clock: this.clock,
       log: this.log,

@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest';
 import { OPEN_HOW_SIZE } from '../../../src/linux/handle.ts';
 import { MOUNT_ATTR_SIZE } from '../../../src/linux/mount.ts';
 import { ENTRIES, INFO, IP6T_ENTRY, IPT_ENTRY, REPLACE } from '../../../src/linux/net/x-tables.ts';
-import { PASSWD } from '../../../src/linux/passwd.ts';
 import { UCRED_SIZE } from '../../../src/linux/peer-credentials.ts';
 import { STATX } from '../../../src/linux/stat.ts';
 
@@ -11,15 +10,6 @@ import { STATX } from '../../../src/linux/stat.ts';
 const openHow = koffi.struct({ flags: 'uint64_t', mode: 'uint64_t', resolve: 'uint64_t' });
 const mountAttr = koffi.struct({ set: 'uint64_t', clr: 'uint64_t', propagation: 'uint64_t', userns_fd: 'uint64_t' });
 const ucred = koffi.struct({ pid: 'int32_t', uid: 'uint32_t', gid: 'uint32_t' });
-const passwd = koffi.struct({
-  pw_name: 'void *',
-  pw_passwd: 'void *',
-  pw_uid: 'uint32_t',
-  pw_gid: 'uint32_t',
-  pw_gecos: 'void *',
-  pw_dir: 'void *',
-  pw_shell: 'void *',
-});
 const timestamp = koffi.struct({ sec: 'int64_t', nsec: 'uint32_t', reserved: 'int32_t' });
 const statx = koffi.struct({
   mask: 'uint32_t',
@@ -129,16 +119,6 @@ describe('the layout of', () => {
       DEV_MAJOR: koffi.offsetof(statx, 'dev_major'),
       DEV_MINOR: koffi.offsetof(statx, 'dev_minor'),
       MNT_ID: koffi.offsetof(statx, 'mnt_id'),
-    });
-  });
-
-  test('struct passwd is as we read it', () => {
-    expect(PASSWD).toEqual({
-      SIZE: koffi.sizeof(passwd),
-      NAME: koffi.offsetof(passwd, 'pw_name'),
-      UID: koffi.offsetof(passwd, 'pw_uid'),
-      GID: koffi.offsetof(passwd, 'pw_gid'),
-      DIR: koffi.offsetof(passwd, 'pw_dir'),
     });
   });
 });

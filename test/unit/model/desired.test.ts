@@ -17,9 +17,9 @@ const ACCOUNTS: Record<string | number, KnownUser> = {
   dave: { name: 'dave', uid: 1004, hasSubordinateIds: false },
 };
 
-function desired(what: Allocation | undefined, more: Partial<Rules> = {}) {
-  const named = what ? [...usersNamedIn(what, 'podman_user'), ...(more.granted?.values() ?? [])] : [];
-  return desire(ALLOCATION_ID, what, {
+function desired(what: Allocation, more: Partial<Rules> = {}) {
+  const named = [...usersNamedIn(what, 'podman_user'), ...(more.granted?.values() ?? [])];
+  return desire(what, {
     nodeId: NODE_ID,
     metaKey: 'podman_user',
     minUid: 1000,
@@ -91,8 +91,7 @@ describe('an allocation', () => {
     });
   });
 
-  test('desires nothing when Nomad knows none, or it is of another node', () => {
-    expect(desired(undefined)).toMatchObject({ kind: 'nothing', why: 'gone' });
+  test('of another node desires nothing', () => {
     expect(desired(allocationOf({ nodeId: ALLOCATION_ID }))).toMatchObject({ kind: 'nothing', why: 'gone' });
   });
 

@@ -4,6 +4,7 @@ import { NotYetError, ParseError, RefusedError } from '../../../src/errors.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
 import type { Desired } from '../../../src/model/desired.ts';
+import type { AccountAnswer } from '../../../src/reconcile/accounts.ts';
 import { Reconciler } from '../../../src/reconcile/reconciler.ts';
 import { stateOf } from '../../../src/reconcile/record.ts';
 import type { Resource, Step } from '../../../src/resources/resource.ts';
@@ -35,9 +36,14 @@ class Switches implements Resource {
 }
 
 const ACCOUNTS = [
-  { name: 'alice', uid: 1001, hasSubordinateIds: true },
-  { name: 'bob', uid: 1002, hasSubordinateIds: true },
+  { name: 'alice', uid: 1001, gid: 1001, home: '/home/alice', hasSubordinateIds: true },
+  { name: 'bob', uid: 1002, gid: 1002, home: '/home/bob', hasSubordinateIds: true },
 ];
+
+function accountOf(user: string | number): AccountAnswer {
+  const account = ACCOUNTS.find(({ name, uid }) => name === user || uid === user);
+  return account ? { kind: 'known', account } : { kind: 'unknown' };
+}
 
 const running: Reconciler[] = [];
 afterEach(() => Promise.all(running.splice(0).map((reconciler) => reconciler.stop())));
@@ -51,6 +57,7 @@ function setUp(before: readonly Resource[] = []) {
   const stream = { stands: false };
   const directories = new Set<string>();
   const granted = new Map<string, number>();
+  const pending = new Map<string | number, AccountAnswer>();
   const reconciler = new Reconciler({
     readAllocation: async (id) => {
       asked.push(id);
@@ -67,7 +74,7 @@ function setUp(before: readonly Resource[] = []) {
       configured: new Set(['alice', 'bob']),
       policy: undefined,
     },
-    accountOf: (name) => ACCOUNTS.find((account) => account.name === name || account.uid === name),
+    accountOf: (name) => pending.get(name) ?? accountOf(name),
     hostVolumes: async () => new Map(),
     grantedOn: () => granted,
     isNetnsOwned: () => false,
@@ -79,7 +86,7 @@ function setUp(before: readonly Resource[] = []) {
   running.push(reconciler);
   const record = () => [...reconciler.records()].find(({ id }) => id === ALLOCATION_ID);
   const counted = async (name: string) => (await metrics.registry.getSingleMetric(name)?.get())?.values ?? [];
-  return { nomad, switches, clock, reconciler, asked, stream, directories, granted, record, counted };
+  return { nomad, switches, clock, reconciler, asked, stream, directories, granted, pending, record, counted };
 }
 
 const away = new NotYetError('nomad_unreachable', 'Nomad did not answer');
@@ -117,6 +124,36 @@ describe('the reconciler', () => {
     granted.set('t', 1002);
     const outcome = await reconciler.passNow(ALLOCATION_ID, never);
     expect(outcome).toMatchObject({ desired: { podman: [{ name: 'bob' }], unfollowed: [expect.any(String)] } });
+  });
+
+  test('lets an allocation wait whose user is not looked up yet, and goes on when the name service has answered', async () => {
+    const { reconciler, switches, pending, record } = setUp();
+    pending.set('alice', { kind: 'pending', why: 'LDAP is away' });
+    const outcome = await reconciler.passNow(ALLOCATION_ID, never);
+    expect(outcome).toMatchObject({ kind: 'failed', retryable: true, error: { code: 'user_not_looked_up' } });
+    const kept = record();
+    expect(kept && stateOf(kept)).toBe('waiting');
+    pending.clear();
+    const next = reconciler.nextOutcome(ALLOCATION_ID, never);
+    reconciler.noticeAnswer();
+    expect(await next).toMatchObject({ kind: 'settled' });
+    expect([...switches.on]).toEqual([ALLOCATION_ID]);
+  });
+
+  test('cleans up what has finished also while nobody says whose it was', async () => {
+    const { nomad, reconciler, switches, pending } = setUp();
+    await reconciler.passNow(ALLOCATION_ID, never);
+    pending.set('alice', { kind: 'pending', why: 'LDAP is away' });
+    nomad.set(
+      ALLOCATION_ID,
+      allocationOf({ modifyIndex: 2, clientStatus: 'complete', tasks: [taskOf('t', { state: 'dead' })] }),
+    );
+    reconciler.notice(ALLOCATION_ID);
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({
+      kind: 'settled',
+      desired: { why: 'finished' },
+    });
+    expect([...switches.on]).toEqual([]);
   });
 
   test('takes away what is there of an allocation that is gone, and forgets it', async () => {
