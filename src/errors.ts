@@ -56,3 +56,8 @@ export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause === undefined ? error.message : `${error.message}: ${messageOf(error.cause)}`;
 }
+
+/** When to try again at the latest after anything thrown, in ms; infinite where it does not say. */
+export function retryInMs(error: unknown): number {
+  return (error instanceof RootlessError ? error.retryInMs : undefined) ?? Number.POSITIVE_INFINITY;
+}

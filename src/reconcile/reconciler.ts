@@ -1,6 +1,6 @@
 import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
-import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
+import { codeOf, messageOf, NotYetError, RootlessError, retryInMs } from '../errors.ts';
 import type { Metrics, PassResult } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import { type Desired, desire, desireIfEnded, grantedBy, type Rules } from '../model/desired.ts';
@@ -226,7 +226,8 @@ export class Reconciler {
   /** With a gate in front it cannot happen; with `ordering: watch` it is a race, and the losses are counted. */
   #countLate(record: AllocationRecord, resource: Resource, steps: readonly Step[]): void {
     const { desired, allocation } = record;
-    if (record.late || record.outcome || resource.kind !== 'acl' || desired?.kind !== 'access') return;
+    if (record.late || record.outcome?.kind === 'settled' || resource.kind !== 'acl' || desired?.kind !== 'access')
+      return;
     if (steps.every((step) => step.removes)) return;
     const ours = new Set(desired.podman.flatMap((user) => user.tasks));
     const running = allocation?.tasks.filter((task) => ours.has(task.name) && task.state === 'running') ?? [];
@@ -312,10 +313,6 @@ function leftBehind(error: unknown, id: string): NotYetError {
 
 function isRetryable(error: unknown): boolean {
   return error instanceof RootlessError && error.retryable;
-}
-
-function retryInMs(error: unknown): number {
-  return (error instanceof RootlessError && error.retryInMs) || Number.POSITIVE_INFINITY;
 }
 
 /** The `result` label of an outcome. */

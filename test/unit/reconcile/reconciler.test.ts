@@ -480,6 +480,16 @@ describe('the reconciler', () => {
     expect(await counted('nomad_rootless_late_preparations_total')).toMatchObject([{ value: 1 }]);
   });
 
+  test('counts it also where the first look did not come to an end', async () => {
+    const { nomad, reconciler, record, pending } = setUp();
+    nomad.set(ALLOCATION_ID, allocationOf({ tasks: [taskOf('t', { state: 'running' })] }));
+    pending.set('alice', { kind: 'pending', why: 'LDAP is away' });
+    await reconciler.passNow(ALLOCATION_ID, never);
+    pending.clear();
+    await reconciler.passNow(ALLOCATION_ID, never);
+    expect(record()?.late).toBe(true);
+  });
+
   test('shows each allocation in the gauge once, and none that is gone', async () => {
     const { nomad, reconciler, counted } = setUp();
     await reconciler.passNow(ALLOCATION_ID, never);
