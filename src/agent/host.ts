@@ -1,6 +1,7 @@
 import { systemClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
-import { canonicalPath } from '../linux/directory.ts';
+import { NotYetError } from '../errors.ts';
+import { canonicalDirectory } from '../linux/directory.ts';
 import { isSelinuxOn } from '../linux/selinux.ts';
 import type { LiveVolume } from '../model/volume.ts';
 import type { ClientPaths } from '../nomad/agent-self.ts';
@@ -56,13 +57,16 @@ export interface HostOptions {
   readonly onSwap?: NonNullable<NetnsOptions['reached']>;
 }
 
+/** Creates are held for a directory that Nomad is about to make: looking costs nothing. */
+const DIRECTORY_RETRY_MS = 2000;
+
 /** Of a user's allocations: with more than these, those whose containers have been started are shown no longer. */
 const MOST_SHOWN = 64;
 
-/** Puts the resources together. */
+/** Puts the resources together. @throws NotYetError `no_alloc_dir` where Nomad's directories are not there */
 export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: HostOptions): Host {
   const { idmap, ordering, stateDir } = config;
-  const dataDir = new DataDir(canonicalPath(paths.allocDir), canonicalPath(paths.dataDir));
+  const dataDir = new DataDir(directoryOfNomad(paths.allocDir, 'alloc'), directoryOfNomad(paths.dataDir, 'data'));
   const namespaces = new PodmanNamespaces();
   const namespace = new ViewNamespace(stateDir);
   const trees = new UserTrees(namespace);
@@ -126,6 +130,17 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
       namespace.close();
     },
   };
+}
+
+/** Nomad makes them when it starts; a wrong path in the configuration, or Nomad that is not there yet, is mended in time. */
+function directoryOfNomad(path: string, what: 'alloc' | 'data'): string {
+  try {
+    return canonicalDirectory(path);
+  } catch (error) {
+    const remedy = 'start Nomad, or correct nomad.data_dir and nomad.alloc_dir';
+    const message = `Nomad's ${what} dir ${path} cannot be used; ${remedy}`;
+    throw new NotYetError('no_alloc_dir', message, error, DIRECTORY_RETRY_MS);
+  }
 }
 
 function ownersIn(users: Config['users'], accountOf: HostOptions['accountOf']): PodmanOwner[] {

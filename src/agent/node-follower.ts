@@ -1,7 +1,7 @@
 import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
-import { codeOf, messageOf, NotYetError } from '../errors.ts';
+import { codeOf, messageOf, NotYetError, retryInMs } from '../errors.ts';
 import type { Readiness, ReadyRequest } from '../gate/readiness.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -22,7 +22,10 @@ import { type NodeWatch, watchNode } from './watch-node.ts';
 
 /** What the follower works with. */
 export interface NodeFollowerParts {
-  readonly config: Pick<Config, 'nomad' | 'metaKey' | 'minUid' | 'ordering' | 'policy' | 'users' | 'resyncIntervalMs'>;
+  readonly config: Pick<
+    Config,
+    'nomad' | 'metaKey' | 'minUid' | 'ordering' | 'gate' | 'policy' | 'users' | 'resyncIntervalMs'
+  >;
   readonly nomad: Pick<Nomad, 'self' | 'allocation' | 'nodeAllocations' | 'hostVolumes' | 'eventStart' | 'eventLines'>;
   readonly accounts: Pick<Accounts, 'get' | 'onAnswer'>;
   /** Puts together what allocations get on this host, once it is known where they are. */
@@ -39,9 +42,12 @@ interface Attached {
   readonly reconciler: Reconciler;
   readonly readiness: Readiness;
   readonly watch: NodeWatch;
-  /** Aborted when Nomad has become another node. */
+  /** Aborted when Nomad has become another node, or following it has failed. */
   readonly ended: AbortController;
 }
+
+/** What was not foreseen fails again at once, as often as not. */
+const AFTER_FAILURE_MS = 5000;
 
 /**
  * Follows the node that Nomad says it is, and begins anew when it says another one: its data dir was wiped. A create
@@ -53,6 +59,8 @@ export class NodeFollower implements Readiness {
   #attached: Attached | undefined;
   #attaching = newAttaching();
   #health: NomadHealth;
+  /** What Nomad last said of itself, also where it cannot be followed by that. */
+  #said: AgentSelf | undefined;
 
   constructor(parts: NodeFollowerParts) {
     this.#parts = parts;
@@ -75,7 +83,7 @@ export class NodeFollower implements Readiness {
 
   /** What people should know of Nomad and this host, in words. */
   warnings(): string[] {
-    return this.#attached ? [...this.#attached.self.disagreements, ...this.#attached.host.warnings()] : [];
+    return [...(this.#said?.disagreements ?? []), ...this.#hostWarnings()];
   }
 
   /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
@@ -99,12 +107,20 @@ export class NodeFollower implements Readiness {
   async follow(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      const self = await this.#untilAnswered(() => this.#askWhoItIs(), signal);
-      if (!self) return;
-      const attached = this.#attach(self);
-      await attached.watch.finished;
+      const attached = await this.#untilAnswered(async () => {
+        const self = await this.#askWhoItIs();
+        signal.throwIfAborted();
+        return this.#attach(self);
+      }, signal);
+      if (!attached) return;
+      const failure = await attached.watch.finished.then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+      if (failure) this.#detach(attached, failure.error);
       await attached.reconciler.stop();
       attached.host.close();
+      if (failure) await this.#parts.clock.sleep(AFTER_FAILURE_MS, signal).catch(() => undefined);
     }
   }
 
@@ -151,12 +167,26 @@ export class NodeFollower implements Readiness {
     const { address, nodeId, dataDir, allocDir } = this.#parts.config.nomad;
     const self = await this.#parts.nomad.self(this.#stopping.signal, { nodeId, dataDir, allocDir });
     if (nodeId === undefined) requireOwnNode(self, address);
+    const before = this.#said?.disagreements ?? [];
+    this.#said = self;
+    for (const warning of self.disagreements) {
+      if (!before.includes(warning)) this.#parts.log.warn({ code: 'nomad_disagrees' }, warning);
+    }
     return self;
+  }
+
+  #hostWarnings(): string[] {
+    try {
+      return this.#attached?.host.warnings() ?? [];
+    } catch (error) {
+      return [messageOf(error)]; // a directory of Nomad's that has vanished, say: the rest of the status is worth no less
+    }
   }
 
   /** Asks Nomad again and again until it answers. @returns undefined once the signal is aborted */
   async #untilAnswered<T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
     const { config, clock, log } = this.#parts;
+    let reported: string | undefined;
     for (let failures = 1; !signal.aborted; failures++) {
       try {
         const answer = await ask();
@@ -164,17 +194,23 @@ export class NodeFollower implements Readiness {
         return answer;
       } catch (error) {
         if (signal.aborted) break;
-        this.#health.ill('agent', messageOf(error));
-        log.warn({ code: codeOf(error), address: config.nomad.address }, `waiting for Nomad: ${messageOf(error)}`);
-        await clock.sleep(backoffMs(failures, NOMAD_BACKOFF, Math.random()), signal).catch(() => undefined);
+        const message = messageOf(error);
+        this.#health.ill('agent', message);
+        const fields = { code: codeOf(error), address: config.nomad.address, failures };
+        log[message === reported ? 'debug' : 'warn'](fields, `waiting for Nomad: ${message}`);
+        reported = message;
+        const inMs = Math.min(backoffMs(failures, NOMAD_BACKOFF, Math.random()), retryInMs(error));
+        await clock.sleep(inMs, signal).catch(() => undefined);
       }
     }
     return undefined;
   }
 
+  /** @throws what looking at the host throws; nothing is left of it then */
   #attach(self: AgentSelf): Attached {
     const { config, nomad, accounts, makeHost, clock, log, metrics } = this.#parts;
     const { nodeId, allocDir } = self;
+    using made = new DisposableStack();
     const ifListed = <T>(read: (reconciler: Reconciler) => T | undefined) => {
       const reconciler = this.#health.lastListing === undefined ? undefined : this.#attached?.reconciler;
       return reconciler && read(reconciler);
@@ -183,8 +219,10 @@ export class NodeFollower implements Readiness {
       paths: self,
       liveVolumes: () => ifListed((reconciler) => reconciler.liveVolumes()),
     });
+    made.defer(() => host.close());
     const health = this.#health;
     const ended = new AbortController();
+    made.defer(() => ended.abort());
     const hostVolumes = new HostVolumes(() => nomad.hostVolumes(nodeId, this.#stopping.signal), { clock, log });
     const signal = AbortSignal.any([this.#stopping.signal, ended.signal]);
     const reconciler = new Reconciler({
@@ -230,7 +268,7 @@ export class NodeFollower implements Readiness {
     const readiness = new ReconcilerReadiness(reconciler, config.metaKey, self.csiDir, host.isSelinuxOn);
     const attached: Attached = { self, host, reconciler, readiness, watch, ended };
     log.info({ node: nodeId, allocDir, nomad: self.version }, 'attached to Nomad');
-    for (const warning of self.disagreements) log.warn({ code: 'nomad_disagrees' }, warning);
+    made.move();
     this.#attached = attached;
     this.#attaching.resolve(attached);
     return attached;
@@ -251,14 +289,20 @@ export class NodeFollower implements Readiness {
     const { nodeId, allocDir } = await this.#askWhoItIs();
     if (nodeId === self.nodeId && allocDir === self.allocDir) return;
     const message = `Nomad was node ${self.nodeId} with ${self.allocDir}, and is node ${nodeId} with ${allocDir} now`;
-    if (this.#attached === attached) {
-      this.#parts.log.warn({ code: 'nomad_other_node' }, message);
-      this.#health = new NomadHealth(this.#parts.clock);
-      this.#attached = undefined;
-      this.#attaching = newAttaching();
-      attached.ended.abort();
-    }
-    throw new NotYetError('nomad_other_node', message);
+    const error = new NotYetError('nomad_other_node', message);
+    this.#detach(attached, error);
+    throw error;
+  }
+
+  /** Lets go of a node, to begin anew. */
+  #detach(attached: Attached, why: unknown): void {
+    if (this.#attached !== attached) return;
+    this.#parts.log.warn({ code: codeOf(why) }, messageOf(why));
+    this.#health = new NomadHealth(this.#parts.clock);
+    this.#health.ill('agent', messageOf(why));
+    this.#attached = undefined;
+    this.#attaching = newAttaching();
+    attached.ended.abort();
   }
 }
 

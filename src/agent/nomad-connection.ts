@@ -6,17 +6,17 @@ import { listenerUids } from '../linux/tcp-listener.ts';
 
 /** Tokens are UUIDs or JWTs, certificates PEM, a CA bundle the longest of them: none comes near this size. In bytes. */
 const MAX_FILE = 1024 * 1024;
+/** Creates are held for a file that is about to be written: looking costs nothing. */
+const FILE_RETRY_MS = 2000;
 
 /**
  * How to reach Nomad, from the configuration. Files are read anew for each request: Nomad renews a workload identity in
- * the token's file, and certificates are replaced before they expire. One that cannot be read then is a NotYetError: it
- * may be about to be replaced.
- * @throws RefusedError where a certificate file cannot be read now
+ * the token's file, and certificates are replaced before they expire. One that cannot be read is a NotYetError: it
+ * may be about to be written.
  */
 export function nomadConnection(config: NomadConfig, listenersOn = listenerUids): NomadClientOptions {
   const { address } = config;
   const port = unprotectedPort(address);
-  readTls(config);
   return {
     address,
     admit: port === undefined ? undefined : () => admit(port, listenersOn(port)),
@@ -53,9 +53,12 @@ function notYet<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
-    throw error instanceof RefusedError ? new NotYetError(error.code, error.message, error.cause) : error;
+    throw error instanceof RefusedError
+      ? new NotYetError(error.code, error.message, error.cause, FILE_RETRY_MS)
+      : error;
   }
 }
+
 /** The port of an address on this host over plain http: nothing but who holds the port says that it is Nomad. */
 function unprotectedPort(address: string): number | undefined {
   const url = URL.parse(address);

@@ -11,6 +11,13 @@ export function canonicalPath(path: string): string {
   return realpathSync(path);
 }
 
+/** The canonical form of a directory's path that only root has shaped. @throws an Error of node:fs, also where it is no directory */
+export function canonicalDirectory(path: string): string {
+  const canonical = realpathSync(path);
+  opendirSync(canonical).closeSync();
+  return canonical;
+}
+
 /** The names in an open directory. @throws an Error of node:fs */
 export function entriesOf(directory: Handle): string[] {
   return readdirSync(`/proc/self/fd/${directory.fd}`);

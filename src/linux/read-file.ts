@@ -4,7 +4,7 @@ import { RefusedError } from '../errors.ts';
 /**
  * The text of a file that root chose, such as a configuration or token file: symlinks are followed.
  * @param maxBytes more than this is refused: what is read here is small, and a wrong path must not fill the memory
- * @returns undefined where nothing is there
+ * @returns undefined where nothing is there: no such file, or no such directory on the way
  * @throws RefusedError `file_too_large`, or `file_unreadable` with the cause
  */
 export function readTextIfThere(path: string, maxBytes: number): string | undefined {
@@ -12,7 +12,8 @@ export function readTextIfThere(path: string, maxBytes: number): string | undefi
     return readAtMost(path, maxBytes);
   } catch (cause) {
     if (cause instanceof RefusedError) throw cause;
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+    if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR'))
+      return undefined;
     throw new RefusedError('file_unreadable', `cannot read ${path}`, cause);
   }
 }

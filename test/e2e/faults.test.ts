@@ -1,8 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, renameSync, symlinkSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { existsSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { AgentProcess } from '../support/agent.ts';
 import { type Environment, startEnvironment } from '../support/environment.ts';
 import { requires } from '../support/requires.ts';
+import { createSandbox, type Sandbox } from '../support/sandbox.ts';
 import { type StandInNomad, startStandInNomad } from '../support/stand-in-nomad.ts';
 import { until } from '../support/until.ts';
 import { agentSockets, driverFailure, expectNothingLeft, jobOf, leftovers, runJob, shell } from './cases.ts';
@@ -151,6 +155,96 @@ requires(
     await nomad.api.start();
     const allocation = await runJob(nomad, jobOf('alice', 'early', shell('t', 'alice', STAYS)));
     await allocation.waitForLog('t', 'up');
+  });
+});
+
+requires(
+  'root',
+  'sandbox',
+  'podman',
+)('an agent that cannot begin yet', () => {
+  const TOKEN = 'secret-token';
+  let stack: AsyncDisposableStack;
+  let sandbox: Sandbox;
+  let nomad: StandInNomad;
+  let agent: AgentProcess;
+
+  beforeAll(async () => {
+    stack = new AsyncDisposableStack();
+    sandbox = stack.use(await createSandbox({ users: ['alice'] }));
+    const gate = new AgentProcess(sandbox).gateSocket('alice');
+    const dataDir = join(sandbox.directory, 'nomad');
+    nomad = await startStandInNomad({ dataDir, sockets: { alice: gate }, tokens: { [TOKEN]: 'all' } });
+    stack.defer(() => nomad.stop());
+  });
+  afterAll(() => stack?.disposeAsync());
+
+  /** Starts it with these keys of `nomad` beside the address. */
+  async function start(keys: Readonly<Record<string, string>>): Promise<void> {
+    agent = new AgentProcess(sandbox);
+    onTestFinished(async () => void (await agent.stop()));
+    agent.configure({ nomad: { address: nomad.address, ...keys }, users: { alice: {} }, gate: { timeout: '2s' } });
+    await agent.startUnready();
+    await until('the gate is open', () => existsSync(agent.gateSocket('alice')));
+  }
+
+  async function expectReason(reason: RegExp): Promise<void> {
+    const readyz = await until('readyz says why', async () => {
+      const said = await agent.readyz();
+      return reason.test(said.text) && said;
+    });
+    expect(readyz.status).toBe(503);
+    const status = JSON.parse((await agent.command(['status', '--json'])).stdout);
+    expect(status).toMatchObject({ ready: false, reasons: [expect.stringMatching(reason)] });
+  }
+
+  async function expectHeldAndRefused(reason: RegExp): Promise<void> {
+    const allocation = await runJob(nomad, jobOf('alice', 'held', shell('t', 'alice', 'true')));
+    const failure = await driverFailure(allocation, 't');
+    expect(failure).toMatch(/status code: 504/);
+    expect(failure).toMatch(reason);
+  }
+
+  async function expectServes(): Promise<void> {
+    await agent.waitUntilReady();
+    const allocation = await runJob(nomad, jobOf('alice', 'served', shell('t', 'alice', STAYS)));
+    await allocation.waitForLog('t', 'up');
+  }
+
+  test('because nomad.data_dir is wrong: the gate stays open, and everybody is told', async () => {
+    await start({ token: TOKEN, data_dir: join(sandbox.directory, 'elsewhere') });
+    const reason = /Nomad's alloc dir .*elsewhere\/alloc cannot be used; .*ENOENT/;
+    await expectReason(reason);
+    const { warnings } = JSON.parse((await agent.command(['status', '--json'])).stdout);
+    expect(warnings).toEqual([expect.stringMatching(/^nomad.data_dir is .*elsewhere .*Nomad says .*\/nomad$/)]);
+    await expectHeldAndRefused(reason);
+  });
+
+  test('because the data dir is missing, then a file, serves as soon as it is there', async () => {
+    renameSync(nomad.dataDir, `${nomad.dataDir}.away`);
+    try {
+      await start({ token: TOKEN });
+      await expectReason(/alloc dir .*nomad\/alloc cannot be used; .*ENOENT/);
+      writeFileSync(nomad.dataDir, 'no directory');
+      await expectReason(/alloc dir .*nomad\/alloc cannot be used; .*ENOTDIR/);
+    } finally {
+      rmSync(nomad.dataDir, { force: true });
+      renameSync(`${nomad.dataDir}.away`, nomad.dataDir);
+    }
+    await expectServes();
+  });
+
+  test('because a certificate and the token are missing, serves as soon as both are there', async () => {
+    const [ca, token] = [join(sandbox.directory, 'ca.pem'), join(sandbox.directory, 'token')];
+    await start({ token_file: token, ca_cert: ca });
+    await expectReason(/token: expected a file, got nothing/);
+    await expectHeldAndRefused(/token: expected a file, got nothing/);
+    writeFileSync(token, '\n');
+    await expectReason(/token: expected a token, got an empty file/);
+    writeFileSync(token, TOKEN);
+    await expectReason(/ca.pem: expected a file, got nothing/);
+    writeFileSync(ca, rootCertificates[0] ?? '');
+    await expectServes();
   });
 });
 

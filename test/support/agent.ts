@@ -79,6 +79,12 @@ export class AgentProcess {
     });
   }
 
+  /** What /readyz says now. */
+  async readyz(): Promise<{ readonly status: number; readonly text: string }> {
+    const response = await fetch(`http://${METRICS_ADDRESS}/readyz`);
+    return { status: response.status, text: await response.text() };
+  }
+
   /** Starts the configured agent and waits only until its admin socket is there. */
   async startUnready(): Promise<void> {
     if (this.#child) throw new Error('the agent runs already');

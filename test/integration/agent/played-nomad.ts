@@ -32,6 +32,12 @@ export class PlayedNomad implements AsyncDisposable {
     this.allocDir = join(this.#dir, 'alloc');
     mkdirSync(this.allocDir);
     this.agent.config.DataDir = this.#dir;
+    const plugin = this.agent.config.Plugins.find(({ Name }) => Name === 'nomad-driver-podman');
+    const sockets = [...CONFIG.users.keys()].map((name) => ({
+      name,
+      socket_path: `unix://${join(CONFIG.gate.dir, name)}.sock`,
+    }));
+    if (plugin) plugin.Config['socket'] = sockets;
     const socketPath = join(this.#dir, 'api.sock');
     const { state, agent, node } = this;
     this.api = new ApiServer({ state, agent, node, heartbeatMs: 20, socketPath, ...(tokens ? { tokens } : {}) });

@@ -27,6 +27,7 @@ export const CONFIG: NodeFollowerParts['config'] = {
   metaKey: 'podman_user',
   minUid: 1000,
   ordering: 'gate',
+  gate: { dir: '/run/nomad-rootless/gate', timeoutMs: 60_000 },
   policy: undefined,
   users: new Map(['alice', 'bob'].map((name) => [name, { socket: undefined }])),
   resyncIntervalMs: INTERVAL_MS,
@@ -56,6 +57,8 @@ export class Followed {
    * it was started again it does not know after: then it believes servers that do not know an allocation.
    */
   readonly robbed: string[] = [];
+  /** What looking at the host fails with. */
+  hostError: Error | undefined;
   follower: NodeFollower;
   readonly #nomad: SimulatedNomad;
   readonly #host: SwitchedHost;
@@ -109,7 +112,10 @@ export class Followed {
       config: CONFIG,
       nomad: this.#nomad,
       accounts: ACCOUNTS,
-      makeHost: () => this.#host,
+      makeHost: () => {
+        if (this.hostError) throw this.hostError;
+        return this.#host;
+      },
       clock: this.clock,
       log: this.log,
       metrics: createMetrics('test'),

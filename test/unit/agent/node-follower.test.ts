@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
 import { allocationOf, metaOf, taskOf } from '../../support/allocation-of.ts';
@@ -184,6 +184,39 @@ describe('following a node', () => {
     nomad.selfError = undefined;
     await followed.pass(31_000);
     expect(followed.state().reasons).toEqual([]);
+  });
+
+  test.each([
+    ["Nomad's directories are not there yet", new NotYetError('no_alloc_dir', "Nomad's alloc dir /x cannot be used")],
+    ['the host fails in a way that nobody foresaw', new TypeError('x is not iterable')],
+  ])('is not ready while %s, lets creates wait and says why, and goes on', async (_, error) => {
+    followed.hostError = error;
+    await followed.restart();
+    nomad.write(allocation(2));
+    await followed.pass(60_000);
+    expect(followed.state()).toEqual({ on: [], records: [], reasons: [error.message] });
+    const controller = new AbortController();
+    const refused = followed.follower.ready(create(2), controller.signal);
+    controller.abort();
+    await expect(refused).rejects.toMatchObject({ code: 'nomad_not_attached', message: error.message });
+    const ready = followed.follower.ready(create(2), never);
+    followed.hostError = undefined;
+    await followed.pass(31_000);
+    await ready;
+    expect(followed.state()).toMatchObject({ on: [`${idOf(2)} 1001`], reasons: [] });
+  });
+
+  test('begins anew where following fails in a way that nobody foresaw', async () => {
+    nomad.write(allocation(2));
+    const broken = vi.spyOn(nomad, 'nodeAllocations');
+    broken.mockResolvedValue({ allocations: JSON.parse('[null]'), malformed: [], index: 10 });
+    await followed.restart();
+    await followed.pass(60_000);
+    expect(followed.state().reasons).toEqual([expect.stringContaining('null')]);
+    expect(broken.mock.calls.length).toBeLessThan(30);
+    broken.mockRestore();
+    await followed.pass(31_000);
+    expect(followed.state()).toMatchObject({ on: [`${idOf(2)} 1001`], reasons: [] });
   });
 
   test('tells of a create that waits for Nomad what it waits for, when it is given up', async () => {

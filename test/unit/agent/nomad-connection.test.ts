@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { nomadConnection } from '../../../src/agent/nomad-connection.ts';
 import type { NomadConfig } from '../../../src/config/config.ts';
-import { NotYetError, RefusedError } from '../../../src/errors.ts';
+import { NotYetError } from '../../../src/errors.ts';
 
 const config = (address: string, changes: Partial<NomadConfig> = {}): NomadConfig => ({
   address,
@@ -64,12 +64,13 @@ describe('files', () => {
     expect(token).toThrow(`${tokenFile}: expected a token, got an empty file`);
   });
 
-  test('with certificates are read for each request, and have to be there at the start', () => {
+  test('with certificates are read for each request, and replaced or missing they hold it up', () => {
     const [caCert, clientCert, clientKey] = ['ca', 'cert', 'key'].map((name) => join(dir, name));
     const files = config('https://nomad:4646', { caCert, clientCert, clientKey, tlsServerName: 'client.global.nomad' });
-    expect(() => nomadConnection(files)).toThrow(RefusedError);
-    for (const name of ['ca', 'cert', 'key']) writeFileSync(join(dir, name), `old ${name}`);
     const { tls } = nomadConnection(files);
+    expect(tls).toThrow(NotYetError);
+    expect(tls).toThrow(`${caCert}: expected a file, got nothing`);
+    for (const name of ['ca', 'cert', 'key']) writeFileSync(join(dir, name), `old ${name}`);
     const rest = { serverName: 'client.global.nomad', skipVerify: false };
     expect(tls?.()).toEqual({ ca: 'old ca', cert: 'old cert', key: 'old key', ...rest });
     for (const name of ['cert', 'key']) writeFileSync(join(dir, name), `new ${name}`);

@@ -248,6 +248,7 @@ export class SimulatedNomad {
 
   #delivered(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
       signal.addEventListener('abort', () => reject(signal.reason), { once: true });
       if (this.holdsAnswers) this.#undelivered.push(resolve);
       else resolve();
