@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { SECRETS } from '../config/config-error.ts';
-import { DEFAULT_FILE, type LoadedConfig, loadConfig } from '../config/load-config.ts';
+import { DEFAULT_FILE, SECRETS } from '../config/config.ts';
+import type { LoadedConfig } from '../config/load-config.ts';
 import { renderTable } from './table.ts';
 import { processTerminal, type Terminal } from './terminal.ts';
 
@@ -14,7 +14,8 @@ export function checkConfigCommand(terminal: Terminal = processTerminal): Comman
       'after',
       '\nExit codes:\n  0  it can be used\n  1  it cannot: every problem is listed\n  2  the command line is wrong',
     )
-    .action((options: { json?: true; config?: string }) => {
+    .action(async (options: { json?: true; config?: string }) => {
+      const { loadConfig } = await import('../config/load-config.ts');
       const loaded = loadConfig({ file: options.config, env: process.env });
       terminal.write(options.json ? toJson(loaded) : toText(loaded));
     });

@@ -1,9 +1,7 @@
 import { Command } from 'commander';
 import { type Clock, systemClock } from '../clock.ts';
-import { loadConfig } from '../config/load-config.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { Explanation, PartState, TaskExplanation } from '../model/explanation.ts';
-import { fetchExplanation, fetchStatus } from './admin-client.ts';
 import { formatAge } from './age.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { pickAllocation } from './pick-allocation.ts';
@@ -29,6 +27,8 @@ export function explainCommand(terminal: Terminal = processTerminal, clock: Cloc
     .option('--config <file>', 'configuration file, to find the admin socket')
     .addHelpText('after', EXIT_CODES_HELP)
     .action(async (given: string, options: { json?: true; config?: string }) => {
+      const { loadConfig } = await import('../config/load-config.ts');
+      const { fetchExplanation, fetchStatus } = await import('./admin-client.ts');
       const { socket } = loadConfig({ file: options.config, env: process.env }).config.admin;
       const whole = given.toLowerCase();
       const id = isAllocationId(whole) ? whole : pickAllocation((await fetchStatus(socket)).allocations, given).id;

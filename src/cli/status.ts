@@ -1,8 +1,6 @@
 import { Command } from 'commander';
 import { type Clock, systemClock } from '../clock.ts';
-import { loadConfig } from '../config/load-config.ts';
 import type { AgentStatus, AllocationState, AllocationStatus, UserStatus } from '../model/status.ts';
-import { fetchStatus } from './admin-client.ts';
 import { formatAge } from './age.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { pickAllocation } from './pick-allocation.ts';
@@ -32,8 +30,10 @@ export function statusCommand(terminal: Terminal = processTerminal, clock: Clock
     .option('--config <file>', 'configuration file, to find the admin socket')
     .addHelpText('after', EXIT_CODES_HELP)
     .action(async (prefix: string | undefined, options: { json?: true; config?: string }) => {
-      const { config } = loadConfig({ file: options.config, env: process.env });
-      const status = await fetchStatus(config.admin.socket);
+      const { loadConfig } = await import('../config/load-config.ts');
+      const { fetchStatus } = await import('./admin-client.ts');
+      const { socket } = loadConfig({ file: options.config, env: process.env }).config.admin;
+      const status = await fetchStatus(socket);
       const shown =
         prefix === undefined ? status : { ...status, allocations: [pickAllocation(status.allocations, prefix)] };
       terminal.write(options.json ? `${JSON.stringify(shown, null, 2)}\n` : render(shown, terminal, clock.now()));

@@ -1,5 +1,6 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { RootlessError } from '../errors.ts';
+import { SECRETS } from './config.ts';
 import { nearest } from './nearest.ts';
 import { CONFIG_KEYS, CONFIG_SECTIONS } from './schema.ts';
 
@@ -12,9 +13,6 @@ export class ConfigError extends RootlessError {
     this.problems = problems;
   }
 }
-
-/** Keys whose value is never shown. */
-export const SECRETS: ReadonlySet<string> = new Set(['nomad.token']);
 
 /**
  * The problems that zod found, each as `where: expected …, got …`.

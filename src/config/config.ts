@@ -1,5 +1,11 @@
 import type { PolicyEntry } from '../model/policy.ts';
 
+/** Read where no other file is named; may be missing. */
+export const DEFAULT_FILE = '/etc/nomad-rootless/config.yaml';
+
+/** Keys whose value is never shown. */
+export const SECRETS: ReadonlySet<string> = new Set(['nomad.token']);
+
 /** The effective configuration. Durations are in milliseconds, paths are absolute. What a key is for: README.md. */
 export interface Config {
   readonly nomad: NomadConfig;

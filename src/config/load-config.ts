@@ -1,6 +1,6 @@
 import { RefusedError } from '../errors.ts';
 import { readTextIfThere } from '../linux/read-file.ts';
-import type { Config } from './config.ts';
+import { type Config, DEFAULT_FILE } from './config.ts';
 import { ConfigError, describeIssues } from './config-error.ts';
 import { parseDuration } from './duration.ts';
 import { ENVIRONMENT, valuesFromEnvironment } from './environment.ts';
@@ -8,8 +8,6 @@ import { parseListenAddress } from './listen-address.ts';
 import { CONFIG_KEYS, CONFIG_SECTIONS, type FileConfig, FileSchema, isOff } from './schema.ts';
 import { parseYaml, type YamlSource } from './yaml-source.ts';
 
-/** Read where no other file is named; may be missing. */
-export const DEFAULT_FILE = '/etc/nomad-rootless/config.yaml';
 const MAX_FILE_BYTES = 1024 * 1024;
 
 /** Where a value comes from. */

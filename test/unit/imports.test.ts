@@ -42,9 +42,14 @@ function folderOf(file: string): string {
 
 function importsOf(file: string): { specifier: string; typeOnly: boolean }[] {
   const text = readFileSync(join(SRC, file), 'utf8');
-  return [...text.matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?from\s+'([^']+)'/gms)].map(
+  const statements = [...text.matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?from\s+'([^']+)'/gms)].map(
     ([, type, specifier = '']) => ({ specifier, typeOnly: type !== undefined }),
   );
+  const calls = [...text.matchAll(/\bimport\('([^']+)'\)/g)].map(([, specifier = '']) => ({
+    specifier,
+    typeOnly: false,
+  }));
+  return [...statements, ...calls];
 }
 
 describe('imports', () => {
