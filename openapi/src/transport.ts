@@ -1,5 +1,5 @@
+import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { Readable } from 'node:stream';
-import { Agent, buildConnector, request as send } from 'undici';
 
 /** PEM text, not paths: the same names that Nomad's CLI has as NOMAD_CACERT, NOMAD_CLIENT_CERT and so on. */
 export interface TlsOptions {
@@ -17,12 +17,16 @@ export interface TlsOptions {
 const MAX_ANSWER = 256 * 2 ** 20;
 /** A `Response` with one of these must have no body. */
 const BODILESS = [204, 205, 304];
+/** A connection that nobody has used for so long is closed, before Nomad or what is between might do so. */
+const IDLE_MS = 4000;
+
+type Send = (url: string, options: RequestOptions, callback: (response: IncomingMessage) => void) => ClientRequest;
 
 /** Connections that were made with the same TLS options. */
 interface Connections {
   readonly tls: TlsOptions;
-  readonly answers: Agent;
-  readonly streams: Agent;
+  readonly agent: Agent;
+  readonly send: Send;
 }
 
 /** Carries requests to one Nomad agent over http or https, by TCP or a unix socket. */
@@ -36,7 +40,7 @@ export class Transport {
 
   /**
    * @param address `http://host:port`, `https://host:port`, `unix:///path`, or `https+unix:///path` for TLS over a socket
-   * @param admit called before each new connection: what it throws fails the requests that wait for one
+   * @param admit called before each new connection: what it throws fails the request that waits for it
    * @throws TypeError when the address is none of these
    */
   constructor(address: string, admit: () => void) {
@@ -55,80 +59,105 @@ export class Transport {
    * Sends a GET and resolves when the headers are there. Redirects are not followed, so the token goes nowhere else.
    * @param kind `stream` for what goes on without end
    * @param tls where it is another than the last time, new connections are made; requests in flight end on the old ones
-   * @throws the signal's reason when it is aborted, here or while the body is read; or undici's error
+   * @throws the signal's reason when it is aborted, here or while the body is read; or an error of node:http
    */
   async get(
-    request: Request,
+    asked: Request,
     kind: 'answer' | 'stream',
     tls: TlsOptions,
     signal: AbortSignal | undefined,
   ): Promise<Response> {
-    const { answers, streams } = this.#connectionsWith(tls);
-    const dispatcher = kind === 'stream' ? streams : answers;
-    const headers = Object.fromEntries(request.headers);
-    const answer = await send(request.url, { dispatcher, headers, ...(signal ? { signal } : {}) });
+    const { agent, send } = await this.#connectionsWith(tls);
+    signal?.throwIfAborted();
+    const headers = Object.fromEntries(asked.headers);
+    const options = { agent, headers, ...(this.#socketPath === undefined ? {} : { socketPath: this.#socketPath }) };
+    const answer = await answerTo((onAnswer) => send(asked.url, options, onAnswer), signal);
     try {
-      const { statusCode: status, body } = answer;
+      const status = answer.statusCode ?? 0;
       if (BODILESS.includes(status)) {
-        hangUp(body);
+        answer.destroy();
         return new Response(null, { status });
       }
-      const lines = Object.entries(answer.headers).flatMap(([name, value]) =>
-        [value ?? []].flat().map((one): [string, string] => [name, one]),
+      const lines = Object.entries(answer.headersDistinct).flatMap(([name, values = []]) =>
+        values.map((value): [string, string] => [name, value]),
       );
-      return new Response(Readable.toWeb(body) as ReadableStream<Uint8Array>, { status, headers: lines });
+      const body = Readable.toWeb(answer) as ReadableStream<Uint8Array>;
+      return new Response(kind === 'answer' ? body.pipeThrough(limited()) : body, { status, headers: lines });
     } catch (error) {
-      hangUp(answer.body);
+      answer.destroy();
       throw error;
     }
   }
 
   /** Breaks every connection off; requests in flight fail. */
   async close(): Promise<void> {
-    await Promise.all([...this.#open].map((agent) => agent.destroy()));
+    for (const agent of this.#open) agent.destroy();
   }
 
-  #connectionsWith(tls: TlsOptions): Connections {
+  async #connectionsWith(tls: TlsOptions): Promise<Connections> {
+    // Loaded where it is needed: it brings the whole of TLS with it.
+    const https = this.baseUrl.startsWith('https:') ? await import('node:https') : undefined;
     if (this.#connections && isSame(this.#connections.tls, tls)) return this.#connections;
-    if (this.#connections) this.#retire(this.#connections);
-    const { ca, cert, key, serverName, skipVerify = false } = tls;
-    const connect = buildConnector({
-      ...(this.#socketPath === undefined ? {} : { socketPath: this.#socketPath }),
-      ...(ca === undefined ? {} : { ca }),
-      ...(cert === undefined ? {} : { cert }),
-      ...(key === undefined ? {} : { key }),
-      ...(serverName === undefined ? {} : { servername: serverName }),
-      rejectUnauthorized: !skipVerify,
-    });
-    const admitted: typeof connect = (options, callback) => {
-      try {
-        this.#admit();
-      } catch (error) {
-        callback(error instanceof Error ? error : new Error(String(error)), null);
-        return;
-      }
-      connect(options, callback);
-    };
-    // undici's own time-outs would cut blocking queries and quiet streams short: time is up to each call's signal.
-    const untimed = { connect: admitted, headersTimeout: 0, bodyTimeout: 0 };
-    const answers = new Agent({ ...untimed, maxResponseSize: MAX_ANSWER });
-    const streams = new Agent(untimed);
-    this.#open.add(answers).add(streams);
-    this.#connections = { tls, answers, streams };
+    if (this.#connections) retire(this.#connections.agent);
+    const kept = { keepAlive: true, timeout: IDLE_MS };
+    const agent = https ? new https.Agent({ ...kept, ...toNodeOptions(tls) }) : new Agent(kept);
+    this.#askBeforeConnecting(agent);
+    this.#open.add(agent);
+    this.#connections = { tls, agent, send: https?.request ?? request };
     return this.#connections;
   }
 
-  #retire({ answers, streams }: Connections): void {
-    for (const agent of [answers, streams]) void agent.close().finally(() => this.#open.delete(agent));
+  #askBeforeConnecting(agent: Agent): void {
+    const connect = agent.createConnection.bind(agent);
+    agent.createConnection = (options, callback) => {
+      this.#admit();
+      return connect(options, callback);
+    };
   }
+}
+
+function toNodeOptions({ ca, cert, key, serverName, skipVerify = false }: TlsOptions) {
+  const given = Object.entries({ ca, cert, key, servername: serverName }).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(given), rejectUnauthorized: !skipVerify };
+}
+
+/** Sends a request and waits for the head of its answer. The signal breaks both off, as long as the body is not at its end. */
+function answerTo(
+  send: (onAnswer: (answer: IncomingMessage) => void) => ClientRequest,
+  signal: AbortSignal | undefined,
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    let answer: IncomingMessage | undefined;
+    const sent = send((message) => {
+      // Whoever reads the body is told; an error that nobody listens to would end the process.
+      answer = message.on('error', () => undefined);
+      resolve(message);
+    });
+    const abort = () => (answer ?? sent).destroy(signal?.reason);
+    signal?.addEventListener('abort', abort);
+    sent.on('close', () => signal?.removeEventListener('abort', abort));
+    sent.on('error', reject).end();
+  });
+}
+
+/** Ends what idles, and what is in flight when it is through. */
+function retire(agent: Agent): void {
+  agent.maxFreeSockets = 0;
+  for (const socket of Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? [])) socket.destroy();
+}
+
+function limited(): TransformStream<Uint8Array, Uint8Array> {
+  let size = 0;
+  return new TransformStream({
+    transform(chunk, controller) {
+      size += chunk.length;
+      if (size > MAX_ANSWER) controller.error(new RangeError(`an answer of more than ${MAX_ANSWER} bytes`));
+      else controller.enqueue(chunk);
+    },
+  });
 }
 
 function isSame(a: TlsOptions, b: TlsOptions): boolean {
   const keys = ['ca', 'cert', 'key', 'serverName', 'skipVerify'] as const;
   return keys.every((key) => a[key] === b[key]);
-}
-
-function hangUp(body: Readable): void {
-  // destroy() of a body that was not read to its end raises an error of its own, which nobody else would hear.
-  body.on('error', () => undefined).destroy();
 }

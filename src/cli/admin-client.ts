@@ -1,5 +1,6 @@
-import { Client } from 'undici';
-import { z } from 'zod';
+import { request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import * as z from 'zod';
 import { ParseError } from '../errors.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { AgentStatus } from '../model/status.ts';
@@ -29,17 +30,23 @@ export function fetchExplanation(socketPath: string, id: string): Promise<Explan
 }
 
 async function get<T>(socketPath: string, path: string, schema: z.ZodType<T>): Promise<T> {
-  const client = new Client('http://localhost', { socketPath, headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS });
   try {
-    const { statusCode, body } = await client.request({ method: 'GET', path });
-    const text = await body.text();
-    if (statusCode !== 200) throw refusedBy(statusCode, text);
-    return parse(schema, JSON.parse(text), `${socketPath}: ${path}`);
+    const { status, body } = await ask(socketPath, path);
+    if (status !== 200) throw refusedBy(status, body);
+    return parse(schema, JSON.parse(body), `${socketPath}: ${path}`);
   } catch (error) {
     throw error instanceof CommandError || error instanceof ParseError ? error : explain(socketPath, error);
-  } finally {
-    await client.destroy();
   }
+}
+
+function ask(socketPath: string, path: string): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    request({ socketPath, path, signal: AbortSignal.timeout(TIMEOUT_MS) }, (response) => {
+      text(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
+    })
+      .on('error', reject)
+      .end();
+  });
 }
 
 function parse<T>(schema: z.ZodType<T>, body: unknown, where: string): T {
