@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { parse } from 'smol-toml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { messageOf, RefusedError } from '../errors.ts';
 import { environmentOf, readConfAsUser } from '../linux/read-as-user.ts';
 import { listenerOf } from '../linux/unix-peer.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import { parse } from './parse.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ParseError } from '../errors.ts';
 import { type Allocation, isAllocationId, type Task } from '../model/allocation.ts';
 import { parse } from './parse.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parse } from './parse.ts';
 
 const node = z.object({ HostVolumes: z.record(z.string(), z.object({ Path: z.string() })).nullish() });

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ParseError } from '../../errors.ts';
 import { entriesOf, makeDirectories } from '../../linux/directory.ts';
 import { type Handle, openAbsolute, openAbsoluteIfThere, openMountedBeneath } from '../../linux/handle.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ParseError } from '../../errors.ts';
 import { entriesAt, makeDirectories } from '../../linux/directory.ts';
 import { type Handle, openAbsolute, openAbsoluteIfThere } from '../../linux/handle.ts';
