@@ -7,4 +7,7 @@ import { statusCommand } from './cli/status.ts';
 import { VERSION } from './version.ts';
 
 const commands = [agentCommand(), statusCommand(), explainCommand(), checkConfigCommand(), cleanupCommand()];
-process.exitCode = await runProgram(commands, VERSION, process.argv, (message) => console.error(message));
+/** Not awaited here: the built program is CommonJS, which has no await at its top level. */
+export const ended = runProgram(commands, VERSION, process.argv, (message) => console.error(message)).then((code) => {
+  process.exitCode = code;
+});

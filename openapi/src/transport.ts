@@ -99,6 +99,7 @@ export class Transport {
     const https = this.baseUrl.startsWith('https:') ? await import('node:https') : undefined;
     if (this.#connections && isSame(this.#connections.tls, tls)) return this.#connections;
     if (this.#connections) retire(this.#connections.agent);
+    for (const agent of this.#open) if (Object.keys(agent.sockets).length === 0) this.#open.delete(agent);
     const kept = { keepAlive: true, timeout: IDLE_MS };
     const agent = https ? new https.Agent({ ...kept, ...toNodeOptions(tls) }) : new Agent(kept);
     this.#askBeforeConnecting(agent);

@@ -1,20 +1,50 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compileBundle } from '../../../scripts/bundle/script.ts';
 import { VERSION } from '../../../src/version.ts';
 
-test('what is built runs from another directory, with nothing but what is beside it', { timeout: 60_000 }, () => {
-  const directory = mkdtempSync(join(tmpdir(), 'nomad-rootless-build-'));
-  try {
-    execFileSync(process.execPath, [join(import.meta.dirname, '../../../scripts/build.ts'), directory]);
-    const bundle = join(directory, 'nomad-rootless.mjs');
-    const run = (...args: string[]) =>
-      execFileSync(process.execPath, [bundle, ...args], { cwd: '/', encoding: 'utf8' });
+const ROOT = join(import.meta.dirname, '../../..');
+
+describe('what is built', () => {
+  let directory: string;
+
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'nomad-rootless-build-'));
+    execFileSync(process.execPath, [join(ROOT, 'scripts/build.ts'), directory]);
+  }, 60_000);
+
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  const run = (...args: string[]) =>
+    execFileSync(process.execPath, [join(directory, 'nomad-rootless.mjs'), ...args], { cwd: '/', encoding: 'utf8' });
+  const bundle = () => join(directory, readdirSync(directory).find((name) => name.endsWith('.cjs')) ?? 'no bundle');
+
+  test('runs from another directory, with nothing but what is beside it', () => {
     expect(run('--version')).toBe(`${VERSION}\n`);
     expect(run('check-config')).toContain('podman_user');
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
+  });
+
+  test('has a code cache that its V8 takes', () => {
+    expect(compileBundle(bundle(), readFileSync(`${bundle()}.cache`)).cachedDataRejected).toBe(false);
+  });
+
+  test('writes nothing where it is installed', () => {
+    const before = readdirSync(directory, { recursive: true });
+    run('check-config');
+    expect(readdirSync(directory, { recursive: true })).toEqual(before);
+  });
+
+  test('leaves nothing of an earlier build', () => {
+    writeFileSync(join(directory, 'nomad-rootless-OLD.cjs'), '');
+    execFileSync(process.execPath, [join(ROOT, 'scripts/build.ts'), directory]);
+    expect(readdirSync(directory).filter((name) => name.endsWith('.cjs'))).toHaveLength(1);
+  });
+
+  test('runs all the same where V8 is not the one that made its code cache', () => {
+    writeFileSync(`${bundle()}.cache`, 'of another V8');
+    expect(run('--version')).toBe(`${VERSION}\n`);
+  });
 });
