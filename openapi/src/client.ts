@@ -1,4 +1,5 @@
-import createClient, { type Client } from 'openapi-fetch';
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { NomadError, NomadUnreachableError } from './nomad-error.ts';
 import type { components, paths } from './schema.ts';
 import { type TlsOptions, Transport } from './transport.ts';
@@ -55,19 +56,17 @@ export interface Answer<T> {
 const DEFAULT_TIMEOUT_MS = 10_000;
 const DEFAULT_WAIT_MS = 300_000;
 
-interface Fetched {
-  readonly data?: unknown;
-  readonly error?: unknown;
-  readonly response: Response;
-}
+/** No answer in use is near this size; it keeps whatever listens on Nomad's port from filling our memory. In bytes. */
+const MAX_ANSWER = 256 * 2 ** 20;
 
-interface Ask {
-  readonly kind: 'answer' | 'stream';
+type Operation<P extends keyof paths> = paths[P]['get'];
+type Parameters<P extends keyof paths> = Pick<Operation<P>['parameters'], 'path' | 'query'>;
+type Body<P extends keyof paths> = Operation<P>['responses'][200]['content']['application/json'];
+
+interface Limits {
   readonly timeoutMs: number | undefined;
   readonly signal: AbortSignal | undefined;
 }
-
-type Data<F extends Fetched> = NonNullable<F['data']>;
 
 /**
  * A client of one Nomad agent. Every method throws NomadError for an answer that is no success, NomadUnreachableError
@@ -76,7 +75,6 @@ type Data<F extends Fetched> = NonNullable<F['data']>;
  */
 export class NomadClient {
   readonly #transport: Transport;
-  readonly #api: Client<paths>;
   readonly #token: NomadClientOptions['token'];
   readonly #tls: NomadClientOptions['tls'];
   readonly #timeoutMs: number;
@@ -84,7 +82,6 @@ export class NomadClient {
   /** @throws TypeError when the address is not of a known form */
   constructor(options: NomadClientOptions) {
     this.#transport = new Transport(options.address, options.admit ?? (() => undefined));
-    this.#api = createClient<paths>({ baseUrl: this.#transport.baseUrl });
     this.#token = options.token;
     this.#tls = options.tls;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
@@ -92,44 +89,37 @@ export class NomadClient {
 
   /** The agent's configuration and statistics. */
   agentSelf({ signal }: RequestOptions = {}): Promise<Answer<Schemas['AgentSelf']>> {
-    return this.#ask(this.#plain(signal), (fetch) => this.#api.GET('/v1/agent/self', { fetch }));
+    return this.#get('/v1/agent/self', {}, this.#plain(signal));
   }
 
   /** One client node, by its whole id. */
   node(id: string, { signal }: RequestOptions = {}): Promise<Answer<Schemas['Node']>> {
-    const params = { path: { id } };
-    return this.#ask(this.#plain(signal), (fetch) => this.#api.GET('/v1/node/{id}', { params, fetch }));
+    return this.#get('/v1/node/{id}', { path: { id } }, this.#plain(signal));
   }
 
   /** The allocations of a node, by its whole id; a blocking query where an index is given. */
   nodeAllocations(id: string, options: BlockingOptions = {}): Promise<Answer<Schemas['Allocation'][]>> {
     const { query, timeoutMs } = this.#blocking(options);
-    const params = { path: { id }, query };
-    return this.#ask({ ...this.#plain(options.signal), timeoutMs }, (fetch) =>
-      this.#api.GET('/v1/node/{id}/allocations', { params, fetch }),
-    );
+    const { signal } = options;
+    return this.#get('/v1/node/{id}/allocations', { path: { id }, query }, { timeoutMs, signal });
   }
 
   /** One allocation, by its whole id. */
   allocation(id: string, { signal }: RequestOptions = {}): Promise<Answer<Schemas['Allocation']>> {
-    const params = { path: { id } };
-    return this.#ask(this.#plain(signal), (fetch) => this.#api.GET('/v1/allocation/{id}', { params, fetch }));
+    return this.#get('/v1/allocation/{id}', { path: { id } }, this.#plain(signal));
   }
 
   /** One job of a namespace. */
   job(id: string, namespace: string, { signal }: RequestOptions = {}): Promise<Answer<Schemas['Job']>> {
-    const params = { path: { id }, query: { namespace } };
-    return this.#ask(this.#plain(signal), (fetch) => this.#api.GET('/v1/job/{id}', { params, fetch }));
+    return this.#get('/v1/job/{id}', { path: { id }, query: { namespace } }, this.#plain(signal));
   }
 
-  /** The bytes of the event stream: one `EventBatch` a line. Ends when Nomad hangs up; cancelling it hangs up here. */
-  async eventStream(options: EventStreamOptions): Promise<ReadableStream<Uint8Array>> {
+  /** The bytes of the event stream: one `EventBatch` a line. Ends when Nomad hangs up; destroying it hangs up here. */
+  eventStream(options: EventStreamOptions): Promise<Readable> {
     const { topics, namespace, index, signal } = options;
     const query = { topic: [...topics], namespace, ...(index === undefined ? {} : { index }) };
-    const { data } = await this.#ask({ kind: 'stream', timeoutMs: undefined, signal }, (fetch) =>
-      this.#api.GET('/v1/event/stream', { params: { query }, parseAs: 'stream', fetch }),
-    );
-    return data;
+    const target = targetOf('/v1/event/stream', { query });
+    return this.#ask(target, { timeoutMs: undefined, signal }, async (answer) => answer);
   }
 
   /** Breaks every connection off. */
@@ -137,8 +127,8 @@ export class NomadClient {
     return this.#transport.close();
   }
 
-  #plain(signal: AbortSignal | undefined): Ask {
-    return { kind: 'answer', timeoutMs: this.#timeoutMs, signal };
+  #plain(signal: AbortSignal | undefined): Limits {
+    return { timeoutMs: this.#timeoutMs, signal };
   }
 
   #blocking({ index, waitMs }: BlockingOptions) {
@@ -148,51 +138,76 @@ export class NomadClient {
     return { query: waitMs === undefined ? { index } : { index, wait: `${waitMs}ms` }, timeoutMs };
   }
 
-  async #ask<F extends Fetched>(
-    { kind, timeoutMs, signal }: Ask,
-    call: (fetch: (request: Request) => Promise<Response>) => Promise<F>,
-  ): Promise<Answer<Data<F>>> {
+  #get<P extends keyof paths>(template: P, parameters: Parameters<P>, limits: Limits): Promise<Answer<Body<P>>> {
+    const target = targetOf(template, parameters);
+    return this.#ask(target, limits, async (answer) => {
+      const text = await textOf(answer);
+      const data: Body<P> | null = text === '' ? null : JSON.parse(text);
+      if (data === null) {
+        throw new NomadUnreachableError(target.pathname, `expected JSON, got an empty ${answer.statusCode}`);
+      }
+      return { data, index: indexOf(answer) };
+    });
+  }
+
+  async #ask<T>(
+    { pathname, search }: Target,
+    { timeoutMs, signal }: Limits,
+    read: (answer: IncomingMessage) => Promise<T>,
+  ): Promise<T> {
     const token = (await this.#token?.())?.trim();
     const tls = this.#tls?.() ?? {};
     const timeout = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
     const signals = [signal, timeout].filter((one) => one !== undefined);
-    let path = '';
-    let fetched: F;
     try {
-      fetched = await call((request) => {
-        path = new URL(request.url).pathname;
-        if (token) authorize(request, token);
-        return this.#transport.get(request, kind, tls, signals.length === 0 ? undefined : AbortSignal.any(signals));
-      });
+      const headers = token ? { 'X-Nomad-Token': printable(token) } : {};
+      const answer = await this.#transport.get(pathname + search, headers, tls, AbortSignal.any(signals));
+      const { statusCode = 0 } = answer;
+      if (statusCode < 200 || statusCode > 299) throw new NomadError(pathname, statusCode, await textOf(answer));
+      return await read(answer);
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
+      if (error instanceof NomadError || error instanceof NomadUnreachableError) throw error;
       const reason = timeout?.aborted ? `no whole answer within ${timeoutMs} ms` : reasonOf(error);
-      throw new NomadUnreachableError(path, reason, error);
+      throw new NomadUnreachableError(pathname, reason, error);
     }
-    const { data, error, response } = fetched;
-    if (!response.ok) throw new NomadError(path, response.status, typeof error === 'string' ? error : toText(error));
-    if (data === undefined || data === null) {
-      throw new NomadUnreachableError(path, `expected JSON, got an empty ${response.status}`);
-    }
-    return { data: data as Data<F>, index: indexOf(response) };
   }
 }
 
-function authorize(request: Request, token: string): void {
-  // The error of Headers.set would carry the token into logs.
+type Target = Pick<URL, 'pathname' | 'search'>;
+
+/** What a path of nomad.yaml is with its parameters. */
+function targetOf<P extends keyof paths>(template: P, { path, query }: Parameters<P>): Target {
+  const values = new Map<string, string>(Object.entries(path ?? {}));
+  const pathname = template.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(values.get(name) ?? ''));
+  const pairs = Object.entries<string | number | readonly string[]>(query ?? {}).flatMap(([name, value]) =>
+    [value].flat().map((one) => `${name}=${encodeURIComponent(one)}`),
+  );
+  return { pathname, search: pairs.length === 0 ? '' : `?${pairs.join('&')}` };
+}
+
+/** The error of node:http would carry the token into logs. */
+function printable(token: string): string {
   if (!/^[\x21-\x7e]+$/.test(token)) throw new TypeError('the token has characters that no HTTP header can carry');
-  request.headers.set('X-Nomad-Token', token);
+  return token;
+}
+
+async function textOf(answer: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of answer) {
+    size += chunk.length;
+    if (size > MAX_ANSWER) throw new RangeError(`an answer of more than ${MAX_ANSWER} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
 }
 
 function reasonOf(error: unknown): string {
   return error instanceof SyntaxError ? 'expected JSON, got something else' : 'no answer';
 }
 
-function toText(error: unknown): string {
-  return error === undefined ? '' : JSON.stringify(error);
-}
-
-function indexOf(response: Response): number | undefined {
-  const text = response.headers.get('X-Nomad-Index') ?? '';
+function indexOf({ headers }: IncomingMessage): number | undefined {
+  const text = String(headers['x-nomad-index'] ?? '');
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }

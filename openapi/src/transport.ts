@@ -1,5 +1,4 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
-import { Readable } from 'node:stream';
 
 /** PEM text, not paths: the same names that Nomad's CLI has as NOMAD_CACERT, NOMAD_CLIENT_CERT and so on. */
 export interface TlsOptions {
@@ -13,10 +12,6 @@ export interface TlsOptions {
   readonly skipVerify?: boolean | undefined;
 }
 
-/** No answer in use is near this size; it keeps whatever listens on Nomad's port from filling our memory. In bytes. */
-const MAX_ANSWER = 256 * 2 ** 20;
-/** A `Response` with one of these must have no body. */
-const BODILESS = [204, 205, 304];
 /** A connection that nobody has used for so long is closed, before Nomad or what is between might do so. */
 const IDLE_MS = 4000;
 
@@ -31,8 +26,7 @@ interface Connections {
 
 /** Carries requests to one Nomad agent over http or https, by TCP or a unix socket. */
 export class Transport {
-  /** What request paths are appended to. */
-  readonly baseUrl: string;
+  readonly #baseUrl: string;
   readonly #socketPath: string | undefined;
   readonly #admit: () => void;
   readonly #open = new Set<Agent>();
@@ -51,42 +45,27 @@ export class Transport {
       const expected = 'http://…, https://…, unix:///path or https+unix:///path';
       throw new TypeError(`Nomad's address: expected ${expected}, got ${address}`);
     }
-    this.baseUrl = url.href.replace(/\/$/, '');
+    this.#baseUrl = url.href.replace(/\/$/, '');
     this.#socketPath = path;
   }
 
   /**
-   * Sends a GET and resolves when the headers are there. Redirects are not followed, so the token goes nowhere else.
-   * @param kind `stream` for what goes on without end
+   * Sends a GET and resolves when the head of the answer is there. Redirects are not followed, so the token goes nowhere else.
+   * @param target path and query
    * @param tls where it is another than the last time, new connections are made; requests in flight end on the old ones
-   * @throws the signal's reason when it is aborted, here or while the body is read; or an error of node:http
+   * @param signal its reason is thrown when it is aborted, here or while the body is read
+   * @throws an error of node:http
    */
   async get(
-    asked: Request,
-    kind: 'answer' | 'stream',
+    target: string,
+    headers: Readonly<Record<string, string>>,
     tls: TlsOptions,
-    signal: AbortSignal | undefined,
-  ): Promise<Response> {
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
     const { agent, send } = await this.#connectionsWith(tls);
-    signal?.throwIfAborted();
-    const headers = Object.fromEntries(asked.headers);
+    signal.throwIfAborted();
     const options = { agent, headers, ...(this.#socketPath === undefined ? {} : { socketPath: this.#socketPath }) };
-    const answer = await answerTo((onAnswer) => send(asked.url, options, onAnswer), signal);
-    try {
-      const status = answer.statusCode ?? 0;
-      if (BODILESS.includes(status)) {
-        answer.destroy();
-        return new Response(null, { status });
-      }
-      const lines = Object.entries(answer.headersDistinct).flatMap(([name, values = []]) =>
-        values.map((value): [string, string] => [name, value]),
-      );
-      const body = Readable.toWeb(answer) as ReadableStream<Uint8Array>;
-      return new Response(kind === 'answer' ? body.pipeThrough(limited()) : body, { status, headers: lines });
-    } catch (error) {
-      answer.destroy();
-      throw error;
-    }
+    return answerTo((onAnswer) => send(this.#baseUrl + target, options, onAnswer), signal);
   }
 
   /** Breaks every connection off; requests in flight fail. */
@@ -96,7 +75,7 @@ export class Transport {
 
   async #connectionsWith(tls: TlsOptions): Promise<Connections> {
     // Loaded where it is needed: it brings the whole of TLS with it.
-    const https = this.baseUrl.startsWith('https:') ? await import('node:https') : undefined;
+    const https = this.#baseUrl.startsWith('https:') ? await import('node:https') : undefined;
     if (this.#connections && isSame(this.#connections.tls, tls)) return this.#connections;
     if (this.#connections) retire(this.#connections.agent);
     for (const agent of this.#open) if (Object.keys(agent.sockets).length === 0) this.#open.delete(agent);
@@ -125,7 +104,7 @@ function toNodeOptions({ ca, cert, key, serverName, skipVerify = false }: TlsOpt
 /** Sends a request and waits for the head of its answer. The signal breaks both off, as long as the body is not at its end. */
 function answerTo(
   send: (onAnswer: (answer: IncomingMessage) => void) => ClientRequest,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     let answer: IncomingMessage | undefined;
@@ -134,9 +113,9 @@ function answerTo(
       answer = message.on('error', () => undefined);
       resolve(message);
     });
-    const abort = () => (answer ?? sent).destroy(signal?.reason);
-    signal?.addEventListener('abort', abort);
-    sent.on('close', () => signal?.removeEventListener('abort', abort));
+    const abort = () => (answer ?? sent).destroy(signal.reason);
+    signal.addEventListener('abort', abort);
+    sent.on('close', () => signal.removeEventListener('abort', abort));
     sent.on('error', reject).end();
   });
 }
@@ -145,17 +124,6 @@ function answerTo(
 function retire(agent: Agent): void {
   agent.maxFreeSockets = 0;
   for (const socket of Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? [])) socket.destroy();
-}
-
-function limited(): TransformStream<Uint8Array, Uint8Array> {
-  let size = 0;
-  return new TransformStream({
-    transform(chunk, controller) {
-      size += chunk.length;
-      if (size > MAX_ANSWER) controller.error(new RangeError(`an answer of more than ${MAX_ANSWER} bytes`));
-      else controller.enqueue(chunk);
-    },
-  });
 }
 
 function isSame(a: TlsOptions, b: TlsOptions): boolean {

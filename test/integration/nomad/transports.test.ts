@@ -129,13 +129,13 @@ describe('TLS with a CA of its own', () => {
     let inUse: Certificate = agent;
     const client = new NomadClient({ address: nomad.address, tls: () => ({ ...trusted, ...inUse }) });
     onTestFinished(() => client.close());
-    const reader = (await client.eventStream({ topics: ['Allocation'], namespace: '*' })).getReader();
+    const lines = (await client.eventStream({ topics: ['Allocation'], namespace: '*' }))[Symbol.asyncIterator]();
     await client.agentSelf();
     inUse = await other.client('agent');
     await client.agentSelf();
     expect(peers).toEqual(['test CA', 'test CA', 'other CA']);
     streams[0]?.write('{}\n');
-    expect(Buffer.from((await reader.read()).value ?? []).toString()).toBe('{}\n');
+    expect(Buffer.from((await lines.next()).value ?? []).toString()).toBe('{}\n');
   });
 
   test.each([
