@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { AgentProcess } from '../support/agent.ts';
 import { createSandbox } from '../support/sandbox.ts';
 import { type StandInNomad, startStandInNomad } from '../support/stand-in-nomad.ts';
-import { type InstalledAgent, startInstalledAgent } from './installed-agent.ts';
+import { type InstalledAgent, installProgram, startInstalledAgent } from './installed-agent.ts';
 import { TimedApi } from './timed-api.ts';
 
 const USER = 'alice';
@@ -36,7 +36,8 @@ export async function startBench(): Promise<Bench & AsyncDisposable> {
     }),
   );
   process.configure({ nomad: { address: nomad.address }, users: { [USER]: {} }, log: { level: 'info' } });
-  const agent = stack.use(await startInstalledAgent(join(sandbox.directory, 'installed'), process));
+  const program = await installProgram(join(sandbox.directory, 'installed'));
+  const agent = stack.use(await startInstalledAgent(program, process));
   const direct = stack.use(new TimedApi(sandbox.user(USER).socket));
   const gate = stack.use(new TimedApi(process.gateSocket(USER)));
   const metric = (sample: string) => process.metric(sample);

@@ -3,6 +3,7 @@ import type { Goal } from './goal.ts';
 import type { BenchResults } from './results.ts';
 import type { Comparison, Summary } from './samples.ts';
 import * as scale from './scale-report.ts';
+import * as start from './start-report.ts';
 import type { SwapResults } from './swaps.ts';
 
 const METHOD = `Each call is made on the socket of the user's Podman and through the gate in turn, on a kept connection each, and timed
@@ -47,8 +48,9 @@ export function toText(results: BenchResults): string {
     }),
   );
   const about = `podman ${podman}, node ${node}, Linux ${kernel}, ${cpus} CPUs; times in ms`;
+  const started = start.toText(results.start);
   const scaled = scale.toText(results.scale);
-  return `${about}\n\n${METHOD}\n\n${measured}\n${handed}\n${resident}\n${scaled}\n\n${goals}`.trimEnd();
+  return `${about}\n\n${METHOD}\n\n${measured}\n${handed}\n${resident}\n${started}\n\n${scaled}\n\n${goals}`.trimEnd();
 }
 
 /** The results as JSON, the goals with them. */
@@ -57,7 +59,16 @@ export function toJson(results: BenchResults): string {
   return JSON.stringify({ ...results, goals }, null, 2);
 }
 
-function goalsOf({ ready, cold, stats, memory, allocations, swaps, scale: scaled }: BenchResults): Goal[] {
+function goalsOf({
+  ready,
+  cold,
+  stats,
+  memory,
+  allocations,
+  swaps,
+  start: started,
+  scale: scaled,
+}: BenchResults): Goal[] {
   return [
     { what: 'added to a create, allocation ready, median', unit: 'ms', measured: added(ready, 'p50'), most: 2 },
     { what: 'added to a create, allocation cold, median', unit: 'ms', measured: added(cold, 'p50'), most: 10 },
@@ -81,6 +92,7 @@ function goalsOf({ ready, cold, stats, memory, allocations, swaps, scale: scaled
       most: 6,
     },
     { what: `agent's RSS with ${allocations} allocations`, unit: 'MiB', measured: memory.prepared, most: 120 },
+    ...start.goalsOf(started),
     ...scale.goalsOf(scaled),
   ];
 }

@@ -1,5 +1,6 @@
 import type { Comparison } from './samples.ts';
 import type { ScaleResults } from './scale-report.ts';
+import type { StartResults } from './start.ts';
 import type { SwapResults } from './swaps.ts';
 
 /** What one run of the bench measured; times in milliseconds, memory in MiB. */
@@ -15,6 +16,8 @@ export interface BenchResults {
   readonly ping: Comparison;
   /** Of the agent, resident: with all allocations prepared, after all measurements, and the most it ever was. */
   readonly memory: { readonly prepared: number; readonly end: number; readonly peak: number };
+  /** Starting the agent, and what it takes while it has nothing to do. */
+  readonly start: StartResults;
   /** By an agent of its own. */
   readonly scale: ScaleResults;
   /** Handing over the netns of an allocation. */

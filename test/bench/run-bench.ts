@@ -9,16 +9,19 @@ import { measurePassThrough } from './pass-through.ts';
 import { PreparedAllocation } from './prepared-allocation.ts';
 import type { BenchResults } from './results.ts';
 import { measureShown } from './shown.ts';
+import { measureStart } from './start.ts';
 import { measureSwaps } from './swaps.ts';
 
 const ALLOCATIONS = 100;
 
 /** Measures everything, one after the other. @param say told what is being done. @throws Error where it cannot */
 export async function runBench(say: (what: string) => void): Promise<BenchResults> {
+  say('measuring: starts');
+  const start = await measureStart();
   const gate = await measureGate(say);
   say('measuring: network namespaces handed over');
   const swaps = await measureSwaps();
-  return { machine: await describeMachine(), ...gate, swaps, scale: await measureScale(say) };
+  return { machine: await describeMachine(), start, ...gate, swaps, scale: await measureScale(say) };
 }
 
 async function measureScale(say: (what: string) => void): Promise<BenchResults['scale']> {
@@ -32,7 +35,9 @@ async function measureScale(say: (what: string) => void): Promise<BenchResults['
   return { events, node, shown: await measureShown(bench) };
 }
 
-async function measureGate(say: (what: string) => void): Promise<Omit<BenchResults, 'machine' | 'swaps' | 'scale'>> {
+async function measureGate(
+  say: (what: string) => void,
+): Promise<Omit<BenchResults, 'machine' | 'start' | 'swaps' | 'scale'>> {
   say(`preparing: a sandbox, the agent as it is installed, ${ALLOCATIONS} allocations`);
   await using bench = await startBench();
   await using allocations = await buildAllocations(bench);
