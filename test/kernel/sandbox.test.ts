@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { runCommand } from '../support/command.ts';
 import { requires } from '../support/requires.ts';
 import { createSandbox, IMAGE } from '../support/sandbox.ts';
 import { until } from '../support/until.ts';
@@ -57,6 +58,19 @@ requires(
     const pid = await until('the command runs in the namespaces', () => pidOf('sleep', '4321'));
     maker.kill('SIGKILL');
     await until('the command has ended', () => !existsSync(`/proc/${pid}`));
+  });
+
+  test('has none of the accounts of where it is made, nor what is said to Podman there', async () => {
+    await using outer = await createSandbox({ users: [] });
+    outer.addUser('alice');
+    mkdirSync('/etc/containers', { recursive: true });
+    writeFileSync('/etc/containers/containers.conf', '[containers]\nuserns = "auto"\n');
+    onTestFinished(() => rmSync('/etc/containers', { recursive: true }));
+    const looks = 'getent passwd alice 2001; cat /etc/subuid /etc/subgid; ls -d /etc/containers; getent passwd nobody';
+    const namespaces = fileURLToPath(new URL('../support/namespaces.ts', import.meta.url));
+    const script = `(await import(${JSON.stringify(namespaces)})).runInNamespaces(['sh', '-c', ${JSON.stringify(looks)}])`;
+    const { stdout } = await runCommand([process.execPath, '--input-type=module', '--eval', script]);
+    expect(stdout).toBe('nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n');
   });
 
   test('refuses a user name that is taken', async () => {

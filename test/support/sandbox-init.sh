@@ -12,9 +12,28 @@ sandbox=/run/sandbox
 mkdir -p $sandbox/dev/net $sandbox/dev/pts $sandbox/dev/shm $sandbox/dev/mqueue $sandbox/home /run/user /run/netns
 mkdir -m 1777 $sandbox/tmp /run/lock
 
-# A copy of /etc, so that users and subordinate ids can be added.
+# A copy of /etc with accounts of its own: users and subordinate ids can be added, and none of the machine's is in their way.
+# What the machine says to Podman and to the agent stays outside, too.
 cp -a /etc $sandbox/etc
 mount --bind $sandbox/etc /etc
+cat >/etc/passwd <<'END'
+root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+END
+cat >/etc/group <<'END'
+root:x:0:
+daemon:x:1:
+tty:x:5:
+nogroup:x:65534:
+END
+: >/etc/subuid
+: >/etc/subgid
+printf '%s: files\n' passwd group shadow subid >/etc/nsswitch.conf
+echo 'hosts: files dns' >>/etc/nsswitch.conf
+rm -rf /etc/containers /etc/nomad-rootless
+unset NOMAD_ADDR NOMAD_TOKEN NOMAD_NAMESPACE NOMAD_REGION NOMAD_CACERT NOMAD_CAPATH NOMAD_CLIENT_CERT NOMAD_CLIENT_KEY \
+  NOMAD_TLS_SERVER_NAME NOMAD_SKIP_VERIFY CONTAINERS_CONF CONTAINERS_CONF_OVERRIDE CONTAINERS_STORAGE_CONF CONTAINER_HOST
 
 # /dev with the nodes a container needs; tun and fuse open to everybody, as udev has them on a real host.
 device() { mknod -m 666 "$sandbox/dev/$1" c "$2" "$3"; }
