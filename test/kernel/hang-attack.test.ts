@@ -21,7 +21,6 @@ import { outcomeOf, source } from '../support/agent-code.ts';
 import { EXECUTING, HOLDING, HOLDING_NETWORKS, KOFFI, SERVER } from '../support/hanging-programs.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
-import { TIME_SCALE } from '../support/time-scale.ts';
 import { until } from '../support/until.ts';
 import { viewParts } from '../support/view-parts.ts';
 
@@ -80,17 +79,26 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     return viewParts(base, join(base, 'nomad/data'), owners).view;
   }
 
-  async function mountFuse(
-    directory: string,
-    onAccess: 'hang' | 'answer' = 'hang',
-    seconds: number | 'infinity' = 'infinity',
-  ): Promise<void> {
+  /** @returns the pid of what serves it; when that ends, whoever waits gets an error */
+  async function mountFuse(directory: string, onAccess: 'hang' | 'answer' = 'hang'): Promise<number> {
     const options = 'fd=3,rootmode=40000,user_id=0,group_id=0';
     const { code, output } = await alice.run(
       `mkdir -p ${directory}; exec 3<>/dev/fuse && mount -i -t fuse -o ${options} fuse ${directory} && ` +
-        `(setsid timeout --signal=KILL ${seconds} ${process.execPath} ${base}/server.cjs ${onAccess} </dev/null >/dev/null 2>${base}/alice/log &)`,
+        `(setsid ${process.execPath} ${base}/server.cjs ${onAccess} </dev/null >${base}/alice/unanswered 2>${base}/alice/log & echo $!)`,
     );
-    expect({ code, output }).toEqual({ code: 0, output: '' });
+    expect(code).toBe(0);
+    expect(output).toMatch(/^\d+\n$/);
+    return Number(output);
+  }
+
+  /** Starts a process of hers, and waits until it waits in the kernel for her filesystem. */
+  async function startWaiting(command: string): Promise<void> {
+    await alice.run(`(setsid ${command} </dev/null >${base}/alice/said 2>&1 &)`);
+    await until('her filesystem leaves it waiting', () => {
+      const said = readFileSync(join(base, 'alice/said'), 'utf8');
+      if (said !== '') throw new Error(said);
+      return readFileSync(join(base, 'alice/unanswered'), 'utf8') !== '';
+    });
   }
 
   /** FUSE of a user namespace answers nobody outside of it; an overlay over it asks with the rights of its mounter. */
@@ -160,21 +168,13 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
   ])('cannot stop the agent, by a process that never ends its execve, where it %s', async (_, code) => {
     await mountFuse(`${base}/alice/fuse`);
     const socket = join(base, 'alice/executing.sock');
-    const { output } = await alice.run(
-      `(setsid perl ${base}/executing.pl ${socket} ${base}/alice/fuse/file </dev/null >/dev/null 2>${base}/alice/log2 &); ` +
-        `for i in $(seq 50); do [ -S ${socket} ] && break; sleep 0.1; done; sleep 0.3; cat ${base}/alice/log2`,
-    );
-    expect(output).toBe('');
+    await startWaiting(`perl ${base}/executing.pl ${socket} ${base}/alice/fuse/file`);
     expect(await outcomeOf(code(socket))).toBe('came back');
   });
 
   test("cannot stop the agent where it reads anybody's tables of iptables-legacy", async () => {
-    await mountFuse(`${base}/alice/fuse`, 'hang', 9 * TIME_SCALE);
-    const { output } = await alice.run(
-      `(setsid unshare -n ${process.execPath} ${base}/holding.cjs ${base}/alice/fuse/file </dev/null >${base}/alice/said 2>&1 &); ` +
-        `for i in $(seq 50); do [ -s ${base}/alice/said ] && break; sleep 0.1; done; sleep 0.3; cat ${base}/alice/said`,
-    );
-    expect(output).toBe('asking');
+    const filesystem = await mountFuse(`${base}/alice/fuse`);
+    await startWaiting(`unshare -n ${process.execPath} ${base}/holding.cjs ${base}/alice/fuse/file`);
     // Until her filesystem ends, who asks first waits with the kernel; who comes behind is told, and files are read meanwhile.
     const code = `const { readXTables } = await import(${source('linux/net/x-tables.ts')});
       const { openOwnNamespace } = await import(${source('linux/process.ts')});
@@ -183,7 +183,8 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
       const second = readXTables(openOwnNamespace('net')).then(() => 'second', (error) => error.code);
       await readFile('/proc/version');
       console.log(await Promise.race([first, second]));`;
-    expect(await outcomeOf(code, 15_000)).toBe('kernel_busy\ncame back');
+    const outcome = await outcomeOf(code, () => kill(filesystem));
+    expect(outcome).toBe('kernel_busy\ncame back');
   });
 
   test('cannot stop the agent where it sets kernel parameters of networks', async () => {
@@ -191,19 +192,20 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     writeFileSync(`${base}/netns`, '');
     execFileSync('mount', ['--bind', `/proc/${process.pid}/fd/${netns.fd}`, `${base}/netns`]);
     // The whole machine waits with us.
-    await mountFuse(`${base}/alice/fuse`, 'hang', 3 * TIME_SCALE);
-    const { output } = await alice.run(
-      `(setsid ${process.execPath} ${base}/holding-networks.cjs ${base}/alice/fuse/file </dev/null >${base}/alice/said 2>&1 &); ` +
-        `for i in $(seq 50); do [ -s ${base}/alice/said ] && break; sleep 0.1; done; sleep 0.1; cat ${base}/alice/said`,
-    );
-    expect(output).toBe('asking');
+    const filesystem = await mountFuse(`${base}/alice/fuse`);
+    await startWaiting(`${process.execPath} ${base}/holding-networks.cjs ${base}/alice/fuse/file`);
     const code = `const { writeSysctls } = await import(${source('linux/net/sysctl.ts')});
       const { openKernelPath } = await import(${source('linux/handle.ts')});
-      let turns = 0;
-      setInterval(() => turns++, 1);
-      const written = await writeSysctls(openKernelPath('${base}/netns', 0), [['ipv4/ip_forward', '1']]);
-      console.log(turns > 10 ? 'went on' : 'stood still', written.length);`;
-    expect(await outcomeOf(code)).toBe('went on 0\ncame back');
+      const { setTimeout: pause } = await import('node:timers/promises');
+      let isWritten = false;
+      const writing = writeSysctls(openKernelPath('${base}/netns', 0), [['ipv4/ip_forward', '1']]);
+      void writing.finally(() => { isWritten = true; });
+      for (let turn = 0; turn < 20; turn++) await pause(10);
+      console.log(isWritten ? 'was not kept waiting' : 'goes on');
+      console.log((await writing).length);`;
+    // Who stands still says nothing as long as her filesystem is there.
+    const outcome = await outcomeOf(code, () => kill(filesystem));
+    expect(outcome).toBe('goes on\n0\ncame back');
     netns.close();
   });
 
@@ -230,11 +232,10 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     const pidFile = join(base, 'alice/pid');
     writeFileSync(join(base, 'chroot.cjs'), chroot);
     await alice.run(
-      `(setsid ${process.execPath} ${base}/chroot.cjs </dev/null >${pidFile} 2>${base}/alice/chroot.log &); ` +
-        `for i in $(seq 50); do [ -s ${pidFile} ] && break; sleep 0.1; done`,
+      `(setsid ${process.execPath} ${base}/chroot.cjs </dev/null >${pidFile} 2>${base}/alice/chroot.log &)`,
     );
-    writeFileSync(`/run/user/${ALICE}/libpod/tmp/pause.pid`, readFileSync(pidFile, 'utf8').trim());
-    expect(readFileSync(pidFile, 'utf8').trim()).toMatch(/^\d+$/);
+    const pid = await until('it is in there', () => /^\d+(?=\n)/.exec(readFileSync(pidFile, 'utf8'))?.[0]);
+    writeFileSync(`/run/user/${ALICE}/libpod/tmp/pause.pid`, pid);
     const look = () =>
       namespaces.of({ name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket }).catch(() => undefined);
     await look();

@@ -91,7 +91,7 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
         const made = await makeNetworkNamespace(user, { uid: ${ALICE}, gid: ${ALICE} }).catch(() => undefined);
         made?.netns.close();
       }`;
-    expect(await outcomeOf(code, 15_000)).toBe('came back');
+    expect(await outcomeOf(code)).toBe('came back');
     stopper.kill('SIGKILL');
   });
 

@@ -5,7 +5,8 @@ export const KOFFI = createRequire(import.meta.url).resolve('koffi');
 
 /**
  * A filesystem of a user's: the directory `data` and the file `file` in its root directory are there; a look-up of `hang`,
- * access(2), chdir(2) or fchdir(2) anywhere unless told to, and read(2) and close(2) of `file` never get an answer. Descriptor 3 is /dev/fuse. Layouts: include/uapi/linux/fuse.h, 7.31.
+ * access(2), chdir(2) or fchdir(2) anywhere unless told to, and read(2) and close(2) of `file` never get an answer. Each of the last three is told on standard output when it comes.
+ * Descriptor 3 is /dev/fuse. Layouts: include/uapi/linux/fuse.h, 7.31.
  */
 export const SERVER = `
 const fs = require('node:fs');
@@ -59,7 +60,8 @@ for (;;) {
   else if (op === OP_READDIR || op === OP_RELEASEDIR) reply(unique, 0);
   else if (op === OP_GETXATTR || op === OP_LISTXATTR) reply(unique, -95);
   else if (op === OP_ACCESS && process.argv[2] === 'answer') reply(unique, 0);
-  else if (![OP_READ, OP_FLUSH, OP_ACCESS, OP_FORGET, OP_BATCH_FORGET, OP_INTERRUPT].includes(op)) reply(unique, -38);
+  else if ([OP_READ, OP_FLUSH, OP_ACCESS].includes(op)) fs.writeSync(1, 'left waiting\\n');
+  else if (![OP_FORGET, OP_BATCH_FORGET, OP_INTERRUPT].includes(op)) reply(unique, -38);
 }
 `;
 
@@ -104,7 +106,6 @@ header.write('filter');
 header.writeUInt32LE(info.readUInt32LE(80), 32);
 const request = as(memory + BigInt(PAGE - HEADER), 'void *');
 memcpy(request, header, HEADER);
-require('node:fs').writeSync(1, 'asking');
 getsockopt(raw, 0, 65, request, sizeOf(HEADER + info.readUInt32LE(80)));
 `;
 
@@ -128,6 +129,5 @@ memcpy(as(question, 'void *'), Buffer.from(Uint32Array.of(0xa).buffer), 4);
 const request = Buffer.alloc(40);
 request.write('lo');
 request.writeBigUInt64LE(question, 16);
-require('node:fs').writeSync(1, 'asking');
 ioctl(socket(2, 2, 0), 0x8946, request);
 `;
