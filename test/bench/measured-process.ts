@@ -2,11 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { delimiter, dirname } from 'node:path';
+import { cpuSecondsOf } from '../support/cpu-seconds.ts';
 
 const KIB = 1024;
-/** USER_HZ, in which /proc counts (proc_pid_stat(5)): 100 on all of Linux's common architectures. */
-const TICKS_PER_SECOND = 100;
-
 /** A process whose time and memory are of interest; this process's own Node.js is the `node` on its PATH. */
 export class MeasuredProcess implements AsyncDisposable {
   /** Its exit code, or null after a signal. */
@@ -29,10 +27,7 @@ export class MeasuredProcess implements AsyncDisposable {
 
   /** The seconds that its threads have run so far, for themselves and in the kernel. */
   cpuSeconds(): number {
-    const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8');
-    // The 2nd field is a name in parentheses; utime and stime are the 14th and the 15th.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+    return cpuSecondsOf(this.#child.pid ?? 0);
   }
 
   /** A field of /proc/PID/status (proc_pid_status(5)) that is given in kB, as MiB. */

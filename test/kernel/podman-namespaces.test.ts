@@ -7,6 +7,7 @@ import { listeningInodes } from '../../src/linux/process.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
+import { until } from '../support/until.ts';
 
 const ALICE = 61001;
 const BOB = 61002;
@@ -81,10 +82,10 @@ requires('root', 'sandbox')('a user whose Podman is started by her socket', () =
     const socket = join(base, 'podman.sock');
     const bind = `${process.execPath} -e "require('node:net').createServer().listen('${socket}')"`;
     const { output } = await bob.run(
-      `mount -t tmpfs tmpfs ${base} && (setsid ${bind} </dev/null >/dev/null 2>&1 & echo $!); for i in $(seq 50); do [ -S ${socket} ] && break; sleep 0.1; done`,
+      `mount -t tmpfs tmpfs ${base} && (setsid ${bind} </dev/null >/dev/null 2>&1 & echo $!)`,
     );
     const listener = Number(output);
-    expect(listeningInodes(socket).size).toBe(1);
+    await until('he listens', () => listeningInodes(socket).size === 1);
     const pid = await activate(socket, 'serve');
     expect((await find(socket)).map((one) => one.pid)).toEqual([pid]);
     process.kill(listener, 'SIGKILL');

@@ -1,5 +1,6 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { collectYoungGarbage } from '../../src/young-garbage.ts';
+import { eventually } from '../support/eventually.ts';
 
 const PIECE = 64 * 1024;
 const PIECES = 500;
@@ -15,7 +16,7 @@ test('the bytes that nobody holds any more are given back', async () => {
   const before = process.memoryUsage().arrayBuffers;
   expect(readAndForget()).toBe(PIECES * PIECE);
   collectYoungGarbage();
-  await vi.waitFor(() => expect(process.memoryUsage().arrayBuffers - before).toBeLessThan((PIECES * PIECE) / 2));
+  await eventually(() => expect(process.memoryUsage().arrayBuffers - before).toBeLessThan((PIECES * PIECE) / 2));
 });
 
 test('the way to do it is not left open to other code', () => {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { NomadClient, NomadError, NomadUnreachableError } from '@hashicorp/nomad-client-ts';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { eventually } from '../../support/eventually.ts';
 import { fixture, NODE_ID, WEB_ID } from '../../unit/nomad/fixture.ts';
 import { beginStream, sendJson, sendText, standIn } from './stand-in.ts';
 
@@ -202,7 +203,7 @@ describe('time', () => {
     await using nomad = await standIn((_, response) => void held.push(response));
     const client = new NomadClient({ address: nomad.address, timeoutMs: 40 });
     const waiting = client.nodeAllocations(NODE_ID, { index: 125, waitMs: 60_000 });
-    await vi.waitFor(() => expect(held).toHaveLength(1));
+    await eventually(() => expect(held).toHaveLength(1));
     // A plain request that starts later runs out of time while the blocking one goes on.
     expect(String(await failureOf(client.agentSelf()))).toContain('within 40 ms');
     const [response] = held;
@@ -223,7 +224,7 @@ describe('time', () => {
     if (already) controller.abort(reason);
     const failure = failureOf(client.nodeAllocations(NODE_ID, { index: 1, signal: controller.signal }));
     if (!already) {
-      await vi.waitFor(() => expect(nomad.requests).toHaveLength(1));
+      await eventually(() => expect(nomad.requests).toHaveLength(1));
       controller.abort(reason);
     }
     expect(await failure).toBe(reason);
@@ -260,7 +261,7 @@ describe('the event stream of the client', () => {
     });
     const client = new NomadClient({ address: nomad.address });
     (await client.eventStream(EVENTS)).destroy();
-    await vi.waitFor(() => expect(hungUp).toBe(true));
+    await eventually(() => expect(hungUp).toBe(true));
     await client.close();
   });
 

@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { createMetrics } from '../../../src/metrics.ts';
 import { Nomad } from '../../../src/nomad/nomad.ts';
 import { watchEventStream } from '../../../src/watch/event-stream.ts';
 import { watchListing } from '../../../src/watch/resync.ts';
+import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { eventLines, fixture, NODE_ID } from '../../unit/nomad/fixture.ts';
 import { recordingLog } from '../../unit/watch/recording-log.ts';
@@ -58,7 +59,7 @@ async function watchedNomad() {
     await server[Symbol.asyncDispose]();
   });
   const connection = (number: number) =>
-    vi.waitFor(() => connections[number - 1] ?? expect.unreachable(`connection ${number} has not come`));
+    eventually(() => connections[number - 1] ?? expect.unreachable(`connection ${number} has not come`));
   return { connection, clock, log, metrics, ids, listings };
 }
 
@@ -84,7 +85,7 @@ describe('the watches over HTTP', () => {
         if (!response.write(bytes.subarray(at, at + size))) await new Promise((next) => response.once('drain', next));
       }
       const expected = recordedIds();
-      await vi.waitFor(() => expect(ids).toEqual(expected), { timeout: 10_000 });
+      await eventually(() => expect(ids).toEqual(expected));
       const skipped = lines.length - eventLines().length;
       expect((await metrics.errors.get()).values).toMatchObject([
         { labels: { code: 'event_garbage' }, value: skipped },
@@ -98,19 +99,19 @@ describe('the watches over HTTP', () => {
     const first = await connection(1);
     const line = eventLines().find((one) => one.endsWith('"Index":118}'));
     first.response.write(`{}\n${line}\n`);
-    await vi.waitFor(() => expect(ids).toEqual(['b519e830-0484-96a5-d371-a196fadb11f3']));
+    await eventually(() => expect(ids).toEqual(['b519e830-0484-96a5-d371-a196fadb11f3']));
     // At the start, and a second later because the stream came.
-    await vi.waitFor(() => expect(listings).toHaveLength(1));
+    await eventually(() => expect(listings).toHaveLength(1));
     clock.advance(1000);
-    await vi.waitFor(() => expect(listings).toHaveLength(2));
+    await eventually(() => expect(listings).toHaveLength(2));
     clock.advance(89_000);
-    await vi.waitFor(() => expect(first.closed).toBe(true));
-    await vi.waitFor(() => expect(log.lines).toHaveLength(1));
+    await eventually(() => expect(first.closed).toBe(true));
+    await eventually(() => expect(log.lines).toHaveLength(1));
     clock.advance(1000);
     const second = await connection(2);
     expect(second.index).toBe('118');
     second.response.write('{}\n');
-    await vi.waitFor(() => expect(listings).toHaveLength(3));
+    await eventually(() => expect(listings).toHaveLength(3));
     expect(new Set(listings)).toEqual(new Set([JSON.parse(fixture('node-allocations.json')).length]));
   });
 
@@ -118,11 +119,11 @@ describe('the watches over HTTP', () => {
     const { connection, clock, log, ids } = await watchedNomad();
     const [first, line] = [await connection(1), eventLines().find((one) => one.endsWith('"Index":118}')) ?? ''];
     first.response.write(`{}\n${line.slice(0, 200)}`, () => first.response.destroy());
-    await vi.waitFor(() => expect(log.lines).toMatchObject([{ fields: { code: 'nomad_unreachable' } }]));
+    await eventually(() => expect(log.lines).toMatchObject([{ fields: { code: 'nomad_unreachable' } }]));
     clock.advance(1000);
     const second = await connection(2);
     expect(second.index).toBe('125');
     second.response.write(`${line}\n`);
-    await vi.waitFor(() => expect(ids).toEqual(['b519e830-0484-96a5-d371-a196fadb11f3']));
+    await eventually(() => expect(ids).toEqual(['b519e830-0484-96a5-d371-a196fadb11f3']));
   });
 });

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { codeOf, messageOf, NotYetError, ParseError, RefusedError } from '../../../src/errors.ts';
 import { Nomad } from '../../../src/nomad/nomad.ts';
+import { eventually } from '../../support/eventually.ts';
 import { fixture, jsonFixture, NODE_ID, WEB_ID } from '../../unit/nomad/fixture.ts';
 import { beginStream, type StandIn, sendJson, sendText, standIn } from './stand-in.ts';
 
@@ -88,7 +89,7 @@ describe('the door to Nomad', () => {
     const held: ServerResponse[] = [];
     await using server = await standIn((_, response) => void held.push(response));
     const listing = nomadAt(server).nodeAllocations(NODE_ID, { index: 125, waitMs: 1000 }, signal);
-    await vi.waitFor(() => expect(held).toHaveLength(1));
+    await eventually(() => expect(held).toHaveLength(1));
     expect(server.requests[0]?.url).toContain('?index=125&wait=1000ms');
     if (held[0]) sendJson(held[0], '[]', 126);
     expect((await listing).index).toBe(126);
@@ -215,7 +216,7 @@ describe('the lines of the event stream', () => {
       response.write('{}\n{}\n{}\n');
     });
     expect(await linesOf(server, 1)).toEqual(['{}']);
-    await vi.waitFor(() => expect(hungUp).toBe(true));
+    await eventually(() => expect(hungUp).toBe(true));
   });
 
   test('end with an error that may pass when the connection breaks', async () => {

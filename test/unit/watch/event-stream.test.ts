@@ -1,7 +1,8 @@
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { NotYetError } from '../../../src/errors.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import { watchEventStream } from '../../../src/watch/event-stream.ts';
+import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { NODE_ID, WEB_ID } from '../nomad/fixture.ts';
 import { recordingLog } from './recording-log.ts';
@@ -64,10 +65,10 @@ function watched(indexes: (number | Error)[] = [40]) {
   });
   /** The opening of that number, once it is there. */
   const opening = (number: number): Promise<Opened> =>
-    vi.waitFor(() => opened[number - 1] ?? expect.unreachable(`opening ${number} has not come`), { interval: 5 });
+    eventually(() => opened[number - 1] ?? expect.unreachable(`opening ${number} has not come`));
   /** Waits until the watch has given up an opening and sleeps, then lets the longest back-off pass. */
   const backOff = async (failures: number) => {
-    await vi.waitFor(() => expect(log.lines).toHaveLength(failures), { interval: 5 });
+    await eventually(() => expect(log.lines).toHaveLength(failures));
     clock.advance(30_000);
   };
   const value = async (name: keyof typeof metrics) => {
@@ -75,8 +76,7 @@ function watched(indexes: (number | Error)[] = [40]) {
     return 'get' in metric ? (await metric.get()).values[0]?.value : undefined;
   };
   /** Waits until a line that was said since the clock moved has been heard. */
-  const heard = () =>
-    vi.waitFor(async () => expect(await value('streamLastEvent')).toBe(clock.now() / 1000), { interval: 5 });
+  const heard = () => eventually(async () => expect(await value('streamLastEvent')).toBe(clock.now() / 1000));
   return { opening, opened, clock, log, metrics, told, states, controller, finished, cover, backOff, value, heard };
 }
 
@@ -87,7 +87,7 @@ const event = (index: number, id = WEB_ID, node = NODE_ID) =>
   });
 
 async function settled(told: string[], expected: string[]): Promise<void> {
-  await vi.waitFor(() => expect(told).toEqual(expected), { interval: 5 });
+  await eventually(() => expect(told).toEqual(expected));
 }
 
 describe('the watch of the event stream', () => {
@@ -163,7 +163,7 @@ describe('the watch of the event stream', () => {
     clock.advance(69_999);
     expect(log.lines).toEqual([]);
     clock.advance(1);
-    await vi.waitFor(() => expect(log.lines).toHaveLength(1), { interval: 5 });
+    await eventually(() => expect(log.lines).toHaveLength(1));
   });
 
   test('opens the stream afresh when it has stood for its life, at once and without a complaint', async () => {
@@ -255,7 +255,7 @@ describe('the watch of the event stream', () => {
       await heard();
     }
     stream.say('more of it');
-    await vi.waitFor(() => expect(log.lines).toHaveLength(2), { interval: 5 });
+    await eventually(() => expect(log.lines).toHaveLength(2));
     expect(log.lines[1]).toMatchObject({ fields: { lines: garbage.length } });
     expect((await metrics.errors.get()).values).toMatchObject([{ labels: { code: 'event_garbage' }, value: 5 }]);
   });
@@ -277,7 +277,7 @@ describe('the watch of the event stream', () => {
       'while it backs off',
       async ({ opening, log }: ReturnType<typeof watched>) => {
         (await opening(1)).end();
-        await vi.waitFor(() => expect(log.lines).toHaveLength(1), { interval: 5 });
+        await eventually(() => expect(log.lines).toHaveLength(1));
       },
     ],
   ])('ends when it is told to, %s, and leaves no timer behind', async (_, reach) => {

@@ -1,10 +1,11 @@
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { NotYetError, ParseError } from '../../../src/errors.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
 import { parseAllocation } from '../../../src/nomad/allocation-json.ts';
 import type { AllocationListing } from '../../../src/nomad/nomad.ts';
 import { watchListing } from '../../../src/watch/resync.ts';
+import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { jsonFixture, NODE_ID, WEB_ID } from '../nomad/fixture.ts';
 import { recordingLog } from './recording-log.ts';
@@ -53,9 +54,9 @@ function watched() {
   });
   /** The request of that number, once it is there. */
   const request = (number: number): Promise<Asked> =>
-    vi.waitFor(() => asked[number - 1] ?? expect.unreachable(`request ${number} has not come`), { interval: 5 });
+    eventually(() => asked[number - 1] ?? expect.unreachable(`request ${number} has not come`));
   /** Waits until the watch sleeps. */
-  const asleep = () => vi.waitFor(() => expect(clock.waiting).toBe(1), { interval: 5 });
+  const asleep = () => eventually(() => expect(clock.waiting).toBe(1));
   return { watch, asked, request, asleep, clock, log, metrics, controller, told, askedAt, problems };
 }
 

@@ -1,0 +1,12 @@
+import { readFileSync } from 'node:fs';
+
+/** USER_HZ, in which /proc counts (proc_pid_stat(5)): 100 on all of Linux's common architectures. */
+const TICKS_PER_SECOND = 100;
+
+/** The seconds that a process's threads have run so far, for themselves and in the kernel: however busy the machine is. */
+export function cpuSecondsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The 2nd field is a name in parentheses; utime and stime are the 14th and the 15th.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
