@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock } from '../clock.ts';
 import { NotYetError, ParseError, RefusedError } from '../errors.ts';
 import { callPodman } from '../podman/podman-api.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock } from '../clock.ts';
 import { ParseError, RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock } from '../clock.ts';
 import { messageOf } from '../errors.ts';
 import { makeDirectories } from '../linux/directory.ts';
