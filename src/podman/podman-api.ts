@@ -13,6 +13,8 @@ export interface PodmanCall {
   readonly timeoutMs: number;
   /** The longest answer that is read, in bytes: what a user answers must not fill our memory. */
   readonly maxBytes: number;
+  /** Gives the call up. */
+  readonly signal?: AbortSignal;
 }
 
 /** What Podman answered. */
@@ -25,12 +27,12 @@ export interface PodmanAnswer {
 /**
  * Calls the API of a user's own Podman, one connection a call. Whatever the user has put there instead costs at most
  * `timeoutMs` and `maxBytes`.
- * @throws NotYetError `podman_unreachable`, `podman_silent` (no whole answer in time, or it broke off); as connectToPodman
+ * @throws NotYetError `podman_unreachable`, `podman_silent` (no whole answer in time, or it broke off); as connectToPodman; the signal's reason
  * @throws ParseError where the answer is longer than `maxBytes`
  */
 export async function callPodman(
   user: PodmanUser,
-  { method, target, headers = {}, timeoutMs, maxBytes }: PodmanCall,
+  { method, target, headers = {}, timeoutMs, maxBytes, signal }: PodmanCall,
   clock: Pick<Clock, 'after'>,
 ): Promise<PodmanAnswer> {
   const giveUp = new AbortController();
@@ -38,7 +40,10 @@ export async function callPodman(
   const stop = clock.after(timeoutMs, () =>
     giveUp.abort(new NotYetError('podman_silent', `${what}: no answer within ${timeoutMs / 1000} s`)),
   );
+  const onAbort = () => giveUp.abort(signal?.reason);
+  signal?.addEventListener('abort', onAbort, { once: true });
   try {
+    if (signal?.aborted) throw signal.reason;
     const aborted = new Promise<never>((_, reject) => {
       giveUp.signal.addEventListener('abort', () => reject(giveUp.signal.reason), { once: true });
     });
@@ -48,6 +53,7 @@ export async function callPodman(
     throw new NotYetError('podman_silent', `${what} broke off: ${messageOf(error)}`, error);
   } finally {
     stop();
+    signal?.removeEventListener('abort', onAbort);
     giveUp.abort(new NotYetError('podman_silent', `${what} is over`));
   }
 
