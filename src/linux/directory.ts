@@ -1,9 +1,14 @@
-import { mkdirSync, opendirSync, readdirSync, realpathSync } from 'node:fs';
+import { mkdirSync, opendirSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import type { Handle } from './handle.ts';
 
 /** Makes a directory and those above it, where only root can write. @throws an Error of node:fs */
 export function makeDirectories(path: string, mode: number): void {
   mkdirSync(path, { recursive: true, mode });
+}
+
+/** Whether there is a directory at a path that only root has shaped. @throws an Error of node:fs */
+export function directoryIsThere(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 /** The canonical form of a path that only root has shaped. @throws an Error of node:fs */

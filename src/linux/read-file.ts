@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { RefusedError } from '../errors.ts';
 
 /**
@@ -32,4 +32,9 @@ function readAtMost(path: string, maxBytes: number): string {
   } finally {
     closeSync(fd);
   }
+}
+
+/** Whether there is a regular file at a path that root chose. @throws an Error of node:fs */
+export function fileIsThere(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }

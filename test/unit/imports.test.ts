@@ -9,10 +9,11 @@ const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 const MAY_IMPORT: Record<string, readonly string[]> = {
   'main.ts': ['cli', 'version.ts'],
   cli: ['agent', 'config', 'reconcile', 'nomad', 'linux', 'model', 'base'],
-  agent: ['watch', 'reconcile', 'gate', 'podman', 'config', 'resources', 'nomad', 'linux', 'model', 'base'],
+  agent: ['watch', 'reconcile', 'gate', 'ghosts', 'podman', 'config', 'resources', 'nomad', 'linux', 'model', 'base'],
   watch: ['nomad', 'linux', 'model', 'base'],
   reconcile: ['resources', 'linux', 'model', 'base'],
   gate: ['podman', 'linux', 'model', 'base'],
+  ghosts: ['podman', 'resources', 'linux', 'model', 'base'],
   podman: ['linux', 'model', 'base'],
   config: ['linux', 'model', 'base'],
   resources: ['linux', 'model', 'base'],
