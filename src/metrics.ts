@@ -7,6 +7,7 @@ const FAST = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 
 export const LABELS = {
   result: ['settled', 'waiting', 'refused', 'retry', 'failed', 'gone'],
   step: ['acl', 'view', 'log_fifo', 'netns', 'volume'],
+  ghost: ['container', 'network'],
   verdict: ['passed', 'created', 'refused', 'timeout', 'bad_request', 'bad_peer', 'upstream_error', 'abandoned'],
 } as const;
 
@@ -60,6 +61,8 @@ export function createMetrics(version: string) {
     streamReconnects: counter('event_stream_reconnects_total', 'Times the event stream was opened again.'),
     resyncTimestamp: gauge('resync_timestamp_seconds', 'When all allocations of this node were last listed.'),
     cleanup: counter('cleanup_total', 'Things taken away, by kind.', ['kind']),
+    ghosts: gauge('ghosts', 'Things that allocations which are over have left behind, by kind.', ['kind']),
+    ghostsRemoved: counter('ghosts_removed_total', 'Things left behind that were removed, by kind.', ['kind']),
     errors: counter('errors_total', 'Errors, by code.', ['code']),
   };
 
@@ -71,6 +74,10 @@ export function createMetrics(version: string) {
   for (const kind of LABELS.step) {
     metrics.stepSeconds.zero({ kind });
     metrics.cleanup.inc({ kind }, 0);
+  }
+  for (const kind of LABELS.ghost) {
+    metrics.ghosts.set({ kind }, 0);
+    metrics.ghostsRemoved.inc({ kind }, 0);
   }
   for (const verdict of LABELS.verdict) metrics.gateRequests.inc({ verdict }, 0);
   return metrics;

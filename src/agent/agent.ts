@@ -139,6 +139,7 @@ export class Agent {
       reasons,
       warnings: this.#node.warnings(),
       users: this.#gates.users(),
+      ghosts: this.#node.ghosts(),
       allocations: this.#node.records().flatMap((record) => statusOf(record, isOwned) ?? []),
     };
   }

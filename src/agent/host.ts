@@ -5,10 +5,12 @@ import { canonicalDirectory } from '../linux/directory.ts';
 import { isSelinuxOn } from '../linux/selinux.ts';
 import type { LiveVolume } from '../model/volume.ts';
 import type { ClientPaths } from '../nomad/agent-self.ts';
+import type { PodmanUser } from '../podman/connect.ts';
 import type { HostUser } from '../reconcile/accounts.ts';
 import { AclResource } from '../resources/acl.ts';
 import { DataDir } from '../resources/data-dir.ts';
 import { LogFifoResource } from '../resources/log-fifo.ts';
+import { HandedOverNetns } from '../resources/netns/handed-over.ts';
 import { type NetnsOptions, NetnsResource } from '../resources/netns/netns.ts';
 import { NetnsDirectory } from '../resources/netns/netns-directory.ts';
 import { SwapJournal } from '../resources/netns/swap-journal.ts';
@@ -41,6 +43,10 @@ export interface Host {
   hasDirectory(id: string): boolean;
   /** What of this host keeps allocations from all that they could have, in words. */
   warnings(): string[];
+  /** The users with a gate, as far as their accounts are there. @throws RootlessError (code nss) */
+  podmanUsers(): readonly PodmanUser[];
+  /** The network namespaces that were handed to users. */
+  readonly handedOver: Pick<HandedOverNetns, keyof HandedOverNetns>;
   /** Each gives steps against what belongs to no allocation: empty trees, rights and volumes that nobody needs. */
   readonly sweeps: readonly (() => Step[])[];
   close(): void;
@@ -71,7 +77,7 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
   const namespace = new ViewNamespace(stateDir);
   const trees = new UserTrees(namespace);
   const mounts = new ViewMounts({ dataDir, namespace, trees, namespaces });
-  const owners = () => ownersIn(config.users, accountOf);
+  const owners = (): readonly PodmanOwner[] => podmanUsersIn(config.users, accountOf);
   const acl = new AclResource(dataDir);
   const selinux = isSelinuxOn();
   const view = new ViewResource({
@@ -87,10 +93,11 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
   });
   const logFifo = new LogFifoResource(dataDir);
   const directory = new NetnsDirectory();
+  const journal = new SwapJournal(stateDir);
   const netns = new NetnsResource({
     dataDir,
     directory,
-    journal: new SwapJournal(stateDir),
+    journal,
     namespaces,
     owners,
     clock: systemClock,
@@ -119,6 +126,8 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
       return allocation !== undefined;
     },
     warnings: () => view.warnings(),
+    podmanUsers: () => podmanUsersIn(config.users, accountOf),
+    handedOver: new HandedOverNetns(directory, journal),
     sweeps: [
       () => planFormerViews(stateDir),
       () => view.planSweep(),
@@ -143,10 +152,10 @@ function directoryOfNomad(path: string, what: 'alloc' | 'data'): string {
   }
 }
 
-function ownersIn(users: Config['users'], accountOf: HostOptions['accountOf']): PodmanOwner[] {
+function podmanUsersIn(users: Config['users'], accountOf: HostOptions['accountOf']): PodmanUser[] {
   return [...users].flatMap(([name, { socket }]) => {
     const account = accountOf(name);
-    return account ? [{ name, uid: account.uid, gid: account.gid, socket: socketOf(account.uid, socket) }] : [];
+    return account ? [{ ...account, name, socket: socketOf(account.uid, socket) }] : [];
   });
 }
 

@@ -3,10 +3,13 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { codeOf, messageOf, NotYetError, retryInMs } from '../errors.ts';
 import type { Readiness, ReadyRequest } from '../gate/readiness.ts';
+import { withGhosts } from '../ghosts/explain-ghosts.ts';
+import type { Ghosts } from '../ghosts/ghosts.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import type { Explanation } from '../model/explanation.ts';
+import type { GhostStatus } from '../model/status.ts';
 import type { AgentSelf } from '../nomad/agent-self.ts';
 import type { Nomad } from '../nomad/nomad.ts';
 import type { Accounts } from '../reconcile/accounts.ts';
@@ -18,13 +21,22 @@ import { requireOwnNode } from './node-identity.ts';
 import { NomadHealth } from './nomad-health.ts';
 import { ReconcilerReadiness } from './readiness.ts';
 import { hiddenAmong } from './status.ts';
+import { watchGhosts } from './watch-ghosts.ts';
 import { type NodeWatch, watchNode } from './watch-node.ts';
 
 /** What the follower works with. */
 export interface NodeFollowerParts {
   readonly config: Pick<
     Config,
-    'nomad' | 'metaKey' | 'minUid' | 'ordering' | 'gate' | 'policy' | 'users' | 'resyncIntervalMs'
+    | 'nomad'
+    | 'metaKey'
+    | 'minUid'
+    | 'ordering'
+    | 'gate'
+    | 'policy'
+    | 'users'
+    | 'resyncIntervalMs'
+    | 'removeGhostsAfterMs'
   >;
   readonly nomad: Pick<Nomad, 'self' | 'allocation' | 'nodeAllocations' | 'hostVolumes' | 'eventStart' | 'eventLines'>;
   readonly accounts: Pick<Accounts, 'get' | 'onAnswer'>;
@@ -42,6 +54,7 @@ interface Attached {
   readonly reconciler: Reconciler;
   readonly readiness: Readiness;
   readonly watch: NodeWatch;
+  readonly ghosts: Ghosts;
   /** Aborted when Nomad has become another node, or following it has failed. */
   readonly ended: AbortController;
 }
@@ -81,6 +94,11 @@ export class NodeFollower implements Readiness {
     return [...(this.#attached?.reconciler.records() ?? [])];
   }
 
+  /** What allocations that are over have left on this host, by what was last seen. */
+  ghosts(): readonly GhostStatus[] {
+    return this.#attached?.ghosts.list() ?? [];
+  }
+
   /** What people should know of Nomad and this host, in words. */
   warnings(): string[] {
     return [...(this.#said?.disagreements ?? []), ...this.#hostWarnings()];
@@ -91,11 +109,11 @@ export class NodeFollower implements Readiness {
     return this.#attached?.host.isNetnsOwned(id) ?? false;
   }
 
-  /** @throws NotYetError `nomad_not_attached`; as Reconciler.explain */
+  /** @throws NotYetError `nomad_not_attached`; as Reconciler.explain, withGhosts */
   async explain(id: string): Promise<Explanation | undefined> {
     const attached = this.#attached;
     if (!attached) throw new NotYetError('nomad_not_attached', this.#health.reasons(0).join('; '));
-    return await attached.reconciler.explain(id);
+    return withGhosts(id, await attached.reconciler.explain(id), attached.ghosts.list());
   }
 
   /** Why what we know may not be what is so, in words. */
@@ -246,15 +264,18 @@ export class NodeFollower implements Readiness {
       grantedOn: (id) => host.grantedOn(id),
       resources: host.resources,
       isNetnsOwned: (id) => host.isNetnsOwned(id),
+      onEnded: (uids) => ghosts.noticeEnded(uids),
       clock,
       log,
       metrics,
     });
     const stopListening = accounts.onAnswer(() => reconciler.noticeAnswer());
     ended.signal.addEventListener('abort', stopListening, { once: true });
+    const ghosts = watchGhosts({ ...this.#parts, self, host, reconciler, health }, signal);
     health.attached();
     let isAsking = false;
     const onListed = async () => {
+      ghosts.noticeListed();
       if (isAsking) return;
       isAsking = true;
       await this.#untilAnswered(() => this.#requireSameNode(attached), signal);
@@ -266,7 +287,7 @@ export class NodeFollower implements Readiness {
       signal,
     );
     const readiness = new ReconcilerReadiness(reconciler, config.metaKey, self.csiDir, host.isSelinuxOn);
-    const attached: Attached = { self, host, reconciler, readiness, watch, ended };
+    const attached: Attached = { self, host, reconciler, readiness, watch, ghosts, ended };
     log.info({ node: nodeId, allocDir, nomad: self.version }, 'attached to Nomad');
     made.move();
     this.#attached = attached;

@@ -44,6 +44,19 @@ export const AgentStatusSchema = z.object({
       late: z.boolean(),
     }),
   ),
+  ghosts: z.array(
+    z.object({
+      kind: z.enum(['container', 'network']),
+      name: z.string(),
+      allocationId: z.string(),
+      user: z.string(),
+      state: z.string(),
+      since: z.number(),
+      removedAt: z.number().optional(),
+      why: z.string(),
+      lastError: error.optional(),
+    }),
+  ),
 }) satisfies z.ZodType<AgentStatus>;
 
 /** What `GET /v1/explain/<id>` gives. */

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { type Clock, systemClock } from '../clock.ts';
-import type { AgentStatus, AllocationState, AllocationStatus, UserStatus } from '../model/status.ts';
+import type { AgentStatus, AllocationState, AllocationStatus, GhostStatus, UserStatus } from '../model/status.ts';
 import { formatAge } from './age.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { pickAllocation } from './pick-allocation.ts';
@@ -10,6 +10,7 @@ import { processTerminal, type Style, type Terminal } from './terminal.ts';
 const HEADER = ['ALLOCATION', 'JOB', 'GROUP', 'USER', 'VIEW', 'ACL', 'NETNS', 'STATE', 'SINCE', 'LAST ERROR'];
 const USER_HEADER = ['USER', 'UID', 'GATE', 'PODMAN', 'VERSION', 'SINCE', 'PROBLEM'];
 const PODMAN_STYLES = { up: 'green', unknown: 'yellow', down: 'red' } as const;
+const GHOST_HEADER = ['GHOST', 'USER', 'NAME', 'STATE', 'SINCE', 'REMOVED IN', 'WHY'];
 const SHORT_ID = 8;
 /** The colours of the states. */
 export const STYLES: Record<AllocationState, Style> = {
@@ -34,15 +35,19 @@ export function statusCommand(terminal: Terminal = processTerminal, clock: Clock
       const { fetchStatus } = await import('./admin-client.ts');
       const { socket } = loadConfig({ file: options.config, env: process.env }).config.admin;
       const status = await fetchStatus(socket);
-      const shown =
-        prefix === undefined ? status : { ...status, allocations: [pickAllocation(status.allocations, prefix)] };
+      const shown = prefix === undefined ? status : about(status, pickAllocation(status.allocations, prefix));
       terminal.write(options.json ? `${JSON.stringify(shown, null, 2)}\n` : render(shown, terminal, clock.now()));
     });
 }
 
+function about(status: AgentStatus, allocation: AllocationStatus): AgentStatus {
+  const ghosts = status.ghosts.filter(({ allocationId }) => allocationId === allocation.id);
+  return { ...status, allocations: [allocation], ghosts };
+}
+
 /** The status as text. @param now milliseconds since the epoch, for ages */
 export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, now: number): string {
-  const { nomad, reasons, warnings, allocations } = status;
+  const { nomad, reasons, warnings, allocations, ghosts } = status;
   const readiness = status.ready ? terminal.paint('green', 'ready') : terminal.paint('red', 'not ready');
   const listing =
     nomad.lastListing === undefined ? 'never listed' : `last listed ${formatAge(now - nomad.lastListing)} ago`;
@@ -55,7 +60,10 @@ export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, n
   const userRows = status.users.map((user) => userRow(user, terminal, now));
   const users = userRows.length === 0 ? '' : `\n${renderTable(USER_HEADER, userRows)}`;
   const rows = allocations.map((allocation) => row(allocation, terminal, now));
-  return `${lines.join('')}${users}\n${rows.length === 0 ? 'No allocation here has a podman user.\n' : renderTable(HEADER, rows)}`;
+  const table = rows.length === 0 ? 'No allocation here has a podman user.\n' : renderTable(HEADER, rows);
+  const left = ghosts.map((ghost) => ghostRow(ghost, now));
+  const ghostTable = left.length === 0 ? '' : `\nLeft behind:\n${renderTable(GHOST_HEADER, left)}`;
+  return `${lines.join('')}${users}\n${table}${ghostTable}`;
 }
 
 function userRow(user: UserStatus, terminal: Pick<Terminal, 'paint'>, now: number) {
@@ -69,6 +77,11 @@ function userRow(user: UserStatus, terminal: Pick<Terminal, 'paint'>, now: numbe
     formatAge(now - since),
     problem ?? '',
   ];
+}
+
+function ghostRow({ kind, user, name, state, since, removedAt, why, lastError }: GhostStatus, now: number) {
+  const removal = removedAt === undefined ? 'never' : formatAge(removedAt - now);
+  return [kind, user, name, state, formatAge(now - since), removal, lastError ? `${why}; ${lastError.message}` : why];
 }
 
 function row(allocation: AllocationStatus, terminal: Pick<Terminal, 'paint'>, now: number) {

@@ -27,6 +27,8 @@ export interface Config {
   readonly admin: { /** Path of the unix socket. */ readonly socket: string };
   readonly stateDir: string;
   readonly resyncIntervalMs: number;
+  /** How long what an allocation has left behind is left before it is removed; undefined: for ever. */
+  readonly removeGhostsAfterMs: number | undefined;
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'pretty' };
 }
 

@@ -138,6 +138,7 @@ function toConfig({ nomad, gate, users, metrics, admin, log, ...file }: FileConf
     admin,
     stateDir: file.state_dir,
     resyncIntervalMs: milliseconds(file.resync_interval),
+    removeGhostsAfterMs: file.remove_ghosts_after === 'off' ? undefined : milliseconds(file.remove_ghosts_after),
     log,
   };
 }

@@ -133,6 +133,10 @@ export const FileSchema = section({
     'a duration such as "5m", at least 1s',
     isDurationOf((ms) => ms >= 1000),
   ).default('5m'),
+  remove_ghosts_after: text(
+    'a duration such as "5m", at least 1s, or "off"',
+    (value) => value === 'off' || isDurationOf((ms) => ms >= 1000)(value),
+  ).default('5m'),
   log: section({
     level: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').default('info'),
     format: oneOf('json', 'pretty').default('json'),

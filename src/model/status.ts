@@ -17,6 +17,31 @@ export interface AgentStatus {
   readonly warnings: readonly string[];
   readonly users: readonly UserStatus[];
   readonly allocations: readonly AllocationStatus[];
+  /** What allocations that are over have left on this host. */
+  readonly ghosts: readonly GhostStatus[];
+}
+
+/** What allocations leave behind, where something went wrong: a container in a user's Podman, a network that was handed over. */
+export type GhostKind = 'container' | 'network';
+
+/** Something that an allocation which is over has left behind. */
+export interface GhostStatus {
+  readonly kind: GhostKind;
+  /** The name of a container, the path of a network namespace. */
+  readonly name: string;
+  readonly allocationId: string;
+  /** Whose it is. */
+  readonly user: string;
+  /** Of a container Podman's word: created, running, exited, … */
+  readonly state: string;
+  /** Since when it is known. */
+  readonly since: number;
+  /** When it is removed, if nothing changes; undefined where it is only told of. */
+  readonly removedAt?: number | undefined;
+  /** Why it is one, in words. */
+  readonly why: string;
+  /** Why it could not be looked at, or removed. */
+  readonly lastError?: { readonly code: string; readonly message: string } | undefined;
 }
 
 /** What the agent knows of one user of the configuration. */

@@ -25,6 +25,10 @@ export interface AgentSelf extends ClientPaths {
   readonly version: string;
   /** The sockets that the podman driver is configured with, by the names that tasks use. */
   readonly podmanSockets: readonly PodmanSocket[];
+  /** Whether the podman driver leaves containers that have ended: `gc { container = false }`. */
+  readonly keepsContainers: boolean;
+  /** Where CNI plugins lie. */
+  readonly cniPath: readonly string[];
   /** Where the operator's configuration says something else than Nomad, in words. */
   readonly disagreements: readonly string[];
 }
@@ -41,14 +45,18 @@ export type KnownOfSelf = { readonly [key in 'nodeId' | 'dataDir' | 'allocDir']?
 
 /** The plugin's file name, which is what its block in Nomad's configuration is called by. */
 const PODMAN_PLUGIN = 'nomad-driver-podman';
+/** Where Nomad looks for CNI plugins unless it is told, defaultCNIPath in client/allocrunner/networking_cni.go. */
+const DEFAULT_CNI_PATH = '/opt/cni/bin';
 /** What the driver calls its socket when the configuration has no socket blocks. */
 const DEFAULT_SOCKET = 'default';
 
 const socket = z.object({ name: z.string().default(DEFAULT_SOCKET), socket_path: z.string() });
+/** One block is a list of one in HCL, and may be an object where the configuration is JSON. */
+const blocks = <T extends z.ZodType>(block: T) => z.union([z.array(block), block.transform((one) => [one])]).nullish();
 const podmanConfig = z.object({
   socket_path: z.string().nullish(),
-  // One block is a list of one in HCL, and may be an object where the configuration is JSON.
-  socket: z.union([z.array(socket), socket.transform((one) => [one])]).nullish(),
+  socket: blocks(socket),
+  gc: blocks(z.object({ container: z.boolean().nullish() })),
 });
 
 const agentSelf = z.object({
@@ -57,7 +65,12 @@ const agentSelf = z.object({
     Region: z.string(),
     Version: z.object({ Version: z.string(), VersionPrerelease: z.string().default('') }),
     Client: z
-      .object({ AllocDir: z.string(), StateDir: z.string().default(''), HostVolumesDir: z.string().default('') })
+      .object({
+        AllocDir: z.string(),
+        StateDir: z.string().default(''),
+        HostVolumesDir: z.string().default(''),
+        CNIPath: z.string().default(''),
+      })
       .nullish(),
     Plugins: z.array(z.object({ Name: z.string(), Config: z.unknown() })).nullish(),
   }),
@@ -95,7 +108,8 @@ export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSel
     ...clientPaths(dataDir, { ...config.Client, AllocDir: allocDir }),
     region: config.Region,
     version: prerelease === '' ? release : `${release}-${prerelease}`,
-    podmanSockets: podmanSockets(config.Plugins ?? []),
+    ...podmanDriver(config.Plugins ?? []),
+    cniPath: (config.Client?.CNIPath || DEFAULT_CNI_PATH).split(':').filter((path) => path.startsWith('/')),
     disagreements: disagreements(known, said),
   };
 }
@@ -128,13 +142,22 @@ function disagreements(known: KnownOfSelf, said: KnownOfSelf): string[] {
   });
 }
 
-function podmanSockets(plugins: readonly { Name: string; Config?: unknown }[]): PodmanSocket[] {
+function podmanDriver(
+  plugins: readonly { Name: string; Config?: unknown }[],
+): Pick<AgentSelf, 'podmanSockets' | 'keepsContainers'> {
   const plugin = plugins.find(({ Name }) => Name === PODMAN_PLUGIN);
-  if (!plugin?.Config) return [];
-  const { socket: sockets, socket_path } = parse(podmanConfig, plugin.Config, `agent/self: plugin ${PODMAN_PLUGIN}`);
+  if (!plugin?.Config) return { podmanSockets: [], keepsContainers: false };
+  const {
+    socket: sockets,
+    socket_path,
+    gc,
+  } = parse(podmanConfig, plugin.Config, `agent/self: plugin ${PODMAN_PLUGIN}`);
   const single = socket_path ? [{ name: DEFAULT_SOCKET, socket_path }] : [];
-  return (sockets ?? single).map(({ name, socket_path: address }) => ({
-    name,
-    path: address.replace(/^unix:(\/\/)?/, ''),
-  }));
+  return {
+    podmanSockets: (sockets ?? single).map(({ name, socket_path: address }) => ({
+      name,
+      path: address.replace(/^unix:(\/\/)?/, ''),
+    })),
+    keepsContainers: gc?.some(({ container }) => container === false) ?? false,
+  };
 }

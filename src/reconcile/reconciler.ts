@@ -28,6 +28,8 @@ export interface ReconcilerOptions extends ReaderOptions, RuleSources {
   readonly resources: readonly Resource[];
   /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
   readonly isNetnsOwned: (id: string) => boolean;
+  /** An allocation that had access is over. @param uids of the users that it was prepared for */
+  readonly onEnded: (uids: Iterable<number>) => void;
   readonly clock: Clock;
   readonly metrics: Metrics;
 }
@@ -130,6 +132,11 @@ export class Reconciler {
       if (desired.kind === 'access') live.push(...desired.volumes.map((volume) => ({ id, volume })));
     }
     return live;
+  }
+
+  /** What Nomad last said of an allocation; undefined where that is not remembered, or it said that there is none. */
+  allocation(id: string): Allocation | undefined {
+    return this.#records.get(id)?.allocation;
   }
 
   /** What is known, for status and metrics. */
@@ -251,7 +258,7 @@ export class Reconciler {
       this.#reportUnfollowed(record, outcome.desired);
       // Done, for this network namespace: Nomad may make another one, and not be finished with it.
       if (outcome.desired.kind === 'access' && outcome.desired.netns?.isAwaited) record.isNetnsAwaited = false;
-      if (outcome.desired.kind === 'nothing' && record.waiting.size === 0) this.#forget(record.id, outcome.allocation);
+      if (outcome.desired.kind === 'nothing' && record.waiting.size === 0) this.#forget(record, outcome.allocation);
     }
     this.#showAllocations(record);
     if (outcome.kind === 'settled') return;
@@ -275,9 +282,10 @@ export class Reconciler {
     record.unfollowed = unfollowed;
   }
 
-  #forget(id: string, allocation: Allocation | undefined): void {
+  #forget({ id, granted }: AllocationRecord, allocation: Allocation | undefined): void {
     this.#records.delete(id);
     this.#reader.forget(id, allocation);
+    if (granted) this.#options.onEnded(granted.values());
   }
 
   #showAllocations(record: AllocationRecord): void {

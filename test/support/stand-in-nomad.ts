@@ -5,7 +5,7 @@ import { AllocationHandle } from './nomad/allocation-handle.ts';
 import { AllocationRunner } from './nomad/allocation-runner.ts';
 import { ApiServer, type Rights } from './nomad/api-server.ts';
 import { BRIDGE } from './nomad/bridge.ts';
-import { GroupNetworks, type NetworkOptions } from './nomad/group-network.ts';
+import { GroupNetworks, type NetworkOptions, PLUGIN_DIR } from './nomad/group-network.ts';
 import { type JobSpec, newAllocation } from './nomad/job.ts';
 import { PodmanDriver } from './nomad/podman-driver.ts';
 import { HostPorts } from './nomad/ports.ts';
@@ -229,6 +229,11 @@ export class StandInNomad implements NomadUnderTest {
     return this.#networks.check(allocationId);
   }
 
+  /** Forgets the network of an allocation, as Nomad 2.0.5 does that is killed while it stops the allocation: it stays. */
+  forgetNetwork(allocationId: string): void {
+    this.#networks.forget(allocationId);
+  }
+
   /** Every request that the driver has sent to a socket so far: method and path, in order. */
   requestsTo(socket: string): readonly string[] {
     return this.#driver.requestsTo(socket);
@@ -256,9 +261,10 @@ export async function startStandInNomad(options: StandInOptions): Promise<StandI
   return nomad;
 }
 
-function agentSelf({ dataDir, sockets }: StandInOptions): ReturnType<typeof recorded.agent> {
+function agentSelf({ dataDir, sockets, network }: StandInOptions): ReturnType<typeof recorded.agent> {
   const agent = recorded.agent();
   agent.config.DataDir = dataDir;
+  agent.config.Client['CNIPath'] = network?.pluginDir ?? PLUGIN_DIR;
   const plugin = agent.config.Plugins.find(({ Name }) => Name === 'nomad-driver-podman');
   if (!plugin) throw new Error('the recorded agent has no podman driver');
   plugin.Config['socket'] = Object.entries(sockets).map(([name, path]) => ({ name, socket_path: `unix://${path}` }));

@@ -25,6 +25,7 @@ const status: AgentStatus = {
   warnings: [],
   users: [],
   allocations: [],
+  ghosts: [],
 };
 const ID = '11111111-2222-3333-4444-555555555555';
 const explanation: Explanation = {

@@ -35,6 +35,7 @@ const status: AgentStatus = {
   warnings: [],
   users: [],
   allocations: [allocation, { ...allocation, id: '1a2b9999-0000-0000-0000-000000000000', jobId: 'db' }],
+  ghosts: [],
 };
 
 let directory: string;

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { runCommand } from '../command.ts';
+import type { CniCache } from './cni-cache.ts';
 
 /** A chain of plugins as a `.conflist` file has it. Source: the CNI specification, section 1, network configuration format. */
 export interface Conflist {
@@ -49,9 +50,12 @@ const INTERFACE = 'eth0';
 export class CniNetwork {
   readonly #conflist: Conflist;
   readonly #pluginDir: string;
+  readonly #cache: CniCache | undefined;
   readonly #results = new Map<string, CniResult>();
 
-  constructor(conflist: Conflist, pluginDir: string) {
+  /** @param cache none unless told: results are kept in memory */
+  constructor(conflist: Conflist, pluginDir: string, cache?: CniCache) {
+    this.#cache = cache;
     this.#conflist = conflist;
     this.#pluginDir = pluginDir;
   }
@@ -64,6 +68,7 @@ export class CniNetwork {
       result = CniResult.parse(JSON.parse(answer));
     }
     this.#results.set(attachment.containerId, result);
+    this.#cache?.add(this.#conflist, attachment, INTERFACE, result);
     return result;
   }
 
@@ -82,6 +87,7 @@ export class CniNetwork {
       await this.#run('DEL', plugin, { ...attachment, args: {} }, result);
     }
     this.#results.delete(attachment.containerId);
+    this.#cache?.remove(this.#conflist, attachment, INTERFACE);
   }
 
   async #run(command: string, plugin: PluginConfig, attachment: Attachment, previous: CniResult): Promise<string> {

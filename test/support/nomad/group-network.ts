@@ -2,6 +2,7 @@ import PQueue from 'p-queue';
 import { messageOf } from '../../../src/errors.ts';
 import { type BridgeOptions, bridgeConflist, ensureForwardingRules } from './bridge.ts';
 import { type Attachment, CniNetwork, type CniResult, type Conflist } from './cni.ts';
+import { CniCache } from './cni-cache.ts';
 import type { JobSpec } from './job.ts';
 import { createNetns, destroyNetns } from './netns.ts';
 import { type AllocatedPort, portMappings } from './ports.ts';
@@ -17,6 +18,8 @@ export interface NetworkOptions {
   readonly subnetIpv6?: string;
   /** What the modes `cni/<name>` are made of: a chain named `<name>` each. */
   readonly chains?: readonly Conflist[];
+  /** Where what the plugins have answered is kept as libcni keeps it in /var/lib/cni; nowhere unless told. */
+  readonly cacheDir?: string;
 }
 
 /** The environment's, or where Debian's package containernetworking-plugins lies. */
@@ -49,12 +52,13 @@ export class GroupNetworks {
 
   /** @param leasesDir where host-local keeps the leases of mode `bridge` */
   constructor(options: NetworkOptions, leasesDir: string) {
-    const { pluginDir = PLUGIN_DIR, subnet = SUBNET, subnetIpv6, chains = [] } = options;
+    const { pluginDir = PLUGIN_DIR, subnet = SUBNET, subnetIpv6, chains = [], cacheDir } = options;
+    const cache = cacheDir === undefined ? undefined : new CniCache(cacheDir);
     this.#bridge = { subnet, subnetIpv6, leasesDir };
     this.#networks = new Map([
       ['none', undefined],
-      ['bridge', new CniNetwork(bridgeConflist(this.#bridge), pluginDir)],
-      ...chains.map((chain): [string, CniNetwork] => [`cni/${chain.name}`, new CniNetwork(chain, pluginDir)]),
+      ['bridge', new CniNetwork(bridgeConflist(this.#bridge), pluginDir, cache)],
+      ...chains.map((chain): [string, CniNetwork] => [`cni/${chain.name}`, new CniNetwork(chain, pluginDir, cache)]),
     ]);
   }
 
@@ -91,6 +95,11 @@ export class GroupNetworks {
     const { network, attachment } = this.#made.get(allocationId) ?? {};
     if (!network || !attachment) throw new Error(`allocation ${allocationId} has no network of CNI plugins`);
     await this.#lock.add(() => network.check(attachment));
+  }
+
+  /** What a client that is killed while it stops an allocation does of its network, for good: nothing. */
+  forget(allocationId: string): void {
+    this.#made.delete(allocationId);
   }
 
   /** Has the CNI plugins delete what they have added, then takes away the network namespace, whatever they say. */

@@ -31,6 +31,7 @@ export const CONFIG: NodeFollowerParts['config'] = {
   policy: undefined,
   users: new Map(['alice', 'bob'].map((name) => [name, { socket: undefined }])),
   resyncIntervalMs: INTERVAL_MS,
+  removeGhostsAfterMs: INTERVAL_MS,
 };
 
 /** alice is 1001, bob 1002. */

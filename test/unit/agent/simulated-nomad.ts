@@ -130,7 +130,14 @@ export class SimulatedNomad {
   async self(): Promise<AgentSelf> {
     const [dataDir, allocDir, stateDir] = ['/nowhere/nomad', '/nowhere/nomad/alloc', '/nowhere/nomad/client'];
     const volumes = { hostVolumesDir: '/nowhere/nomad/host_volumes', csiDir: '/nowhere/nomad/client/csi' };
-    const rest = { region: 'global', version: '2.0.5', podmanSockets: [], disagreements: [] };
+    const rest = {
+      region: 'global',
+      version: '2.0.5',
+      podmanSockets: [],
+      keepsContainers: false,
+      cniPath: [],
+      disagreements: [],
+    };
     if (this.selfError) throw this.selfError;
     return { nodeId: this.nodeId, dataDir, allocDir, stateDir, ...volumes, ...rest };
   }

@@ -22,6 +22,20 @@ export class SwitchedHost implements Host {
     this.resources = [{ kind: 'acl', plan: (desired) => this.#plan(desired) }];
   }
 
+  readonly handedOver = {
+    ids: () => [],
+    pathOf: (id: string) => `${this.netnsDir}/${id}`,
+    ownerOf: () => undefined,
+    isBeingHandedOver: () => false,
+    pidIn: () => undefined,
+    hasLinks: async () => false,
+    remove: () => undefined,
+  };
+
+  podmanUsers(): [] {
+    return [];
+  }
+
   warnings(): string[] {
     return [];
   }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { render } from '../../../src/cli/status.ts';
-import type { AgentStatus, AllocationStatus } from '../../../src/model/status.ts';
+import type { AgentStatus, AllocationStatus, GhostStatus } from '../../../src/model/status.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const marked = { paint: (style: string, text: string) => `<${style}:${text}>` };
@@ -29,6 +29,7 @@ const status: AgentStatus = {
   warnings: [],
   users: [],
   allocations: [allocation],
+  ghosts: [],
 };
 
 test('shows the agent, and a row for each allocation', () => {
@@ -84,4 +85,31 @@ test('a job name cannot steer the terminal', () => {
   const evil = { ...allocation, jobId: '\u001b[2J', lastError: { code: 'x', message: 'a\u001b]0;b\u0007' } };
   const shown = render({ ...status, reasons: ['\u001b[1m'], allocations: [evil] }, plain, now);
   expect(['\u001b', '\u0007'].filter((control) => shown.includes(control))).toEqual([]);
+});
+
+test('shows what was left behind, and when it goes', () => {
+  const ghost: GhostStatus = {
+    kind: 'container',
+    name: 'web-1a2b',
+    allocationId: allocation.id,
+    user: 'alice',
+    state: 'running',
+    since: now - 60_000,
+    why: 'the allocation is failed',
+  };
+  const failed: GhostStatus = {
+    ...ghost,
+    kind: 'network',
+    name: '/run/netns/1a2b',
+    lastError: { code: 'x', message: 'busy' },
+  };
+  const shown = render({ ...status, ghosts: [{ ...ghost, removedAt: now + 240_000 }, failed] }, plain, now);
+  expect(shown.split('\n').slice(-6)).toEqual([
+    '',
+    'Left behind:',
+    'GHOST      USER   NAME             STATE    SINCE  REMOVED IN  WHY',
+    'container  alice  web-1a2b         running  1m0s   4m0s        the allocation is failed',
+    'network    alice  /run/netns/1a2b  running  1m0s   never       the allocation is failed; busy',
+    '',
+  ]);
 });

@@ -35,6 +35,8 @@ describe("the agent's own description", () => {
         { name: 'alice', path: '/run/nomad-rootless/alice.sock' },
         { name: 'bob', path: '/run/user/2002/podman/podman.sock' },
       ],
+      keepsContainers: false,
+      cniPath: ['/usr/lib/cni'],
       disagreements: [],
     });
   });
@@ -100,6 +102,24 @@ describe("the agent's own description", () => {
     ['nothing', null, []],
   ])('reads a driver that is configured with %s', (_, config, sockets) => {
     expect(podmanWith(config)).toEqual(sockets);
+  });
+
+  test.each([
+    ['a list', { gc: [{ container: false }] }, true],
+    ['one block', { gc: { container: false } }, true],
+    ['an empty block', { gc: [{}] }, false],
+    ['none', {}, false],
+  ])('reads from %s of gc blocks whether the driver keeps containers that have ended', (_, Config, keeps) => {
+    const Plugins = [{ Name: 'nomad-driver-podman', Config }];
+    expect(parseAgentSelf(agentWith({ Plugins })).keepsContainers).toBe(keeps);
+  });
+
+  test.each([
+    ['/a:/b', ['/a', '/b']],
+    ['', ['/opt/cni/bin']],
+    ['relative:/a', ['/a']],
+  ])('reads from the CNI path %j where plugins lie: %j', (CNIPath, dirs) => {
+    expect(parseAgentSelf(agentWith({ Client: { AllocDir: '', CNIPath } })).cniPath).toEqual(dirs);
   });
 
   test('reads an agent without plugin blocks', () => {

@@ -77,6 +77,7 @@ function setUp(before: readonly Resource[] = []) {
     accountOf: (name) => pending.get(name) ?? accountOf(name),
     hostVolumes: async () => new Map(),
     grantedOn: () => granted,
+    onEnded: () => undefined,
     isNetnsOwned: () => false,
     resources: [...before, switches],
     clock,

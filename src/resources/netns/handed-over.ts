@@ -1,0 +1,68 @@
+import { entriesOf } from '../../linux/directory.ts';
+import { type Handle, openAbsoluteIfThere } from '../../linux/handle.ts';
+import { O } from '../../linux/libc.ts';
+import { nameOfNamespace, openOwnNamespace, ownerUid, owningUserNamespace, pidsIn } from '../../linux/process.ts';
+import { isSameFile, stat } from '../../linux/stat.ts';
+import { isAllocationId } from '../../model/allocation.ts';
+import { hasLinks } from './carry.ts';
+import type { NetnsDirectory } from './netns-directory.ts';
+import type { SwapJournal } from './swap-journal.ts';
+
+/**
+ * The network namespaces that were handed to users and lie where Nomad had put its own. Only root can mount something
+ * there; one that belongs to a user namespace of a user's is one that we made, for Nomad's own are root's.
+ */
+export class HandedOverNetns {
+  readonly #directory: NetnsDirectory;
+  readonly #journal: Pick<SwapJournal, 'ids'>;
+
+  constructor(directory: NetnsDirectory, journal: Pick<SwapJournal, 'ids'>) {
+    this.#directory = directory;
+    this.#journal = journal;
+  }
+
+  /** The allocations that a network namespace is named for, whoever it belongs to. */
+  ids(): string[] {
+    using directory = openAbsoluteIfThere(this.#directory.path, O.RDONLY | O.DIRECTORY);
+    return directory ? entriesOf(directory).filter(isAllocationId) : [];
+  }
+
+  pathOf(id: string): string {
+    return `${this.#directory.path}/${id}`;
+  }
+
+  /** The uid of the user whom it belongs to; undefined where it is root's, or none. @throws SyscallError */
+  ownerOf(id: string): number | undefined {
+    using netns = this.#directory.open(id);
+    return netns && usersUid(netns);
+  }
+
+  /** Whether a swap of it that was begun is not ended. */
+  isBeingHandedOver(id: string): boolean {
+    return this.#journal.ids().includes(id);
+  }
+
+  /** A process that lives in it, as far as /proc tells. @throws SyscallError */
+  pidIn(id: string): number | undefined {
+    using netns = this.#directory.open(id);
+    return netns && pidsIn(netns, 'net')[0];
+  }
+
+  /** Whether it has links beside lo. @throws as NetlinkSocket.dump */
+  async hasLinks(id: string): Promise<boolean> {
+    using netns = this.#directory.open(id);
+    return netns !== undefined && (await hasLinks(netns));
+  }
+
+  /** Takes it off, and its file. Its links go with it, once nothing holds it. Not one that is root's. @throws SyscallError */
+  remove(id: string): void {
+    using netns = this.#directory.open(id);
+    if (netns && usersUid(netns) !== undefined) this.#directory.clear(id, nameOfNamespace(netns, 'net'));
+  }
+}
+
+function usersUid(netns: Handle): number | undefined {
+  using owner = owningUserNamespace(netns);
+  using ours = openOwnNamespace('user');
+  return isSameFile(stat(owner), stat(ours)) ? undefined : ownerUid(owner);
+}
