@@ -1,13 +1,16 @@
 import { dirname } from 'node:path';
-import { cleanUp, type Leftover } from '../agent/cleanup.ts';
+import { cleanUp, type Leftover, type NomadForGhosts } from '../agent/cleanup.ts';
+import { requireOwnNode } from '../agent/node-identity.ts';
 import { nomadConnection } from '../agent/nomad-connection.ts';
+import { systemClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { messageOf, RefusedError } from '../errors.ts';
 import { claimSocketPath, type SocketClaim } from '../linux/socket-path.ts';
-import { type ClientPaths, clientPaths } from '../nomad/agent-self.ts';
+import { type AgentSelf, type ClientPaths, clientPaths } from '../nomad/agent-self.ts';
 import { Nomad } from '../nomad/nomad.ts';
 import { type HostUser, lookUpHostUser } from '../reconcile/accounts.ts';
+import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 const NOMAD_TIMEOUT_MS = 10_000;
@@ -26,20 +29,31 @@ export async function runCleanup(options: CleanupOptions, terminal: Terminal): P
   using _claim = keepAgentsOut(config);
   const accounts = await accountsOf(config);
   const found: Leftover[] = [];
+  const problems: string[] = [];
+  const onProblem = (problem: string) => {
+    problems.push(problem);
+    if (!options.json) terminal.write(`passes over ${printable(problem)}\n`);
+  };
   const dryRun = options.dryRun === true;
+  await using nomad = new NomadOfThisNode(config);
   await cleanUp({
     config,
-    paths: await pathsOf(config),
+    paths: await nomad.paths(),
+    nomad: await nomad.forGhosts(onProblem),
     accountOf: (name) => accounts.get(name),
+    clock: systemClock,
+    onProblem,
     dryRun,
     onLeftover: (leftover) => {
       found.push(leftover);
-      if (!options.json) terminal.write(`${dryRun ? 'would take' : 'takes'} ${leftover.kind}: ${leftover.what}\n`);
+      if (options.json) return;
+      terminal.write(`${dryRun ? 'would take' : 'takes'} ${leftover.kind}: ${printable(leftover.what)}\n`);
     },
   });
   const summary =
     found.length === 0 ? 'nothing of ours is on this host' : `${found.length} things${dryRun ? '' : ' taken away'}`;
-  terminal.write(options.json ? `${JSON.stringify({ dryRun, leftovers: found }, null, 2)}\n` : `${summary}\n`);
+  const report = { dryRun, leftovers: found, problems };
+  terminal.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : `${summary}\n`);
 }
 
 /** Keeps an agent from starting meanwhile; a running one would put back what is taken away. */
@@ -61,17 +75,55 @@ async function accountsOf({ users }: Config): Promise<ReadonlyMap<string, HostUs
   return new Map(await Promise.all([...users.keys()].map(async (name) => [name, await lookUpHostUser(name)] as const)));
 }
 
-async function pathsOf(config: Config): Promise<ClientPaths> {
-  const { allocDir, dataDir, nodeId } = config.nomad;
-  if (dataDir !== undefined) return clientPaths(dataDir, { AllocDir: allocDir });
-  if (allocDir !== undefined) return clientPaths(dirname(allocDir), { AllocDir: allocDir });
-  const nomad = new Nomad(nomadConnection(config.nomad));
-  try {
-    return await nomad.self(AbortSignal.timeout(NOMAD_TIMEOUT_MS), { nodeId });
-  } catch (error) {
-    const message = `Nomad does not say where its allocations are (${messageOf(error)}); set nomad.alloc_dir in the configuration`;
-    throw new RefusedError('no_alloc_dir', message, error);
-  } finally {
-    await nomad.close();
+/** What cleanup asks Nomad, which may be there no more. */
+class NomadOfThisNode implements AsyncDisposable {
+  readonly #config: Config['nomad'];
+  readonly #nomad: Nomad;
+  #self: Promise<AgentSelf> | undefined;
+
+  constructor({ nomad }: Config) {
+    this.#config = nomad;
+    this.#nomad = new Nomad(nomadConnection(nomad));
+  }
+
+  /** @throws RefusedError `no_alloc_dir` */
+  async paths(): Promise<ClientPaths> {
+    const { allocDir, dataDir } = this.#config;
+    if (dataDir !== undefined) return clientPaths(dataDir, { AllocDir: allocDir });
+    if (allocDir !== undefined) return clientPaths(dirname(allocDir), { AllocDir: allocDir });
+    try {
+      return await this.#askSelf();
+    } catch (error) {
+      const message = `Nomad does not say where its allocations are (${messageOf(error)}); set nomad.alloc_dir in the configuration`;
+      throw new RefusedError('no_alloc_dir', message, error);
+    }
+  }
+
+  /** Undefined where it does not answer, or is another node's: that one knows none of the allocations here. */
+  async forGhosts(onProblem: (problem: string) => void): Promise<NomadForGhosts | undefined> {
+    const self = await this.#askOwnSelf().catch((error: unknown) => {
+      onProblem(`what allocations that are over have left behind, which only Nomad knows: ${messageOf(error)}`);
+      return undefined;
+    });
+    if (!self) return undefined;
+    const ask = (id: string) => this.#nomad.allocation(id, AbortSignal.timeout(NOMAD_TIMEOUT_MS));
+    return { self, answers: { known: () => undefined, ask, isConnected: () => true } };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#nomad.close();
+  }
+
+  async #askOwnSelf(): Promise<AgentSelf> {
+    const self = await this.#askSelf();
+    if (this.#config.nodeId === undefined) requireOwnNode(self, this.#config.address);
+    return self;
+  }
+
+  #askSelf(): Promise<AgentSelf> {
+    const { nodeId, dataDir, allocDir } = this.#config;
+    const known = { nodeId, dataDir, allocDir };
+    this.#self ??= this.#nomad.self(AbortSignal.timeout(NOMAD_TIMEOUT_MS), known);
+    return this.#self;
   }
 }

@@ -70,7 +70,6 @@ export function judgeContainer(
   hasDirectory: boolean,
   keepsExited: boolean,
 ): Judgement {
-  if (state === 'removing') return left('it is being removed');
   if (keepsExited && ['exited', 'stopped'].includes(state)) {
     return left('the driver is told to keep what has ended: gc { container = false }');
   }

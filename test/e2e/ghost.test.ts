@@ -98,6 +98,21 @@ requires(
     await allocation.gc();
     await expectNothingLeft(environment);
   });
+
+  test('is taken away at once by cleanup, which says so beforehand', async () => {
+    const { agent } = environment;
+    const allocation = await leaveBehind('alice');
+    const name = `t-${allocation.id}`;
+    const dry = JSON.parse((await agent.command(['cleanup', '--dry-run', '--json'])).stdout);
+    const what = `container ${name} of alice: the allocation is failed`;
+    expect(dry.leftovers).toContainEqual({ kind: 'ghost', what });
+    expect(await namesOf(environment, 'alice')).toContain(name);
+    expect((await agent.command(['cleanup'])).stdout).toContain(`takes ghost: ${what}\n`);
+    expect(await namesOf(environment, 'alice')).not.toContain(name);
+    await agent.start();
+    await allocation.gc();
+    await expectNothingLeft(environment);
+  });
 });
 
 requires(

@@ -32,6 +32,7 @@ describe('a container is a ghost', () => {
     ],
     ['that was created and never started', { state: 'created' }, FAILED, true],
     ['that has ended', { state: 'exited' }, FAILED, true],
+    ['whose removal was begun and broke off', { state: 'removing' }, FAILED, true],
     ['of which Nomad says that there is no such allocation', RUNNING, GONE, false],
   ] as const)('%s', (_, container, answer, hasDirectory) => {
     expect(judgeContainer(container, answer, hasDirectory, false)).toMatchObject({ isGhost: true });
@@ -55,10 +56,6 @@ describe('a container is left alone', () => {
     ['of a lost allocation whose client said nothing, and has its directory', found('lost', undefined), /lost/],
   ] as const)('%s', (_, answer, why) => {
     expect(judgeContainer(RUNNING, answer, true, false)).toEqual({ isGhost: false, why: expect.stringMatching(why) });
-  });
-
-  test('that Podman is removing', () => {
-    expect(judgeContainer({ state: 'removing' }, FAILED, true, false).isGhost).toBe(false);
   });
 
   test('that has ended, where the driver is told to keep it', () => {

@@ -1,0 +1,71 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { HandedOverNetns } from '../../src/resources/netns/handed-over.ts';
+import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
+import { SwapJournal } from '../../src/resources/netns/swap-journal.ts';
+import { runCommand } from '../support/command.ts';
+import { mountsBelow } from '../support/leftovers.ts';
+import { wantedNetns } from '../support/netns-resource.ts';
+import { ALICE, ID, NETNS_FILE, NetnsStage } from '../support/netns-stage.ts';
+import { requires } from '../support/requires.ts';
+import { until } from '../support/until.ts';
+
+requires('root', 'sandbox')('a network namespace that lies where Nomad had put its own', () => {
+  let stage: NetnsStage;
+  let handedOver: HandedOverNetns;
+
+  beforeEach(async () => {
+    stage = await NetnsStage.set();
+    stage.makeBridged();
+    handedOver = new HandedOverNetns(new NetnsDirectory(), new SwapJournal(join(stage.base, 'state')));
+  });
+  afterEach(() => stage.strike());
+
+  async function handOver(): Promise<void> {
+    for (const step of await stage.newResource().plan(wantedNetns(ID, ALICE))) await step.apply();
+  }
+
+  test("is root's until it is handed over, and then its user's", async () => {
+    expect(handedOver.ids()).toEqual([ID]);
+    expect(handedOver.ownerOf(ID)).toBeUndefined();
+    await handOver();
+    expect(handedOver.ownerOf(ID)).toBe(ALICE);
+    expect(handedOver.isBeingHandedOver(ID)).toBe(false);
+    expect(await handedOver.hasLinks(ID)).toBe(true);
+  });
+
+  test("is its user's when her Podman is no more", async () => {
+    await handOver();
+    await stage.alice.stop();
+    expect(handedOver.ownerOf(ID)).toBe(ALICE);
+  });
+
+  test("is not removed where it is root's", () => {
+    handedOver.remove(ID);
+    expect(existsSync(NETNS_FILE)).toBe(true);
+    expect(mountsBelow(NETNS_FILE)).not.toEqual([]);
+  });
+
+  test("is removed where it is a user's, and the other end of its link goes with it", async () => {
+    await handOver();
+    handedOver.remove(ID);
+    expect(existsSync(NETNS_FILE)).toBe(false);
+    expect(mountsBelow(NETNS_FILE)).toEqual([]);
+    await until(
+      'the other end is gone',
+      async () => !(await runCommand(['ip', '-brief', 'link'])).stdout.includes('veth-a'),
+    );
+    handedOver.remove(ID);
+    expect(handedOver.ids()).toEqual([]);
+  });
+
+  test('names a process that lives in it', async () => {
+    await handOver();
+    expect(handedOver.pidIn(ID)).toBeUndefined();
+    const inside = runCommand(['ip', 'netns', 'exec', ID, 'sleep', '1000']);
+    const pid = await until('somebody is in it', () => handedOver.pidIn(ID));
+    process.kill(pid, 'SIGKILL');
+    await inside;
+  });
+});
