@@ -4,7 +4,7 @@ import { messageOf, RootlessError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { AgentStatus } from '../model/status.ts';
 
-/** What the metrics server needs. Of the status it only says whether the agent is ready, and why not. */
+/** What the metrics server needs. Of the status it only says whether the agent is ready, why not, and what it warns of. */
 export interface MetricsServerParts {
   readonly address: { readonly host: string; readonly port: number };
   readonly registry: Registry;

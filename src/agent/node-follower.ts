@@ -19,6 +19,7 @@ import type { Host, HostOptions } from './host.ts';
 import { HostVolumes } from './host-volumes.ts';
 import { requireOwnNode } from './node-identity.ts';
 import { NomadHealth } from './nomad-health.ts';
+import { nomadWarnings } from './nomad-warnings.ts';
 import { ReconcilerReadiness } from './readiness.ts';
 import { hiddenAmong } from './status.ts';
 import { watchGhosts } from './watch-ghosts.ts';
@@ -101,7 +102,7 @@ export class NodeFollower implements Readiness {
 
   /** What people should know of Nomad and this host, in words. */
   warnings(): string[] {
-    return [...(this.#said?.disagreements ?? []), ...this.#hostWarnings()];
+    return [...this.#nomadWarnings(), ...this.#hostWarnings()];
   }
 
   /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
@@ -185,12 +186,17 @@ export class NodeFollower implements Readiness {
     const { address, nodeId, dataDir, allocDir } = this.#parts.config.nomad;
     const self = await this.#parts.nomad.self(this.#stopping.signal, { nodeId, dataDir, allocDir });
     if (nodeId === undefined) requireOwnNode(self, address);
-    const before = this.#said?.disagreements ?? [];
+    const before = this.#nomadWarnings();
     this.#said = self;
-    for (const warning of self.disagreements) {
+    for (const warning of this.#nomadWarnings()) {
       if (!before.includes(warning)) this.#parts.log.warn({ code: 'nomad_disagrees' }, warning);
     }
     return self;
+  }
+
+  #nomadWarnings(): string[] {
+    const { config, accounts } = this.#parts;
+    return this.#said ? nomadWarnings(this.#said, config, accounts) : [];
   }
 
   #hostWarnings(): string[] {

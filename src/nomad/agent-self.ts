@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
+import type { DriverSocket } from '../model/driver-sockets.ts';
 import { parse } from './parse.ts';
 
 /** Where Nomad's client keeps things on this machine: absolute paths, as Nomad spells them. */
@@ -24,20 +25,13 @@ export interface AgentSelf extends ClientPaths {
   /** Such as `2.0.5`. */
   readonly version: string;
   /** The sockets that the podman driver is configured with, by the names that tasks use. */
-  readonly podmanSockets: readonly PodmanSocket[];
+  readonly podmanSockets: readonly DriverSocket[];
   /** Whether the podman driver leaves containers that have ended: `gc { container = false }`. */
   readonly keepsContainers: boolean;
   /** Where CNI plugins lie. */
   readonly cniPath: readonly string[];
   /** Where the operator's configuration says something else than Nomad, in words. */
   readonly disagreements: readonly string[];
-}
-
-/** One socket of the podman driver's configuration. */
-export interface PodmanSocket {
-  readonly name: string;
-  /** The path without `unix://`; as it stands where the scheme is another. */
-  readonly path: string;
 }
 
 /** What the operator's configuration says already, and Nomad need not. */

@@ -219,6 +219,22 @@ describe('following a node', () => {
     expect(followed.state()).toMatchObject({ on: [`${idOf(2)} 1001`], reasons: [] });
   });
 
+  test("says where the driver's sockets and the gates do not fit, as Nomad has them now, and logs it once", async () => {
+    await followed.pass(2000);
+    expect(followed.follower.warnings()).toEqual([]);
+    const fitting = nomad.podmanSockets;
+    nomad.podmanSockets = fitting.map(({ name, path }) => ({ name, path: path.replace('alice', 'alcie') }));
+    nomad.breakStreams();
+    await followed.pass(3 * INTERVAL_MS);
+    const said = followed.follower.warnings();
+    expect(said).toEqual([expect.stringContaining('alcie.sock, where no gate is'), expect.stringContaining('alice')]);
+    const logged = followed.log.lines.filter(({ fields }) => 'code' in fields && fields.code === 'nomad_disagrees');
+    expect(logged.map(({ message }) => message)).toEqual(said);
+    nomad.podmanSockets = fitting;
+    await followed.pass(INTERVAL_MS);
+    expect(followed.follower.warnings()).toEqual([]);
+  });
+
   test('tells of a create that waits for Nomad what it waits for, when it is given up', async () => {
     nomad.selfError = new NotYetError('nomad_unreachable', 'nobody listens');
     await followed.restart();

@@ -1,5 +1,6 @@
 import { NotYetError } from '../../../src/errors.ts';
 import { type Allocation, isFinished } from '../../../src/model/allocation.ts';
+import type { DriverSocket } from '../../../src/model/driver-sockets.ts';
 import type { AgentSelf } from '../../../src/nomad/agent-self.ts';
 import type { AllocationListing, EventStart } from '../../../src/nomad/nomad.ts';
 import type { Line } from '../../../src/nomad/split-lines.ts';
@@ -45,6 +46,11 @@ export class SimulatedNomad {
   nodeId = NODE_ID;
   /** What Nomad answers to who asks who it is. */
   selfError: Error | undefined;
+  /** The sockets that its podman driver is configured with: the gates of alice and bob. */
+  podmanSockets: readonly DriverSocket[] = ['alice', 'bob'].map((name) => ({
+    name,
+    path: `/run/nomad-rootless/gate/${name}.sock`,
+  }));
   /** Whether answers wait for the test to deliver them. */
   holdsAnswers = false;
   readonly allocations = new Map<string, Allocation>();
@@ -133,7 +139,7 @@ export class SimulatedNomad {
     const rest = {
       region: 'global',
       version: '2.0.5',
-      podmanSockets: [],
+      podmanSockets: this.podmanSockets,
       keepsContainers: false,
       cniPath: [],
       disagreements: [],
