@@ -5,7 +5,7 @@ import { asUser } from '../as-user.ts';
 import type { Handle } from '../handle.ts';
 import { owningUserNamespace, ProcessHandle } from '../process.ts';
 import { isSameFile, stat } from '../stat.ts';
-import { LOCKED_PARAMETERS, PARAMETERS, readLockedSysctls, type Sysctls } from './sysctl.ts';
+import { LOCKED_PARAMETERS, PARAMETERS, readLockedSysctls, SUPERSEDED_PARAMETERS, type Sysctls } from './sysctl.ts';
 
 /** util-linux and grep, where every distribution has them. */
 const NSENTER = '/usr/bin/nsenter';
@@ -14,7 +14,7 @@ const GREP = '/usr/bin/grep';
 /** Prints the parameters of the network namespace with their paths, and ends when its standard input has ended. */
 const PRINT_PARAMETERS = [
   ...[GREP, '--recursive', '--no-messages', '--text', '--with-filename', '--null', '--regexp='],
-  ...LOCKED_PARAMETERS.map((name) => `--exclude=${name}`),
+  ...[...LOCKED_PARAMETERS, ...SUPERSEDED_PARAMETERS].map((name) => `--exclude=${name}`),
   ...['--', PARAMETERS, '-'],
 ];
 /** What grep calls its standard input, behind which it has printed everything else. */

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { NotYetError } from '../../errors.ts';
 import { Handle, openKernelPath } from '../handle.ts';
@@ -27,41 +27,54 @@ export type Sysctls = Readonly<Record<string, string>>;
 
 /** Parameters that the kernel gives only with the lock of its networks. */
 export const LOCKED_PARAMETERS = ['addr_gen_mode', 'stable_secret'] as const;
-const LOCKED = new RegExp(`/(${LOCKED_PARAMETERS.join('|')})$`);
+const LOCKED = new Set<string>(LOCKED_PARAMETERS);
+/**
+ * Earlier names of parameters that have another one with the unit in it: the kernel logs who uses them (net/ipv6/ndisc.c).
+ */
+export const SUPERSEDED_PARAMETERS = ['base_reachable_time', 'retrans_time'] as const;
+const SUPERSEDED = new Set<string>(SUPERSEDED_PARAMETERS);
 /** Parameters of which some are set only with that lock, net/ipv4/devinet.c, net/ipv6/addrconf.c, net/mpls/af_mpls.c. */
 const SET_LOCKED = /^(ipv4\/ip_forward$|ipv[46]\/conf\/|mpls\/)/;
 
 /**
- * Every parameter of a network namespace that can be read and written. What cannot be read now (a key that was never
- * set) is left out. Takes some milliseconds.
+ * Every parameter of a network namespace that can be read and written, by one name. What cannot be read now (a key that
+ * was never set) is left out. Takes some milliseconds.
  * @throws SyscallError, NotYetError `network_too_large`
  */
 export function readSysctls(netns: Handle): Promise<Sysctls> {
   return readAt(
     netns,
-    inNetworkNamespace(netns, () => pathsBelow('')),
+    inNetworkNamespace(netns, () => listBelow('')),
   );
+}
+
+/**
+ * Like readSysctls, without LOCKED_PARAMETERS and what links beside lo have for themselves: at once, whoever has the lock of
+ * the kernel's networks.
+ */
+export function readUnlockedSysctls(netns: Handle): Sysctls {
+  return inNetworkNamespace(netns, () => readHere(listBelow('', (link) => ALWAYS_THERE.has(link))));
 }
 
 /** Parameters of a network namespace in these directories, such as `ipv4/conf/eth0`. @throws SyscallError */
 export function readSysctlsOf(netns: Handle, directories: readonly string[]): Promise<Sysctls> {
   return readAt(
     netns,
-    inNetworkNamespace(netns, () => directories.flatMap(pathsBelow)),
+    inNetworkNamespace(netns, () => directories.flatMap((directory) => listBelow(directory))),
   );
 }
 
 /** Parameters of a network namespace at these paths. @throws SyscallError */
 export function readSysctlsAt(netns: Handle, paths: readonly string[]): Promise<Sysctls> {
-  return readAt(netns, paths);
+  return readAt(netns, byDirectory(paths));
 }
 
 /** LOCKED_PARAMETERS of a network namespace. @throws SyscallError */
 export function readLockedSysctls(netns: Handle): Promise<Sysctls> {
-  const links = inNetworkNamespace(netns, () => entriesIn('ipv6/conf').map(({ name }) => name));
+  const links = inNetworkNamespace(netns, () => entriesIn('ipv6/conf').directories);
   return readAt(
     netns,
-    links.flatMap((link) => LOCKED_PARAMETERS.map((parameter) => `ipv6/conf/${link}/${parameter}`)),
+    links.map((link) => ({ directory: `ipv6/conf/${link}`, names: LOCKED_PARAMETERS })),
   );
 }
 
@@ -91,10 +104,17 @@ export async function writeSysctls(
   });
 }
 
-async function readAt(netns: Handle, paths: readonly string[]): Promise<Sysctls> {
-  const free = paths.filter((path) => !LOCKED.test(path));
-  const values = inNetworkNamespace(netns, () => readHere(free));
-  const locked = paths.filter((path) => LOCKED.test(path));
+/** The names of some parameters in one directory. */
+interface Listed {
+  readonly directory: string;
+  readonly names: readonly string[];
+}
+
+async function readAt(netns: Handle, listed: readonly Listed[]): Promise<Sysctls> {
+  const values = inNetworkNamespace(netns, () => readHere(listed));
+  const locked = listed.flatMap(({ directory, names }) =>
+    names.filter((name) => LOCKED.has(name)).map((name) => `${directory}/${name}`),
+  );
   return locked.length === 0 ? values : { ...values, ...(await whileFree(() => readLocked(netns, locked))) };
 }
 
@@ -115,29 +135,29 @@ async function readLocked(netns: Handle, paths: readonly string[]): Promise<Sysc
   return values;
 }
 
-function readHere(paths: readonly string[]): Sysctls {
+/** In the network namespace that we are in. From the root the kernel looks a name up among the directories of all that there are. */
+function readHere(listed: readonly Listed[]): Sysctls {
   const values: Record<string, string> = {};
   const buffer = Buffer.alloc(LONGEST);
-  for (const [directory, names] of byDirectory(paths)) {
+  for (const { directory, names } of listed) {
     using opened = openDirectory(directory);
     if (!opened) continue;
     for (const name of names) {
-      const value = read(opened, name, buffer);
+      const value = LOCKED.has(name) ? undefined : read(opened, name, buffer);
       if (value !== undefined) values[`${directory}/${name}`] = value;
     }
   }
   return values;
 }
 
-/** From the root the kernel looks a name up among the directories of all network namespaces that there are. */
-function byDirectory(paths: readonly string[]): Map<string, string[]> {
+function byDirectory(paths: readonly string[]): Listed[] {
   const grouped = new Map<string, string[]>();
   for (const path of paths) {
     const names = grouped.get(dirname(path));
     if (names) names.push(basename(path));
     else grouped.set(dirname(path), [basename(path)]);
   }
-  return grouped;
+  return [...grouped].map(([directory, names]) => ({ directory, names }));
 }
 
 function openDirectory(directory: string): Handle | undefined {
@@ -148,35 +168,63 @@ function openDirectory(directory: string): Handle | undefined {
 
 /** What links have for themselves is the same for all: listed once, since a link has a hundred of them. */
 const OF_LINKS = /^ipv[46]\/(conf|neigh)$/;
+/** Beside links: what holds for all, what new ones get; and lo, which no namespace is without. */
+export const ALWAYS_THERE: ReadonlySet<string> = new Set(['all', 'default', 'lo']);
 /** More than a network may have that is carried: a user can make thousands in the moment before they are looked at. */
 const MOST_LINKS = 64;
 const namesOfLinks = new Map<string, readonly string[]>();
 
-function pathsBelow(directory: string): string[] {
+/** @param isWanted whether what a link has for itself is listed */
+function listBelow(directory: string, isWanted: (link: string) => boolean = () => true): Listed[] {
+  if (OF_LINKS.test(dirname(directory))) {
+    return isWanted(basename(directory)) ? [{ directory, names: namesOfLink(directory) }] : [];
+  }
   const base = directory === '' ? '' : `${directory}/`;
-  if (OF_LINKS.test(dirname(directory))) return namesOfLink(directory).map((name) => `${base}${name}`);
-  return entriesIn(directory).flatMap((entry) =>
-    entry.isDirectory() ? pathsBelow(`${base}${entry.name}`) : [`${base}${entry.name}`],
-  );
+  const { files, directories } = entriesIn(directory);
+  return [{ directory, names: files }, ...directories.flatMap((name) => listBelow(`${base}${name}`, isWanted))];
 }
 
 function namesOfLink(directory: string): readonly string[] {
   const kind = dirname(directory);
-  const names = namesOfLinks.get(kind) ?? entriesIn(directory).map(({ name }) => name);
+  const names = namesOfLinks.get(kind) ?? namesIn(directory).filter((name) => !SUPERSEDED.has(name));
   if (names.length > 0) namesOfLinks.set(kind, names);
   return names;
 }
 
+/** What is in a directory; `all` are the names of both, one a line. */
+interface Entries {
+  readonly all: string;
+  readonly files: readonly string[];
+  readonly directories: readonly string[];
+}
+
+/** Which entries are directories is the same in every network namespace, and each one asked for is an object made. */
+const knownEntries = new Map<string, Entries>();
+
 /** @throws NotYetError `network_too_large` */
-function entriesIn(directory: string) {
+function entriesIn(directory: string): Entries {
+  const names = namesIn(directory);
+  if (OF_LINKS.test(directory)) {
+    if (names.length <= MOST_LINKS) return { all: '', files: [], directories: names };
+    throw new NotYetError('network_too_large', `net/${directory}: more than ${MOST_LINKS} links`);
+  }
+  const all = names.join('\n');
+  const known = knownEntries.get(directory);
+  if (known?.all === all) return known;
+  const isDirectory = (name: string) => statSync(`${PARAMETERS}/${directory}/${name}`).isDirectory();
+  const directories = names.filter(isDirectory);
+  const entries = { all, files: names.filter((name) => !directories.includes(name)), directories };
+  knownEntries.set(directory, entries);
+  return entries;
+}
+
+function namesIn(directory: string): string[] {
   try {
-    const entries = readdirSync(`${PARAMETERS}/${directory}`, { withFileTypes: true });
-    if (!OF_LINKS.test(directory) || entries.length <= MOST_LINKS) return entries;
+    return readdirSync(`${PARAMETERS}/${directory}`);
   } catch (error) {
     if (isMissing(error)) return []; // this kernel has none of these
     throw error;
   }
-  throw new NotYetError('network_too_large', `net/${directory}: more than ${MOST_LINKS} links`);
 }
 
 /** Opened for both: the kernel then refuses what can only be read, and what can only be written, at the cost of no call. */
