@@ -13,6 +13,7 @@ import { LogFifoResource } from '../resources/log-fifo.ts';
 import { HandedOverNetns } from '../resources/netns/handed-over.ts';
 import { type NetnsOptions, NetnsResource } from '../resources/netns/netns.ts';
 import { NetnsDirectory } from '../resources/netns/netns-directory.ts';
+import { SpareNamespaces } from '../resources/netns/spare-namespaces.ts';
 import { SwapJournal } from '../resources/netns/swap-journal.ts';
 import { PodmanNamespaces, type PodmanOwner } from '../resources/podman-namespaces.ts';
 import type { Resource, Step } from '../resources/resource.ts';
@@ -94,10 +95,12 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
   const logFifo = new LogFifoResource(dataDir);
   const directory = new NetnsDirectory();
   const journal = new SwapJournal(stateDir);
+  const spares = new SpareNamespaces(systemClock);
   const netns = new NetnsResource({
     dataDir,
     directory,
     journal,
+    spares,
     namespaces,
     owners,
     clock: systemClock,
@@ -133,8 +136,10 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
       () => view.planSweep(),
       () => volumeView.planSweep(),
       () => volumeAcl.planSweep(),
+      () => spares.planSweep(),
     ],
     close: () => {
+      spares.close();
       namespaces.close();
       namespace.close();
     },

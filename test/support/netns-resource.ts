@@ -4,12 +4,13 @@ import type { Desired } from '../../src/model/desired.ts';
 import { DataDir } from '../../src/resources/data-dir.ts';
 import { type NetnsOptions, NetnsResource } from '../../src/resources/netns/netns.ts';
 import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
+import { SpareNamespaces } from '../../src/resources/netns/spare-namespaces.ts';
 import { SwapJournal } from '../../src/resources/netns/swap-journal.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import { accessOf } from './access-of.ts';
 
 /** How a resource for tests differs from the agent's. */
-export interface NetnsResourceOptions extends Partial<Pick<NetnsOptions, 'reached' | 'ordering'>> {
+export interface NetnsResourceOptions extends Partial<Pick<NetnsOptions, 'reached' | 'ordering' | 'spares'>> {
   /** Where the Podman of the user listens; in the base directory unless told. */
   readonly socket?: string;
   /** Whether a mount can be put beneath another; as the kernel says unless told. */
@@ -31,6 +32,7 @@ export function newNetnsResource(
     dataDir: new DataDir(join(base, 'alloc'), base),
     directory: new NetnsDirectory('/var/run/netns', beneath),
     journal: new SwapJournal(join(base, 'state')),
+    spares: new SpareNamespaces(systemClock),
     namespaces,
     owners: () => [owner],
     clock: systemClock,

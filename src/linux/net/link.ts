@@ -21,11 +21,17 @@ const IFLA = {
   ALT_IFNAME: 53,
   INFO_KIND: 1,
   XDP_ATTACHED: 2,
+  INET_CONF: 1,
+  INET6_CONF: 2,
   INET6_TOKEN: 7,
 } as const;
 
 /** include/linux/socket.h. */
+const AF_INET = 2;
 const AF_INET6 = 10;
+
+/** DEVCONF_ACCEPT_DAD, include/uapi/linux/ipv6.h: which of the 32-bit numbers of IFLA_INET6_CONF. */
+const ACCEPT_DAD = 27;
 
 /** Flags of a link, include/uapi/linux/if.h. */
 export const IFF = { UP: 0x1, RUNNING: 0x40, NOARP: 0x80, PROMISC: 0x100, ALLMULTI: 0x200, MULTICAST: 0x1000 } as const;
@@ -50,6 +56,11 @@ export interface Link {
   readonly master: number | undefined;
   readonly hasXdpProgram: boolean;
   readonly hasToken: boolean;
+  /**
+   * What it has for itself below net/ipv4/conf and net/ipv6/conf, as a text to compare, without stable_secret, which the
+   * kernel does not tell, and without accept_dad.
+   */
+  readonly configuration: string;
 }
 
 /** The index of lo in every network namespace, LOOPBACK_IFINDEX in include/net/net_namespace.h. */
@@ -97,8 +108,10 @@ function parseLink(payload: Buffer): Link {
   const nested = (type: number) => decodeAttributes(attributeOf(attributes, type) ?? Buffer.alloc(0));
   const text = (value: Buffer | undefined) => (value ? textOf(value) : '');
   const number = (type: number) => attributeOf(attributes, type)?.readUInt32LE(0);
-  const inet6 = nested(IFLA.AF_SPEC).find((one) => typeOf(one) === AF_INET6)?.value ?? Buffer.alloc(0);
-  const token = attributeOf(decodeAttributes(inet6), IFLA.INET6_TOKEN);
+  const families = nested(IFLA.AF_SPEC);
+  const ofFamily = (family: number) => decodeAttributes(attributeOf(families, family) ?? Buffer.alloc(0));
+  const inet6 = ofFamily(AF_INET6);
+  const token = attributeOf(inet6, IFLA.INET6_TOKEN);
   return {
     index: payload.readInt32LE(4),
     name: text(attributeOf(attributes, IFLA.IFNAME)),
@@ -115,5 +128,11 @@ function parseLink(payload: Buffer): Link {
     master: number(IFLA.MASTER),
     hasXdpProgram: (attributeOf(nested(IFLA.XDP), IFLA.XDP_ATTACHED)?.[0] ?? 0) !== 0,
     hasToken: token?.some((byte) => byte !== 0) ?? false,
+    configuration: configurationOf(attributeOf(ofFamily(AF_INET), IFLA.INET_CONF), attributeOf(inet6, IFLA.INET6_CONF)),
   };
+}
+
+function configurationOf(inet: Buffer = Buffer.alloc(0), inet6: Buffer = Buffer.alloc(0)): string {
+  const compared = Buffer.from(inet6).fill(0, ACCEPT_DAD * 4, ACCEPT_DAD * 4 + 4);
+  return `${inet.toString('hex')} ${compared.toString('hex')}`;
 }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import PQueue from 'p-queue';
 import { NotYetError } from '../../errors.ts';
 
@@ -19,12 +20,16 @@ const tables = new PQueue({ concurrency: 1 });
  */
 const LONGEST_WAIT_MS = 5000;
 
+/** Set in a block that has its turn: it needs none for the parts of it. */
+const hasTurn = new AsyncLocalStorage<true>();
+
 /**
- * Does what holds the lock of the kernel's networks for long.
+ * Does what holds the lock of the kernel's networks for long. Within, the functions of this file wait for nobody.
  * @throws what the block throws, NotYetError `kernel_busy`
  */
 export function whileHolding<T>(block: () => Promise<T>): Promise<T> {
-  return enter(holding, block);
+  if (hasTurn.getStore()) return block();
+  return enter(holding, () => hasTurn.run(true, block));
 }
 
 /**
@@ -32,12 +37,12 @@ export function whileHolding<T>(block: () => Promise<T>): Promise<T> {
  * kernel tries again and again on the processor. @throws as whileHolding
  */
 export function whileFree<T>(block: () => Promise<T>): Promise<T> {
-  return enter(holding, block, 1);
+  return hasTurn.getStore() ? block() : enter(holding, block, 1);
 }
 
 /** Does what waits on a thread of the pool. @throws as whileHolding */
 export function inTurn<T>(block: () => Promise<T>): Promise<T> {
-  return enter(asking, block);
+  return hasTurn.getStore() ? block() : enter(asking, block);
 }
 
 /** Does what needs the lock of the tables of iptables-legacy, on a thread of the pool. @throws as whileHolding */
@@ -46,6 +51,7 @@ export function withTables<T>(block: () => Promise<T>): Promise<T> {
 }
 
 function enter<T>(queue: PQueue, block: () => Promise<T>, priority = 0): Promise<T> {
+  if (queue.pending < queue.concurrency) return queue.add(block); // its turn, without what waiting for one costs
   const patience = AbortSignal.timeout(LONGEST_WAIT_MS);
   const waiting = new AbortController();
   const giveUp = () => {

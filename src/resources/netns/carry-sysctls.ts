@@ -1,16 +1,23 @@
 import { messageOf } from '../../errors.ts';
 import type { Handle } from '../../linux/handle.ts';
-import { readFreshSysctls, readSysctlsAt, readSysctlsOf, type Sysctls, writeSysctls } from '../../linux/net/sysctl.ts';
+import {
+  ALWAYS_THERE,
+  readFreshSysctls,
+  readLockedSysctls,
+  readSysctlsAt,
+  readSysctlsOf,
+  type Sysctls,
+  writeSysctls,
+} from '../../linux/net/sysctl.ts';
 
 /** Parameters that a link has for itself: `ipv4/conf/eth0/forwarding`. */
 const OF_LINK = /^(ipv[46]\/(?:conf|neigh))\/([^/]+)\/(.+)$/;
-/** What all links have, what new ones get, and lo: there from the beginning. */
-const ALWAYS_THERE = ['all', 'default', 'lo'];
 /** Writing one of these changes others: first come those that change the most. */
 const ORDER = [/^ipv4\/ip_forward$/, /\/conf\/all\//, /\/conf\/default\//];
+const OF_CONFIGURATION = /^ipv[46]\/conf\//;
 /** Whether IPv6 addresses are first looked for on the link: for seconds, in which nobody could use them. */
 const DETECTS_DUPLICATES = /^ipv6\/conf\/[^/]+\/accept_dad$/;
-const NO_DETECTION = ['ipv6/conf/all/accept_dad', 'ipv6/conf/default/accept_dad'] as const;
+const NO_DETECTION: readonly string[] = ['ipv6/conf/all/accept_dad', 'ipv6/conf/default/accept_dad'];
 
 /** Path and value. */
 type Parameter = readonly [string, string];
@@ -19,28 +26,55 @@ type Parameter = readonly [string, string];
 let fresh: Sysctls | undefined;
 
 /**
- * Makes the parameters of a network namespace be those of another one, without what links have for themselves.
+ * The parameters that cannot be read any more, or not without waiting, once the links of a network namespace move: what they
+ * have for themselves, and what the kernel gives only with its lock. Among them NO_DETECTION, which are others meanwhile.
+ * @throws SyscallError, NotYetError
+ */
+export async function readLinkSysctls(netns: Handle, links: readonly string[]): Promise<Sysctls> {
+  return {
+    ...(await readLockedSysctls(netns)),
+    ...(await readSysctlsOf(netns, directoriesOf(links))),
+    ...(await readSysctlsAt(netns, NO_DETECTION)),
+  };
+}
+
+/**
+ * Makes the parameters of a network namespace be those of another one, without what links have for themselves and without
+ * duplicate address detection.
  * @param current the parameters of the new one, as its user sees them: group ids are others in her user namespace
  * @returns the ones that cannot be, in words
  * @throws SyscallError
  */
 export async function carrySysctls(wanted: Sysctls, to: Handle, current: Sysctls): Promise<string[]> {
-  const missing = Object.entries(wanted).filter(([path]) => current[counterpart(path)] === undefined);
-  const shared = Object.entries(wanted).filter(([path]) => counterpart(path) === path);
+  const differing = Object.entries(wanted).filter(([path, value]) => current[path] !== value);
+  const missing = differing.filter(([path]) => current[counterpart(path)] === undefined);
+  const isOwn = ([path]: Parameter) => counterpart(path) !== path || NO_DETECTION.includes(path);
+  if (differing.every(isOwn)) return await notCarried(missing);
+  const shared = Object.entries(wanted).filter((one) => !isOwn(one));
   return [...(await notCarried(missing)), ...(await equalize(shared, to, current)).map(messageOf)];
 }
 
 /**
  * Makes what links have for themselves in a network namespace be what it is to be, before they come up. Duplicate
  * address detection stays off: what is carried was found to be the only one already.
+ * @param links their names, and whether they have the configuration that they are to have (Link.configuration)
  * @throws the first error
  */
-export async function carryLinkSysctls(wanted: Sysctls, to: Handle, links: readonly string[]): Promise<void> {
-  const directories = links.flatMap((link) =>
-    ['ipv4', 'ipv6'].flatMap((ip) => [`${ip}/conf/${link}`, `${ip}/neigh/${link}`]),
-  );
+export async function carryLinkSysctls(
+  wanted: Sysctls,
+  to: Handle,
+  links: readonly { readonly name: string; readonly isConfigured: boolean }[],
+): Promise<void> {
   const concerned = Object.entries(wanted).filter(([path]) => !DETECTS_DUPLICATES.test(path));
+  const hasSecret = concerned.some(([path]) => path.endsWith('/stable_secret'));
+  const directories = links.flatMap(({ name, isConfigured }) =>
+    directoriesOf([name]).filter((directory) => hasSecret || !isConfigured || !OF_CONFIGURATION.test(directory)),
+  );
   demand(await equalize(concerned, to, await readSysctlsOf(to, directories)));
+}
+
+function directoriesOf(links: readonly string[]): string[] {
+  return links.flatMap((link) => ['ipv4', 'ipv6'].flatMap((ip) => [`${ip}/conf/${link}`, `${ip}/neigh/${link}`]));
 }
 
 /** Turns duplicate address detection off for the links that come. @throws SyscallError */
@@ -98,7 +132,7 @@ async function notCarried(missing: readonly Parameter[]): Promise<string[]> {
 /** The path itself, or for a link's own parameter the same of lo, which is always there. */
 function counterpart(path: string): string {
   const [, directory, link, name] = OF_LINK.exec(path) ?? [];
-  return link === undefined || ALWAYS_THERE.includes(link) ? path : `${directory}/lo/${name}`;
+  return link === undefined || ALWAYS_THERE.has(link) ? path : `${directory}/lo/${name}`;
 }
 
 function rank(path: string): number {

@@ -3,14 +3,15 @@ import { NotYetError, RefusedError } from '../../errors.ts';
 import type { Handle } from '../../linux/handle.ts';
 import type { SyscallError } from '../../linux/libc.ts';
 import { type Link, LOOPBACK_INDEX, readLinks, toChange, toMove, toSynchronize } from '../../linux/net/link.ts';
-import type { NewNetworkNamespace } from '../../linux/net/make-network-namespace.ts';
 import { NETLINK } from '../../linux/net/netlink-protocol.ts';
 import { NetlinkSocket } from '../../linux/net/netlink-socket.ts';
+import { whileHolding } from '../../linux/net/networks-lock.ts';
 import { type NetlinkObject, OBJECT, toMake, toRemove } from '../../linux/net/rtnetlink.ts';
+import { readSysctls, readUnlockedSysctls, type Sysctls } from '../../linux/net/sysctl.ts';
 import { carryRuleset, carryXTables } from './carry-filters.ts';
 import { carryLinkSysctls, carrySysctls, restoreDetection, withholdDetection } from './carry-sysctls.ts';
 import { differenceOf } from './difference.ts';
-import { type Network, readCarried } from './network.ts';
+import { type Network, namesOf, readCarried } from './network.ts';
 import { comesWithAddress, describe, isOfLinkLocal, keyOf, normalForm, type ObjectKind } from './normal-form.ts';
 import { SET_FLAGS, verify } from './verify.ts';
 
@@ -20,36 +21,34 @@ const MOST_NAMED = 5;
 const MAKING_ORDER: readonly ObjectKind[] = ['address', 'rule', 'route', 'neighbour'];
 
 /**
- * Gives a new network namespace everything of a network that does not need its links: parameters and packet filters.
- * Nothing is moved yet.
+ * Gives a new network namespace the packet filters of a network. Nothing is moved yet.
  * @returns what cannot be carried, in words; nothing of it matters where the list is empty
  * @throws SyscallError
  */
-export async function carryFoundation(
-  network: Network,
-  { netns: to, sysctls }: NewNetworkNamespace,
-): Promise<string[]> {
-  const obstacles = await carrySysctls(network.sysctls, to, sysctls);
-  if (obstacles.length > 0) return obstacles;
+export async function carryFoundation(network: Network, to: Handle): Promise<string[]> {
   return [...(await carryRuleset(network, to)), ...(await carryXTables(network, to))];
 }
 
-/** What carryLinks works with; `moved` is called when all links are in the new namespace. */
+/** What carryLinks works with. */
 export interface CarryOptions {
   readonly clock: Pick<Clock, 'sleep'>;
+  /** Called when all links are in the new namespace. */
   readonly moved: () => void;
+  /** The parameters that the new namespace was made with; read where they are not known. */
+  readonly sysctls?: Sysctls | undefined;
 }
 
 /** Whether a network namespace has links beside lo. @throws as NetlinkSocket.dump */
 export async function hasLinks(netns: Handle): Promise<boolean> {
   using route = NetlinkSocket.open(netns, NETLINK.ROUTE);
-  return (await readLinks(route)).some(({ index }) => index !== LOOPBACK_INDEX);
+  return namesOf(await readLinks(route)).length > 0;
 }
 
 /**
- * Moves the links that are still in the old network namespace, and makes the new one what the network is. Does what is
- * left to do: after a crash, at any point, it is called again.
+ * Moves the links that are still in the old network namespace, and makes the new one what the network is, with the
+ * parameters that the old one has. Does what is left to do: after a crash, at any point, it is called again.
  * @param from undefined where all links have been moved
+ * @returns what cannot be carried of the parameters, in words: then the links are where they were
  * @throws NotYetError `network_replaced` where both have a link, so that the old one is no longer the one that was read;
  *   `network_changed`, `network_differs`; SyscallError
  */
@@ -57,22 +56,54 @@ export async function carryLinks(
   network: Network,
   from: Handle | undefined,
   to: Handle,
-  { clock, moved }: CarryOptions,
-): Promise<void> {
+  { sysctls, ...options }: CarryOptions,
+): Promise<string[]> {
+  const carryParameters = async (read: Sysctls) =>
+    carrySysctls({ ...network.sysctls, ...read }, to, sysctls ?? (await readSysctls(to)));
+  const obstacles = await carry(network, from, to, { ...options, carryParameters });
+  // Of the old one nothing has been changed but its links.
+  if (from && obstacles.length > 0) {
+    await carry(network, to, from, { ...options, moved: () => undefined, carryParameters: async () => [] });
+  }
+  return obstacles;
+}
+
+interface OneWay extends Omit<CarryOptions, 'sysctls'> {
+  /** @param read the parameters of the old namespace, as readUnlockedSysctls has them @returns as carrySysctls */
+  readonly carryParameters: (read: Sysctls) => Promise<string[]>;
+}
+
+async function carry(
+  network: Network,
+  from: Handle | undefined,
+  to: Handle,
+  { clock, moved, carryParameters }: OneWay,
+): Promise<string[]> {
   using route = NetlinkSocket.open(to, NETLINK.ROUTE);
-  await withholdDetection(network.sysctls, to);
-  if (from) await moveLinks(network, from, to, route);
-  moved();
-  const names = network.links.filter(({ index }) => index !== LOOPBACK_INDEX).map(({ name }) => name);
-  await carryLinkSysctls(network.sysctls, to, names);
-  await setUpLinks(network, route);
-  const changed = await carryObjects(network, route);
+  // In one go: between two steps the move of another network would have the kernel's lock.
+  const { obstacles, changed } = await whileHolding(async () => {
+    await withholdDetection(network.sysctls, to);
+    const read = from && (await moveLinks(network, from, to, route));
+    moved();
+    const obstacles = read ? await carryParameters(read) : [];
+    if (obstacles.length > 0) return { obstacles, changed: [] };
+    const current = await readLinks(route);
+    const links = network.links.filter(({ index }) => index !== LOOPBACK_INDEX);
+    const isConfigured = ({ index, configuration }: Link) => currentOf(index, current)?.configuration === configuration;
+    const configured = links.map((link) => ({ name: link.name, isConfigured: isConfigured(link) }));
+    await carryLinkSysctls(network.sysctls, to, configured);
+    await setUpLinks(network, current, route);
+    return { obstacles, changed: await carryObjects(network, route) };
+  });
+  if (obstacles.length > 0) return obstacles;
   // Addresses and routes also come and go by themselves, with the state of their links.
   await verify(network, [...new Set<ObjectKind>([...changed, 'address', 'route'])], route, clock);
   await restoreDetection(network.sysctls, to);
+  return [];
 }
 
-async function moveLinks(network: Network, from: Handle, to: Handle, route: NetlinkSocket): Promise<void> {
+/** @returns the parameters of the old namespace: read while the kernel moves the links, for which it takes its time */
+async function moveLinks(network: Network, from: Handle, to: Handle, route: NetlinkSocket): Promise<Sysctls> {
   using former = NetlinkSocket.open(from, NETLINK.ROUTE);
   const there = await readLinks(route);
   const left = (await readLinks(former)).filter(({ index }) => index !== LOOPBACK_INDEX);
@@ -82,13 +113,21 @@ async function moveLinks(network: Network, from: Handle, to: Handle, route: Netl
   if (twice) throw new NotYetError('network_replaced', `link ${twice.name} was made anew while it was carried`);
   const stranger = left.find((link) => !isIn(network.links)(link));
   if (stranger) throw new NotYetError('network_changed', `link ${stranger.name} has come since the network was read`);
-  await former.demandWhileHolding(left.map((link) => toMove(link, to)));
+  const moving = former.demandWhileHolding(left.map((link) => toMove(link, to)));
+  try {
+    return readUnlockedSysctls(from);
+  } finally {
+    await moving;
+  }
 }
 
-async function setUpLinks(network: Network, route: NetlinkSocket): Promise<void> {
-  const current = await readLinks(route);
+function currentOf(index: number, current: readonly Link[]): Link | undefined {
+  return current.find((link) => link.index === index);
+}
+
+async function setUpLinks(network: Network, current: readonly Link[], route: NetlinkSocket): Promise<void> {
   const changes = network.links.flatMap((link) => {
-    const now = current.find(({ index }) => index === link.index);
+    const now = currentOf(link.index, current);
     const changed = ((now?.flags ?? 0) ^ link.flags) & SET_FLAGS;
     return changed === 0 && now?.mtu === link.mtu ? [] : [toChange(link, changed)];
   });

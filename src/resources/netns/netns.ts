@@ -65,15 +65,16 @@ export class NetnsResource implements Resource {
     const { id } = desired;
     if (this.#options.journal.ids().includes(id)) {
       const what = `the network namespace of ${id}: what a crash left undone`;
-      return [this.#step(what, () => this.#swap.resume(id))];
+      return [this.#step(what, () => this.#swap.resume(id, owner))];
     }
+    const [namespace] = await this.#options.namespaces.of(owner);
+    this.#options.spares.keep(owner, namespace.user);
     using current = this.#options.directory.open(id);
     this.#owned.delete(id);
     if (!current) {
       if (this.#isExpected(desired)) throw this.#notUp(id, 'is not there');
       return [];
     }
-    const [namespace] = await this.#options.namespaces.of(owner);
     switch (ownershipOf(current, namespace.user, user.uid)) {
       case 'current':
         this.#checkView(id, current, namespace, user);

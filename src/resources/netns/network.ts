@@ -14,16 +14,21 @@ import {
   readObjects,
   readQueueingDisciplines,
 } from '../../linux/net/rtnetlink.ts';
-import { readSysctls, type Sysctls } from '../../linux/net/sysctl.ts';
+import type { Sysctls } from '../../linux/net/sysctl.ts';
 import { readArpTableNames, readXTables, type XTable } from '../../linux/net/x-tables.ts';
+import { readLinkSysctls } from './carry-sysctls.ts';
 import { isCarried, type ObjectKind } from './normal-form.ts';
 
-/** Everything that makes up the network of a network namespace, as far as it can be carried into another one. */
+/**
+ * What makes up the network of a network namespace, as far as it can be carried into another one: all that is no longer to be
+ * had there once its links have been moved, and the packet filters.
+ */
 export interface Network {
   readonly links: readonly Link[];
   readonly objects: Readonly<Record<ObjectKind, readonly NetlinkObject[]>>;
   readonly ruleset: readonly NftObject[];
   readonly xTables: readonly XTable[];
+  /** As readLinkSysctls has them: the others can be read as long as the namespace is there. */
   readonly sysctls: Sysctls;
 }
 
@@ -60,7 +65,7 @@ export async function surveyNetwork(netns: Handle): Promise<Survey> {
     objects: objects.carried,
     ruleset,
     xTables: await readXTables(netns),
-    sysctls: await readSysctls(netns),
+    sysctls: await readLinkSysctls(netns, namesOf(links)),
   };
   return {
     network,
@@ -72,6 +77,11 @@ export async function surveyNetwork(netns: Handle): Promise<Survey> {
       ...((await hasIpsec(netns)) ? ['there are IPsec states or policies (ip xfrm)'] : []),
     ],
   };
+}
+
+/** The names of the links beside lo. */
+export function namesOf(links: readonly Link[]): string[] {
+  return links.filter(({ index }) => index !== LOOPBACK_INDEX).map(({ name }) => name);
 }
 
 /** NTF_PROXY in struct ndmsg: a dump of neighbours gives either the proxies or all others. */

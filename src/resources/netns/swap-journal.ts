@@ -48,6 +48,7 @@ const link = z.object({
   master: z.number().optional(),
   hasXdpProgram: z.boolean(),
   hasToken: z.boolean(),
+  configuration: z.string().default(''), // not written by versions before it was read
 });
 const nftTypes = ['table', 'set', 'object', 'chain', 'element', 'rule', 'flowtable'] as const;
 const swap = z.object({

@@ -1,18 +1,19 @@
 import type { Clock } from '../../clock.ts';
 import { codeOf, RefusedError } from '../../errors.ts';
 import type { Handle } from '../../linux/handle.ts';
-import { makeNetworkNamespace } from '../../linux/net/make-network-namespace.ts';
+import type { Sysctls } from '../../linux/net/sysctl.ts';
 import { nameOfNamespace } from '../../linux/process.ts';
 import type { PodmanOwner } from '../podman-namespaces.ts';
 import { carryFoundation, carryLinks, hasLinks, refuseObstacles } from './carry.ts';
 import type { NetnsDirectory } from './netns-directory.ts';
 import { surveyNetwork } from './network.ts';
+import type { SpareNamespaces } from './spare-namespaces.ts';
 import type { Swap, SwapJournal } from './swap-journal.ts';
 
 /** How far a swap has come: for the log, and for tests that kill the agent there. */
 export type SwapPoint =
-  | 'read'
   | 'made'
+  | 'read'
   | 'founded'
   | 'pinned'
   | 'recorded'
@@ -25,6 +26,7 @@ export type SwapPoint =
 export interface SwapOptions {
   readonly directory: NetnsDirectory;
   readonly journal: SwapJournal;
+  readonly spares: SpareNamespaces;
   readonly clock: Pick<Clock, 'sleep'>;
   /** Told of each point that a swap reaches. */
   readonly reached?: (id: string, point: SwapPoint) => void;
@@ -46,48 +48,48 @@ export class NetnsSwap {
    * @throws RefusedError `network_not_carriable` that names what cannot be carried; NotYetError; SyscallError
    */
   async begin(id: string, former: Handle, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
-    const { journal } = this.#options;
-    // The child that makes it needs some milliseconds, in which the old one can be read.
-    const making = makeNetworkNamespace(userNamespace, owner);
-    const [read, made] = await Promise.allSettled([this.#read(id, former, owner), making]);
-    if (made.status === 'rejected') throw read.status === 'rejected' ? read.reason : made.reason;
-    using netns = made.value.netns;
-    if (read.status === 'rejected') throw read.reason;
-    const network = read.value;
+    const { journal, spares } = this.#options;
+    const made = await spares.take(owner, userNamespace);
+    using netns = made.netns;
     this.#reached(id, 'made');
-    refuseObstacles(await carryFoundation(network, made.value), id, owner.name);
+    const { network, obstacles } = await surveyNetwork(former);
+    refuseObstacles(obstacles, id, owner.name);
+    this.#reached(id, 'read');
+    refuseObstacles(await carryFoundation(network, netns), id, owner.name);
     this.#reached(id, 'founded');
     const names = { formerName: nameOfNamespace(former, 'net'), name: nameOfNamespace(netns, 'net') };
     const record = { network, ...names };
     journal.begin(id, netns, record, (point) => this.#reached(id, point));
     this.#reached(id, 'recorded');
-    await this.#finish(id, record, netns);
-  }
-
-  async #read(id: string, former: Handle, owner: PodmanOwner) {
-    const { network, obstacles } = await surveyNetwork(former);
-    refuseObstacles(obstacles, id, owner.name);
-    this.#reached(id, 'read');
-    return network;
+    refuseObstacles(await this.#finish(id, record, netns, made.sysctls), id, owner.name);
   }
 
   /** After a crash: finishes what has begun to move; begins anew otherwise, since Nomad may have made the network anew. */
-  async resume(id: string): Promise<void> {
+  async resume(id: string, owner: Pick<PodmanOwner, 'name'>): Promise<void> {
     const { directory, journal } = this.#options;
     const record = journal.record(id);
     using netns = journal.open(id);
     const isReplaced = record !== undefined && directory.stack(id)[0] === record.name;
     if (record && !netns && !isReplaced) throw lost(id);
-    if (record && netns && !isReplaced && (await hasLinks(netns))) await this.#finish(id, record, netns);
-    else journal.end(id);
+    if (record && netns && !isReplaced && (await hasLinks(netns))) {
+      refuseObstacles(await this.#finish(id, record, netns), id, owner.name);
+    } else journal.end(id);
   }
 
-  /** From what is written down to the end, wherever it stands. */
-  async #finish(id: string, record: Swap, netns: Handle): Promise<void> {
+  /**
+   * From what is written down to the end, wherever it stands.
+   * @returns what cannot be carried, in words: then all is as it was before
+   */
+  async #finish(id: string, record: Swap, netns: Handle, sysctls?: Sysctls): Promise<string[]> {
     const { directory, journal, clock } = this.#options;
     using former = directory.open(id);
     try {
-      await carryLinks(record.network, former, netns, { clock, moved: () => this.#reached(id, 'moved') });
+      const moved = () => this.#reached(id, 'moved');
+      const obstacles = await carryLinks(record.network, former, netns, { clock, moved, sysctls });
+      if (obstacles.length > 0) {
+        journal.end(id);
+        return obstacles;
+      }
       this.#reached(id, 'carried');
       directory.replace(id, record.formerName, netns, (point) => this.#reached(id, point));
     } catch (error) {
@@ -97,6 +99,7 @@ export class NetnsSwap {
     }
     journal.end(id);
     this.#reached(id, 'ended');
+    return [];
   }
 
   /**
