@@ -8,14 +8,14 @@ import type { Outcome } from '../reconcile/record.ts';
 
 /** Answers the gate from the reconciler: every create waits for a pass of its own, so that what it finds is so now. */
 export class ReconcilerReadiness implements Readiness {
-  readonly #reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns' | 'awaitMounts'>;
+  readonly #reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'noticeStart' | 'awaitNetns' | 'awaitMounts'>;
   readonly #metaKey: string;
   readonly #csiDir: string;
   readonly #isSelinuxOn: boolean;
 
   /** @param csiDir where Nomad mounts CSI volumes, as it spells it */
   constructor(
-    reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'notice' | 'awaitNetns' | 'awaitMounts'>,
+    reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'noticeStart' | 'awaitNetns' | 'awaitMounts'>,
     metaKey: string,
     csiDir: string,
     isSelinuxOn = false,
@@ -27,7 +27,7 @@ export class ReconcilerReadiness implements Readiness {
   }
 
   prepare(allocationId: string): void {
-    if (isAllocationId(allocationId)) this.#reconciler.notice(allocationId);
+    if (isAllocationId(allocationId)) this.#reconciler.noticeStart(allocationId);
   }
 
   async ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {

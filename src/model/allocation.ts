@@ -35,6 +35,8 @@ export interface Task {
   /** The task's `user`; empty where the job sets none. */
   readonly user: string;
   readonly meta: Readonly<Record<MetaLevel, Readonly<Record<string, string>>>>;
+  /** Whether it says itself what network it joins (`network_mode` of the driver's config): it need not be the group's. */
+  readonly hasOwnNetwork: boolean;
   /** The names of the group's volumes that the task mounts. */
   readonly volumes: readonly string[];
   /** Those of them that it mounts with selinux_label = "z". */

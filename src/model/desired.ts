@@ -9,6 +9,8 @@ export interface Rules extends UserRules {
   readonly nodeId: string;
   /** Whether a container that joins the allocation's netns is held at the gate. */
   readonly isNetnsAwaited: boolean;
+  /** Whether the driver has begun to start a task of it: Nomad has finished the network, and the create is to come. */
+  readonly isStarting: boolean;
   /** What creates of the allocation's containers have named as sources of mounts: paths from its directory on. */
   readonly named: readonly string[];
   /** The tasks of which a container was to be created within the last minute: it may not have been started yet. */
@@ -61,7 +63,7 @@ export type Desired =
 export interface DesiredNetns {
   /** bridge, none or cni/<name>. */
   readonly mode: string;
-  /** Whether a container is held at the gate that joins it: the driver creates it only when the network is finished. */
+  /** Whether a container is held at the gate that joins it, or is sure to come: then Nomad has finished the network. */
   readonly isAwaited: boolean;
 }
 
@@ -111,7 +113,7 @@ export function desire(allocation: Allocation, rules: Rules): Desired {
     named: rules.named,
     started: tasks.filter(({ name, state }) => isStarted(state) && !rules.creating.has(name)).map(({ name }) => name),
     usesConnect: allocation.usesConnect,
-    netns: mode === undefined ? undefined : { mode, isAwaited: rules.isNetnsAwaited },
+    netns: mode === undefined ? undefined : { mode, isAwaited: isNetnsAwaited(tasks, rules) },
     volumes: desiredVolumes(allocation, users, rules.hostVolumes),
     unfollowed,
   };
@@ -143,6 +145,11 @@ function othersOf(allocation: Allocation, { accounts }: Rules): Access[] {
     others.set(account.uid, { name: account.name, uid: account.uid, tasks: [...(known?.tasks ?? []), task.name] });
   }
   return [...others.values()];
+}
+
+/** A task with a network of its own joins the group's only if its create says so: until then other drivers' tasks may need it as it is. */
+function isNetnsAwaited(tasks: readonly Task[], rules: Rules): boolean {
+  return rules.isNetnsAwaited || (rules.isStarting && !tasks.some(({ hasOwnNetwork }) => hasOwnNetwork));
 }
 
 function isStarted(state: Task['state']): boolean {

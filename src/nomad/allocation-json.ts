@@ -26,6 +26,7 @@ const task = z.object({
   Templates: z.array(template).nullish(),
   DispatchPayload: z.object({ File: z.string().nullish() }).nullish(),
   Artifacts: z.array(z.object({ RelativeDest: z.string().nullish() })).nullish(),
+  Config: z.object({ network_mode: z.unknown().optional() }).nullish(),
   Services: services,
 });
 
@@ -100,6 +101,7 @@ export function parseAllocation(json: unknown): Allocation {
       driver: one.Driver,
       user: one.User,
       meta: { task: one.Meta ?? {}, group: group.Meta ?? {}, job: job.Meta ?? {} },
+      hasOwnNetwork: Boolean(one.Config?.network_mode),
       volumes: (one.VolumeMounts ?? []).map(({ Volume }) => Volume),
       sharedVolumes: (one.VolumeMounts ?? []).flatMap(({ Volume, SELinuxLabel }) =>
         SELinuxLabel === 'z' ? [Volume] : [],

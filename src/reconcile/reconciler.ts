@@ -103,8 +103,13 @@ export class Reconciler {
    * afresh; Nomad is asked unless the allocation was settled and Nomad has told of no change since.
    */
   passNow(id: string, signal: AbortSignal): Promise<Outcome> {
-    if (!this.#options.isUpToDate()) this.#reader.doubt(id);
-    return this.#nextOutcome(id, signal, () => this.#queue.add(id, 'awaited'));
+    return this.#nextOutcome(id, signal, () => this.#hurry(id));
+  }
+
+  /** The driver has begun to start a task of it: a create is to come, which will not have to wait for what is done by then. */
+  noticeStart(id: string): void {
+    this.#recordOf(id).isStarting = true;
+    this.#hurry(id);
   }
 
   /** A container that joins the allocation's netns is held at the gate: it is to be handed to its user from now on. */
@@ -201,6 +206,11 @@ export class Reconciler {
     return desireIfEnded(allocation, nodeId) ?? desire(allocation, await this.#rulesFor(record, allocation));
   }
 
+  #hurry(id: string): void {
+    if (!this.#options.isUpToDate()) this.#reader.doubt(id);
+    this.#queue.add(id, 'awaited');
+  }
+
   #rulesFor(record: Readonly<AllocationRecord>, allocation: Allocation): Promise<Rules> {
     return rulesFor(record, allocation, this.#options, this.#options.clock.monotonic());
   }
@@ -257,7 +267,10 @@ export class Reconciler {
       record.granted = grantedBy(outcome.desired) ?? record.granted;
       this.#reportUnfollowed(record, outcome.desired);
       // Done, for this network namespace: Nomad may make another one, and not be finished with it.
-      if (outcome.desired.kind === 'access' && outcome.desired.netns?.isAwaited) record.isNetnsAwaited = false;
+      if (outcome.desired.kind === 'access' && outcome.desired.netns?.isAwaited) {
+        record.isNetnsAwaited = false;
+        record.isStarting = false;
+      }
       if (outcome.desired.kind === 'nothing' && record.waiting.size === 0) this.#forget(record, outcome.allocation);
     }
     this.#showAllocations(record);

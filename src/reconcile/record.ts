@@ -29,6 +29,8 @@ export interface AllocationRecord {
   unfollowed: readonly string[];
   /** A container that joins its netns is held at the gate: Nomad has finished the network. */
   isNetnsAwaited: boolean;
+  /** The driver has begun to start a task of it. */
+  isStarting: boolean;
   /** What creates of its containers have named as sources of mounts: paths from its directory on. */
   readonly named: Set<string>;
   /** When a container of each task was last to be created, by the monotonic clock, ms. */
@@ -54,6 +56,7 @@ export function newRecord(id: string, now: number): AllocationRecord {
     granted: undefined,
     unfollowed: [],
     isNetnsAwaited: false,
+    isStarting: false,
     named: new Set(),
     creates: new Map(),
     late: false,

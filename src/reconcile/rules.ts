@@ -9,7 +9,10 @@ const NO_VOLUMES: ReadonlyMap<string, string> = new Map();
 
 /** Where what decides over an allocation comes from. */
 export interface RuleSources {
-  readonly rules: Omit<Rules, 'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited' | 'named' | 'creating'>;
+  readonly rules: Omit<
+    Rules,
+    'accounts' | 'granted' | 'hostVolumes' | 'isNetnsAwaited' | 'isStarting' | 'named' | 'creating'
+  >;
   /** The host volumes of this node, name to path; told which are wanted. @throws NotYetError where Nomad does not say */
   readonly hostVolumes: (names: readonly string[]) => Promise<ReadonlyMap<string, string>>;
   /** What is known of a user now; who is not known yet is being looked up. */
@@ -34,6 +37,7 @@ export async function rulesFor(
   return {
     ...rules,
     isNetnsAwaited: record.isNetnsAwaited,
+    isStarting: record.isStarting,
     named: [...record.named],
     creating: new Set([...record.creates].filter(([, at]) => now - at < STARTING_MS).map(([task]) => task)),
     accounts: new Map(named.map((name) => [name, knownUser(name, accountOf(name))])),

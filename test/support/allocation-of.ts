@@ -12,6 +12,7 @@ export function taskOf(name: string, fields: Partial<Task> = {}): Task {
     driver: 'podman',
     user: '',
     meta: metaOf('alice'),
+    hasOwnNetwork: false,
     volumes: [],
     ...NO_FILES,
     state: 'pending',

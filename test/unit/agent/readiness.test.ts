@@ -20,11 +20,11 @@ function readinessOf(outcomes: Outcome[], isSelinuxOn = false) {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
     );
   };
-  const notice = (id: string) => void asked.push(id);
+  const noticeStart = (id: string) => void asked.push(`start of ${id}`);
   const awaitNetns = (id: string) => void asked.push(`netns of ${id}`);
   const awaitMounts = (_: string, task: string, paths: readonly string[]) =>
     void asked.push(`mounts ${[task, ...paths].join(', ')}`);
-  const reconciler = { passNow: next('pass'), nextOutcome: next('next'), notice, awaitNetns, awaitMounts };
+  const reconciler = { passNow: next('pass'), nextOutcome: next('next'), noticeStart, awaitNetns, awaitMounts };
   return { asked, readiness: new ReconcilerReadiness(reconciler, 'podman_user', '/data/client/csi', isSelinuxOn) };
 }
 
@@ -165,6 +165,6 @@ describe('a create', () => {
     const { readiness, asked } = readinessOf([]);
     readiness.prepare(ID);
     readiness.prepare('../../etc');
-    expect(asked).toEqual([ID]);
+    expect(asked).toEqual([`start of ${ID}`]);
   });
 });

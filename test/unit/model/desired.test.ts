@@ -26,6 +26,7 @@ function desired(what: Allocation, more: Partial<Rules> = {}) {
     configured: new Set(['alice', 'bob', 'dave', 'daemon']),
     policy: undefined,
     isNetnsAwaited: false,
+    isStarting: false,
     named: [],
     creating: new Set(),
     hostVolumes: new Map(),
@@ -140,6 +141,16 @@ describe('an allocation', () => {
     expect(desired(allocationOf({ networkMode: 'bridge' }), { isNetnsAwaited: true })).toMatchObject({
       netns: { isAwaited: true },
     });
+  });
+
+  test('knows that a container will join its netns once the driver begins to start a task, unless one says itself what it joins', () => {
+    const startingWith = (own: boolean) => {
+      const tasks = [taskOf('t'), taskOf('u', { hasOwnNetwork: own })];
+      return desired(allocationOf({ networkMode: 'bridge', tasks }), { isStarting: true });
+    };
+    expect(startingWith(false)).toMatchObject({ netns: { isAwaited: true } });
+    expect(startingWith(true)).toMatchObject({ netns: { isAwaited: false } });
+    expect(desired(allocationOf({ networkMode: 'host' }), { isStarting: true })).toMatchObject({ netns: undefined });
   });
 
   test('gives tasks of other drivers with a user their way in', () => {

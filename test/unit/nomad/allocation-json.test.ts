@@ -44,6 +44,7 @@ describe('an allocation from the API', () => {
           driver: 'podman',
           user: '',
           meta: { task: {}, group: {}, job: { podman_user: 'alice' } },
+          hasOwnNetwork: false,
           volumes: [],
           sharedVolumes: [],
           identityFiles: [],
@@ -54,6 +55,18 @@ describe('an allocation from the API', () => {
         },
       ],
     });
+  });
+
+  test.each([
+    [{ network_mode: 'host' }, true],
+    [{ network_mode: 'task:proxy' }, true],
+    [{ network_mode: '' }, false],
+    [{ image: 'web' }, false],
+    [null, false],
+  ])('says of a task with config %j whether it joins a network of its own choice', (Config, expected) => {
+    const tasks = [{ Name: 't', Driver: 'podman', Config }];
+    const json = { ...jsonFixture('allocation-web.json'), Job: { TaskGroups: [{ Name: 'g', Tasks: tasks }] } };
+    expect(parseAllocation(json).tasks).toMatchObject([{ hasOwnNetwork: expected }]);
   });
 
   test('has where Nomad writes for its tasks, and what it shares', () => {

@@ -44,6 +44,7 @@ function explainOf(
     configured: new Set(['alice']),
     policy: undefined,
     isNetnsAwaited: false,
+    isStarting: false,
     named: [],
     creating: new Set(),
     accounts: new Map([['alice', ALICE]]),
