@@ -3,6 +3,8 @@ import { TIME_SCALE } from './test/support/time-scale.ts';
 
 /** Kernel and e2e tests share the machine's users and mounts: one file at a time, after the quick ones. */
 const inTurn = { fileParallelism: false, testTimeout: 60_000 * TIME_SCALE, hookTimeout: 60_000 * TIME_SCALE };
+/** A machine boots, and more than once. */
+const booted = { ...inTurn, testTimeout: 180_000 * TIME_SCALE, hookTimeout: 180_000 * TIME_SCALE };
 const nomad = 'test/e2e/**/*.nomad.test.ts';
 
 export default defineConfig({
@@ -33,6 +35,10 @@ export default defineConfig({
         },
       },
       { extends: true, test: { name: 'nomad', include: [nomad], sequence: { groupOrder: 3 }, ...inTurn } },
+      {
+        extends: true,
+        test: { name: 'systemd', include: ['test/systemd/**/*.test.ts'], sequence: { groupOrder: 4 }, ...booted },
+      },
     ],
   },
 });

@@ -1,35 +1,28 @@
-import { accessSync, constants, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { release } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { describe } from 'vitest';
 import { canAttachBeneath } from '../../src/linux/mount.ts';
 import { isInNamespaces } from './namespaces.ts';
 import { PLUGIN_DIR } from './nomad/group-network.ts';
-
-const onPath = (program: string) => () =>
-  (process.env.PATH ?? '').split(delimiter).some((directory) => {
-    try {
-      accessSync(join(directory, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+import { onPath } from './on-path.ts';
+import { RUN_DIRECTORY } from './systemd/run-parts.ts';
 
 const CONDITIONS = {
   root: { holds: () => process.getuid?.() === 0, reason: 'needs root' },
   sandbox: { holds: isInNamespaces, reason: 'needs the throwaway namespaces of `npm test` (as root)' },
   'mount-beneath': { holds: canAttachBeneath, reason: 'needs a kernel that can mount beneath (Linux 6.5)' },
   'mapped-tmpfs': { holds: () => isKernelSince(6, 3), reason: 'needs a kernel that maps ids on tmpfs (Linux 6.3)' },
-  podman: { holds: onPath('podman'), reason: 'needs podman on PATH' },
+  podman: { holds: () => onPath('podman') !== undefined, reason: 'needs podman on PATH' },
   cni: {
-    holds: () => existsSync(join(PLUGIN_DIR, 'bridge')) && onPath('iptables')(),
+    holds: () => existsSync(join(PLUGIN_DIR, 'bridge')) && onPath('iptables') !== undefined,
     reason: `needs the CNI plugins in ${PLUGIN_DIR} (or CNI_PATH) and iptables on PATH`,
   },
   nomad: {
-    holds: () => onPath('nomad')() && process.env.NOMAD_PLUGIN_DIR !== undefined,
+    holds: () => onPath('nomad') !== undefined && process.env.NOMAD_PLUGIN_DIR !== undefined,
     reason: 'needs nomad on PATH and NOMAD_PLUGIN_DIR with nomad-driver-podman',
   },
+  'systemd-machine': { holds: () => RUN_DIRECTORY !== undefined, reason: 'needs what `npm run test:systemd` makes' },
 } as const;
 
 function isKernelSince(major: number, minor: number): boolean {

@@ -1,6 +1,7 @@
 /**
  * `npm test`: runs vitest, as root inside one throwaway sandbox, and ends with a line of counts.
- * `--nomad` runs only the cases that need a real Nomad; anything else is a filter for vitest.
+ * `--nomad` runs only the cases that need a real Nomad, `--systemd` those that boot one (run-systemd.ts); anything else is a
+ * filter for vitest.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -38,8 +39,8 @@ process.exitCode =
   root && !isInNamespaces() ? await runInNamespaces([process.execPath, script, ...args]) : await test();
 
 async function test(): Promise<number> {
-  const filters = args.filter((arg) => arg !== '--nomad');
-  const projects = chooseProjects(args.includes('--nomad'));
+  const filters = args.filter((arg) => !['--nomad', '--systemd'].includes(arg));
+  const projects = chooseProjects();
   const directory = mkdtempSync(join(tmpdir(), 'nomad-rootless-tests-'));
   const resultsFile = join(directory, 'results.json');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${resultsFile}`];
@@ -59,8 +60,9 @@ async function test(): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-function chooseProjects(onlyNomad: boolean): string[] {
-  if (onlyNomad) return ['nomad'];
+function chooseProjects(): string[] {
+  if (args.includes('--nomad')) return ['nomad'];
+  if (args.includes('--systemd')) return ['systemd'];
   return root ? ['unit', 'integration', 'kernel', 'e2e'] : ['unit', 'integration'];
 }
 

@@ -30,6 +30,8 @@ export interface StandInOptions {
   readonly heartbeatMs?: number;
   /** Tokens that Nomad knows; without this ACLs are off. */
   readonly tokens?: Readonly<Record<string, Rights>>;
+  /** The port of 127.0.0.1 at which it serves the API; a free one unless told. */
+  readonly apiPort?: number;
   /** How it makes the networks of groups with a network mode other than host. */
   readonly network?: NetworkOptions;
   /** Name to path of the `host_volume` blocks of the client's configuration; made, root's and 0700, where there is nothing. */
@@ -86,6 +88,7 @@ export class StandInNomad implements NomadUnderTest {
       agent: agentSelf(options),
       node: this.#node,
       heartbeatMs: options.heartbeatMs ?? 10_000,
+      port: options.apiPort ?? 0,
       ...(options.tokens ? { tokens: options.tokens } : {}),
     });
   }

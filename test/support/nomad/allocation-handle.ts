@@ -76,6 +76,11 @@ export class AllocationHandle {
     );
   }
 
+  /** Whether the client has come to a task yet. */
+  hasTask(task: string): boolean {
+    return this.#runner.taskNames.includes(task);
+  }
+
   /** A task's events so far, as `nomad alloc status` shows them. */
   events(task: string): readonly TaskEvent[] {
     return this.#runner.task(task).state.Events;

@@ -22,6 +22,8 @@ export interface ApiOptions {
   readonly tokens?: Readonly<Record<string, Rights>>;
   /** Milliseconds between the event stream's heartbeats. */
   readonly heartbeatMs: number;
+  /** The port of 127.0.0.1; 0, a free one, unless told. */
+  readonly port?: number;
   /** Where it listens instead of on 127.0.0.1: a task API socket. */
   readonly socketPath?: string;
 }
@@ -57,10 +59,11 @@ export class ApiServer {
   readonly #streams = new Map<EventStream, string>();
   readonly #tokens: Map<string, Rights | 'expired'> | undefined;
   #server: Server | undefined;
-  #port = 0;
+  #port: number;
 
   constructor(options: ApiOptions) {
     this.#options = options;
+    this.#port = options.port ?? 0;
     this.#tokens = options.tokens && new Map(Object.entries(options.tokens));
   }
 

@@ -8,13 +8,14 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { buildSystem, makeRunDirectory } from './cache.ts';
+import { buildSystem, makeRunDirectory, stopSwitch } from '../system-cache.ts';
 import { Counts } from './counts.ts';
 import { runMachine } from './machine.ts';
 import { missingFiles, type Part, partsOf, shellScript, withoutFiles } from './parts.ts';
 import { makeProjectDisk } from './project-disk.ts';
 
 const PROJECT = fileURLToPath(new URL('../../..', import.meta.url));
+const BUILD_SYSTEM = fileURLToPath(new URL('./build-system.sh', import.meta.url));
 const DEFAULT_CACHE = join(process.env.XDG_CACHE_HOME || '/var/cache', 'nomad-rootless-vm');
 const LIMIT_MINUTES = 120;
 const TIME_SCALE = '10';
@@ -42,8 +43,8 @@ async function main(): Promise<number> {
 
 /** @returns whether it got as far as running the machine */
 async function emulate(parts: readonly Part[], counts: Counts, cache: string): Promise<boolean> {
-  const stop = stopSwitch();
-  if (!(await buildSystem(cache, stop))) {
+  const stop = stopSwitch(LIMIT_MINUTES);
+  if (!(await buildSystem(BUILD_SYSTEM, cache, stop))) {
     say('could not make the system of the machine');
     return false;
   }
@@ -54,15 +55,6 @@ async function emulate(parts: readonly Part[], counts: Counts, cache: string): P
     rmSync(directory, { recursive: true, force: true });
   }
   return true;
-}
-
-/** Aborted by the time limit, and by the signals that end a program. */
-function stopSwitch(): AbortSignal {
-  const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(name, () => controller.abort(new Error(`stopped by ${name}`)));
-  }
-  return AbortSignal.any([controller.signal, AbortSignal.timeout(LIMIT_MINUTES * 60_000)]);
 }
 
 async function run(

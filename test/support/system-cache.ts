@@ -2,14 +2,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
-const BUILD_SYSTEM = fileURLToPath(new URL('./build-system.sh', import.meta.url));
-
-/** Makes what the cache does not have yet of the machine's kernel and system. @returns whether all is there */
-export async function buildSystem(cache: string, signal: AbortSignal): Promise<boolean> {
+/**
+ * Makes what a cache does not have yet of a machine's system.
+ * @param script a build-system.sh, which is given the cache's path
+ * @returns whether all is there
+ */
+export async function buildSystem(script: string, cache: string, signal: AbortSignal): Promise<boolean> {
   const stdio = ['ignore', 'inherit', 'inherit'] as const;
-  const child = spawn('sh', [BUILD_SYSTEM, cache], { stdio: [...stdio], signal, killSignal: 'SIGKILL' });
+  const child = spawn('sh', [script, cache], { stdio: [...stdio], signal, killSignal: 'SIGKILL' });
   const [code] = await once(child, 'exit').catch(() => [1]);
   if (signal.aborted) rmSync(join(cache, 'building'), { recursive: true, force: true, maxRetries: 5 });
   return code === 0;
@@ -25,4 +26,13 @@ export function makeRunDirectory(cache: string): string {
   const directory = join(cache, `run-${process.pid}`);
   mkdirSync(directory);
   return directory;
+}
+
+/** Aborted after so many minutes, and by the signals that end a program. */
+export function stopSwitch(limitMinutes: number): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(name, () => controller.abort(new Error(`stopped by ${name}`)));
+  }
+  return AbortSignal.any([controller.signal, AbortSignal.timeout(limitMinutes * 60_000)]);
 }

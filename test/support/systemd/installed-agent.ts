@@ -1,0 +1,116 @@
+import { dirname } from 'node:path';
+import { stringify } from 'yaml';
+import type { CommandResult } from '../command.ts';
+import { until } from '../until.ts';
+import type { BundleName } from './bundles.ts';
+import { IN_MACHINE, type Machine } from './machine.ts';
+
+export const UNIT = 'nomad-rootless.service';
+
+const CONFIG_FILE = '/etc/nomad-rootless/config.yaml';
+const PROGRAM = '/usr/lib/nomad-rootless';
+const UNIT_FILE = `${IN_MACHINE.project}/deploy/systemd/${UNIT}`;
+const METRICS_ADDRESS = 'http://127.0.0.1:4656';
+
+/** The agent as the README has it installed: bundle, Node.js, configuration and unit. */
+export class InstalledAgent {
+  readonly #machine: Machine;
+
+  private constructor(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  /** Installs and enables it, but does not start it. @param config its configuration as the YAML file has it */
+  static async install(machine: Machine, config: object): Promise<InstalledAgent> {
+    const agent = new InstalledAgent(machine);
+    await machine.mustRun(['ln', '--symbolic', `${IN_MACHINE.project}/node_modules/node/bin/node`, '/usr/bin/node']);
+    await agent.copyBundle();
+    await machine.mustRun(['ln', '--symbolic', `${PROGRAM}/nomad-rootless.mjs`, '/usr/bin/nomad-rootless']);
+    await machine.mustRun(['install', '-d', '-m', '0755', dirname(CONFIG_FILE)]);
+    await agent.configure(config);
+    await machine.mustRun(['install', '-m', '0644', UNIT_FILE, '/etc/systemd/system/']);
+    await machine.mustRun(['systemctl', 'daemon-reload']);
+    await machine.mustRun(['systemctl', 'enable', UNIT]);
+    return agent;
+  }
+
+  /** Copies a bundle over the one that is there, if any. */
+  async copyBundle(bundle: BundleName = 'this'): Promise<void> {
+    await this.#machine.mustRun(['cp', '-rT', `${IN_MACHINE.bundles}/${bundle}`, PROGRAM]);
+  }
+
+  /** Writes the configuration. */
+  async configure(config: object): Promise<void> {
+    await this.writeConfig(stringify(config));
+  }
+
+  /** Writes what need not be a configuration. */
+  async writeConfig(text: string): Promise<void> {
+    await this.#machine.writeFile(CONFIG_FILE, text, '0600');
+  }
+
+  /** `systemctl <verb>` of its unit; returns when the job is done. */
+  systemctl(verb: 'start' | 'stop' | 'restart' | 'reload'): Promise<CommandResult> {
+    return this.#machine.run(['systemctl', verb, UNIT]);
+  }
+
+  /** Sends a signal to its main process alone. */
+  async kill(signal: NodeJS.Signals): Promise<void> {
+    await this.#machine.mustRun(['systemctl', 'kill', '--kill-whom=main', `--signal=${signal}`, UNIT]);
+  }
+
+  /** The pid of its main process, in the machine; 0 while there is none. */
+  async mainPid(): Promise<number> {
+    return Number((await this.show('MainPID')).MainPID);
+  }
+
+  show<Name extends string>(...names: readonly Name[]): Promise<Record<Name, string>> {
+    return this.#machine.show(UNIT, ...names);
+  }
+
+  journal(): Promise<string> {
+    return this.#machine.journal(UNIT);
+  }
+
+  /** Waits until it has logged something. */
+  async waitForJournal(pattern: RegExp): Promise<void> {
+    await until(`the agent logs ${pattern}`, async () => pattern.test(await this.journal()));
+  }
+
+  /** Waits until its main process is another one, and its unit is active. */
+  async waitForOtherThan(pid: number): Promise<void> {
+    await until('systemd has started the agent again', async () => {
+      const { MainPID, ActiveState } = await this.show('MainPID', 'ActiveState');
+      return ActiveState === 'active' && !['0', String(pid)].includes(MainPID);
+    });
+  }
+
+  /** Runs one of its commands: `status`, `explain`, `check-config`. */
+  command(...args: readonly string[]): Promise<CommandResult> {
+    return this.#machine.run(['nomad-rootless', ...args]);
+  }
+
+  /** Waits until /readyz says yes. @throws Error with what it says and with its log */
+  async waitUntilReady(): Promise<void> {
+    await until('the agent is ready', async () => {
+      const answer = await fetch(`${METRICS_ADDRESS}/readyz`);
+      if (!answer.ok) throw new Error(`${await answer.text()}\n${await this.journal()}`);
+      return true;
+    });
+  }
+
+  /** One sample's value of /metrics; undefined where there is none. @param sample name and labels as in the exposition format */
+  async metric(sample: string): Promise<number | undefined> {
+    const line = (await metrics()).find((text) => text.startsWith(`${sample} `));
+    return line === undefined ? undefined : Number(line.slice(sample.length + 1));
+  }
+
+  /** What the running agent says of its build. */
+  async info(): Promise<string | undefined> {
+    return (await metrics()).find((text) => text.startsWith('nomad_rootless_build_info'));
+  }
+}
+
+async function metrics(): Promise<readonly string[]> {
+  return (await (await fetch(`${METRICS_ADDRESS}/metrics`)).text()).split('\n');
+}
