@@ -5,49 +5,12 @@ set -eu
 cache=$1
 here=$(cd "$(dirname "$0")" && pwd)
 
-host_packages='qemu-system-x86 debootstrap debian-archive-keyring cpio e2fsprogs'
-guest_packages="$(sed -n "s/^debian_packages='\(.*\)'\$/\1/p" "$here/../../../scripts/setup.sh") kmod perl procps python3"
-disk_modules='virtio_pci virtio_blk ext4'
-building=$cache/building
-root=$building/root
-log=$building/log
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+test=test:vm
 minutes=15
-
-say() { echo "test:vm: $*"; }
-
-# Runs a long step, its output to the log, which is shown where it fails.
-step() {
-  timeout "${minutes}m" "$@" >>"$log" 2>&1 </dev/null && return
-  tail -n 30 "$log" >&2
-  say "failed, or took longer than $minutes minutes: $*" >&2
-  return 1
-}
-
-install_host_packages() {
-  log=$cache/install.log
-  missing=
-  for package in $host_packages; do
-    # shellcheck disable=SC2016 # dpkg's own variable
-    dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
-  done
-  [ -n "$missing" ] || return 0
-  say "installing the Debian packages:$missing"
-  step apt-get update --quiet
-  # shellcheck disable=SC2086 # a list of words
-  step apt-get install --quiet --yes --no-install-recommends $missing
-  rm "$log"
-}
-
-install_debian() {
-  say 'installing Debian 12 into a directory (a minute)'
-  step debootstrap --variant=minbase bookworm "$root"
-  mount -t proc proc "$root/proc"
-  say "installing there: $guest_packages (a minute)"
-  step chroot "$root" apt-get update --quiet
-  # shellcheck disable=SC2086 # a list of words
-  step chroot "$root" apt-get install --quiet --yes --no-install-recommends $guest_packages
-}
+. "$here/../debian-system.sh"
+host_packages='qemu-system-x86 debootstrap debian-archive-keyring cpio e2fsprogs'
+guest_packages="$(project_packages) kmod perl procps python3"
+disk_modules='virtio_pci virtio_blk ext4'
 
 install_kernel() {
   package=$(chroot "$root" apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-6\.1[^ ]*\)$/\1/p')
@@ -80,31 +43,14 @@ make_initramfs() {
 
 make_disk() {
   say 'making the disk of it'
-  rm -rf "$root"/var/tmp/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
-  umount "$root/proc"
+  finish_debian
   step mkfs.ext4 -q -O ^has_journal -d "$root" "$building/system.img" 3G
 }
 
-key=$(echo "$guest_packages" | cat - "$here/build-system.sh" "$here/initramfs-init.sh" | sha256sum)
-mkdir -p "$cache"
-
-# The rest in namespaces of its own: its mounts and processes end with it, and it with who started it.
-if [ "${2-}" != apart ]; then
-  install_host_packages
-  apart='unshare --mount --pid --fork --kill-child --mount-proc'
-  # shellcheck disable=SC2086 # a list of words
-  exec setpriv --pdeathsig KILL $apart sh "$here/build-system.sh" "$cache" apart
-fi
-
-# One at a time.
-exec 9>"$cache/lock"
-flock 9
-if [ -f "$cache/key" ] && [ "$(cat "$cache/key")" = "$key" ]; then exit 0; fi
-
-rm -rf "$building" "$cache/key"
-mkdir "$building"
-trap 'rm -rf "$building"' EXIT
-install_debian
+key=$(echo "$guest_packages" | cat - "$here/build-system.sh" "$here/../debian-system.sh" "$here/initramfs-init.sh" | sha256sum)
+go_apart "$@"
+begin
+install_debian bookworm
 install_kernel
 make_initramfs
 make_disk
