@@ -8,6 +8,7 @@ import {
   startMachineEnvironment,
 } from '../support/systemd/machine-environment.ts';
 import { MachineUser } from '../support/systemd/machine-user.ts';
+import { until } from '../support/until.ts';
 
 const CAROLS_GATE = '/run/nomad-rootless/gate/carol.sock';
 
@@ -30,6 +31,8 @@ requires(
     await using seen = await GateProbe.start(machine, Object.values(GATES));
     await agent.configure({ users: { ...CONFIG.users, carol: {} } });
     expect(await agent.systemctl('reload')).toMatchObject({ code: 0 });
+    // The signal that the unit sends is all that `systemctl reload` waits for.
+    await until('carol has a gate', async () => (await machine.run(['test', '-S', CAROLS_GATE])).code === 0);
     await using hers = await GateProbe.start(machine, [CAROLS_GATE]);
     expect(await hers.end()).toMatchObject({ refused: {}, cut: {}, answered: expect.toSatisfy((count) => count > 0) });
     expect(await seen.end()).toMatchObject({ refused: {}, cut: {} });

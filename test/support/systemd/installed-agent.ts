@@ -1,4 +1,3 @@
-import { dirname } from 'node:path';
 import { stringify } from 'yaml';
 import type { CommandResult } from '../command.ts';
 import { until } from '../until.ts';
@@ -9,7 +8,16 @@ export const UNIT = 'nomad-rootless.service';
 
 const CONFIG_FILE = '/etc/nomad-rootless/config.yaml';
 const PROGRAM = '/usr/lib/nomad-rootless';
-const UNIT_FILE = `${IN_MACHINE.project}/deploy/systemd/${UNIT}`;
+/** As README.md and deploy/README.md have it. */
+const INSTALL = `
+ln -s ${IN_MACHINE.project}/node_modules/node/bin/node /usr/bin/node
+cp -r ${IN_MACHINE.bundles}/this ${PROGRAM}
+ln -s ${PROGRAM}/nomad-rootless.mjs /usr/bin/nomad-rootless
+install -d -m 0755 /etc/nomad-rootless
+install -m 0644 ${IN_MACHINE.project}/deploy/systemd/${UNIT} /etc/systemd/system/
+systemctl daemon-reload
+systemctl enable ${UNIT}
+`;
 const METRICS_ADDRESS = 'http://127.0.0.1:4656';
 
 /** The agent as the README has it installed: bundle, Node.js, configuration and unit. */
@@ -23,19 +31,13 @@ export class InstalledAgent {
   /** Installs and enables it, but does not start it. @param config its configuration as the YAML file has it */
   static async install(machine: Machine, config: object): Promise<InstalledAgent> {
     const agent = new InstalledAgent(machine);
-    await machine.mustRun(['ln', '--symbolic', `${IN_MACHINE.project}/node_modules/node/bin/node`, '/usr/bin/node']);
-    await agent.copyBundle();
-    await machine.mustRun(['ln', '--symbolic', `${PROGRAM}/nomad-rootless.mjs`, '/usr/bin/nomad-rootless']);
-    await machine.mustRun(['install', '-d', '-m', '0755', dirname(CONFIG_FILE)]);
+    await machine.mustRun(['sh', '-euc', INSTALL]);
     await agent.configure(config);
-    await machine.mustRun(['install', '-m', '0644', UNIT_FILE, '/etc/systemd/system/']);
-    await machine.mustRun(['systemctl', 'daemon-reload']);
-    await machine.mustRun(['systemctl', 'enable', UNIT]);
     return agent;
   }
 
-  /** Copies a bundle over the one that is there, if any. */
-  async copyBundle(bundle: BundleName = 'this'): Promise<void> {
+  /** Copies a bundle over the one that is there. */
+  async copyBundle(bundle: BundleName): Promise<void> {
     await this.#machine.mustRun(['cp', '-rT', `${IN_MACHINE.bundles}/${bundle}`, PROGRAM]);
   }
 
