@@ -1,3 +1,4 @@
+import { until } from '../until.ts';
 import { IN_MACHINE, type Machine } from './machine.ts';
 
 /** What came of asking the gates. */
@@ -24,19 +25,25 @@ export class GateProbe implements AsyncDisposable {
     this.#machine = machine;
   }
 
-  /** Begins to ask the gates at these paths. */
+  /** Asks the gates at these paths; returns when each has been asked once. */
   static async start(machine: Machine, sockets: readonly string[]): Promise<GateProbe> {
     const probe = new GateProbe(machine);
     const output = `StandardOutput=truncate:${probe.#output}`;
     const unit = ['systemd-run', '--quiet', '--collect', '--unit', probe.#unit, '--property', output];
     await machine.mustRun([...unit, '--', '/usr/bin/node', PROGRAM, ...sockets]);
+    await until('the gates have been asked', async () => (await probe.#lines()).length > 0);
     return probe;
   }
 
   /** Stops asking. @returns what came of it since its start */
   async end(): Promise<ProbeResult> {
     await this[Symbol.asyncDispose]();
-    return JSON.parse(await this.#machine.mustRun(['cat', this.#output]));
+    const [, result = ''] = await this.#lines();
+    return JSON.parse(result);
+  }
+
+  async #lines(): Promise<readonly string[]> {
+    return (await this.#machine.mustRun(['cat', this.#output])).split('\n').filter((line) => line !== '');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,7 @@
 /**
- * Asks gates one thing after the other as the driver does, each on a connection of its own, until SIGTERM; prints then what
- * came of it as JSON: gate-probe.ts. Never more than one connection waits at a gate.
+ * Asks gates one thing after the other as the driver does, each on a connection of its own, until SIGTERM. Prints a line when
+ * it has asked each of them once, and in the end what came of it as JSON (gate-probe.ts). Never more than one connection waits
+ * at a gate.
  *
  *     node gate-prober.ts SOCKET_PATH…
  */
@@ -18,15 +19,18 @@ const result: ProbeResult = { answered: 0, refused: {}, cut: {}, longestMs: 0 };
 const stop = new AbortController();
 process.once('SIGTERM', () => stop.abort());
 
-await Promise.all(process.argv.slice(2).map(probe));
-process.stdout.write(JSON.stringify(result));
+const paths = process.argv.slice(2);
+await Promise.all(paths.map(ask));
+console.log('has asked all');
+await Promise.all(paths.map(askOnAndOn));
+console.log(JSON.stringify(result));
 
-async function probe(path: string): Promise<void> {
+async function askOnAndOn(path: string): Promise<void> {
   while (!stop.signal.aborted) {
+    await setTimeout(PAUSE_MS);
     const start = performance.now();
     await ask(path);
     result.longestMs = Math.max(result.longestMs, Math.round(performance.now() - start));
-    await setTimeout(PAUSE_MS);
   }
 }
 
