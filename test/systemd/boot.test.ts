@@ -1,24 +1,12 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { requires } from '../support/requires.ts';
+import { expect, test } from 'vitest';
 import { UNIT } from '../support/systemd/installed-agent.ts';
-import { type MachineEnvironment, startMachineEnvironment } from '../support/systemd/machine-environment.ts';
 import { NOMAD_UNIT } from '../support/systemd/machine-nomad.ts';
 import { failuresOf, runJob } from './burst.ts';
+import { onMachine } from './on-machine.ts';
 
-requires(
-  'root',
-  'sandbox',
-  'systemd-machine',
-)('when the machine boots', () => {
-  let environment: MachineEnvironment;
-
-  beforeAll(async () => {
-    environment = await startMachineEnvironment();
-  });
-  afterAll(() => environment?.[Symbol.asyncDispose]());
-
+onMachine('when the machine boots', (environment) => {
   async function reboot(): Promise<void> {
-    const { machine, agent, nomad } = environment;
+    const { machine, agent, nomad } = environment();
     await machine.powerOff();
     await machine.boot();
     await nomad.waitUntilUp();
@@ -26,7 +14,7 @@ requires(
   }
 
   test('Nomad starts once the gates are open, and finds none of them dead', async () => {
-    const { machine, nomad } = environment;
+    const { machine, nomad } = environment();
     await reboot();
     const agent = await machine.show(UNIT, 'ActiveEnterTimestampMonotonic', 'Type');
     const { ExecMainStartTimestampMonotonic } = await machine.show(NOMAD_UNIT, 'ExecMainStartTimestampMonotonic');
@@ -36,19 +24,19 @@ requires(
   });
 
   test('jobs of users who linger run at once', async () => {
-    const { nomad } = environment;
+    const { nomad } = environment();
     const allocations = [await runJob(nomad, 'booted-alice', 'alice'), await runJob(nomad, 'booted-bob', 'bob')];
     expect(await failuresOf(allocations)).toEqual([]);
   });
 
   test("a user who does not linger is nobody else's matter, and her job waits for her login", async () => {
-    const { users, nomad } = environment;
+    const { users, nomad } = environment();
     await users.alice.linger(false);
     await reboot();
     expect(await nomad.problemsAtStart()).toEqual([]);
+    expect(await nomad.watchDriver(2)).toEqual([]);
     const hers = await runJob(nomad, 'waits-alice', 'alice');
     expect(await failuresOf([await runJob(nomad, 'waits-bob', 'bob')])).toEqual([]);
-    expect(await nomad.watchDriver(2)).toEqual([]);
     await users.alice.startManager();
     expect(await failuresOf([hers])).toEqual([]);
   });

@@ -6,15 +6,21 @@ const STAYS = 'echo up >/alloc/data/x; exec sleep 1000';
 
 /** Runs a job of a user's that stays; it goes with the test. */
 export async function runJob(nomad: MachineNomad, id: string, user: string): Promise<MachineAllocation> {
-  const allocation = await nomad.runJob(jobOf(user, id, shell('t', user, STAYS)));
+  const allocation = await startJob(nomad, id, user);
   onTestFinished(() => allocation.gc());
   return allocation;
 }
 
-/** Starts so many of them at once, alice's and bob's, under names of their own. */
-export function startBurst(nomad: MachineNomad, name: string, count: number): Promise<readonly MachineAllocation[]> {
-  const start = (_: unknown, index: number) => runJob(nomad, `${name}-${index}`, index % 2 ? 'bob' : 'alice');
-  return Promise.all(Array.from({ length: count }, start));
+/** Starts so many of them at once, alice's and bob's, under names of their own; they go with the test. */
+export async function startBurst(nomad: MachineNomad, name: string, count: number): Promise<MachineAllocation[]> {
+  const start = (_: unknown, index: number) => startJob(nomad, `${name}-${index}`, index % 2 ? 'bob' : 'alice');
+  const burst = await Promise.all(Array.from({ length: count }, start));
+  onTestFinished(async () => void (await Promise.all(burst.map((allocation) => allocation.gc()))));
+  return burst;
+}
+
+function startJob(nomad: MachineNomad, id: string, user: string): Promise<MachineAllocation> {
+  return nomad.runJob(jobOf(user, id, shell('t', user, STAYS)));
 }
 
 /** Waits until each of them runs or has failed. @returns what the authors of those that have failed are told */

@@ -1,26 +1,15 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { requires } from '../support/requires.ts';
-import { type MachineEnvironment, startMachineEnvironment } from '../support/systemd/machine-environment.ts';
+import { expect, onTestFinished, test } from 'vitest';
 import { until } from '../support/until.ts';
 import { failuresOf, runJob } from './burst.ts';
+import { onMachine } from './on-machine.ts';
 
-requires(
-  'root',
-  'sandbox',
-  'systemd-machine',
-)('when a user is logged out by the administrator', () => {
-  let environment: MachineEnvironment;
-
-  beforeAll(async () => {
-    environment = await startMachineEnvironment();
-  });
-  afterAll(() => environment?.[Symbol.asyncDispose]());
-
-  const podmanUp = (user: string) => environment.agent.metric(`nomad_rootless_user_podman_up{user="${user}"}`);
+onMachine('when a user is logged out by the administrator', (environment) => {
+  const podmanUp = (user: string) => environment().agent.metric(`nomad_rootless_user_podman_up{user="${user}"}`);
 
   test("the driver stays healthy, bob's jobs run, and alice's wait until her systemd is back", async () => {
-    const { users, nomad } = environment;
+    const { users, nomad } = environment();
     expect(await failuresOf([await runJob(nomad, 'before', 'alice')])).toEqual([]);
+    onTestFinished(() => users.alice.startManager());
     await users.alice.terminate();
     expect(await nomad.watchDriver(2)).toEqual([]);
     await until("alice's Podman is known to be down", async () => (await podmanUp('alice')) === 0);

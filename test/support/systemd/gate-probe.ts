@@ -8,8 +8,6 @@ export interface ProbeResult {
   readonly refused: Record<string, number>;
   /** Connections that stood and brought no good answer: the reason, and how many. */
   readonly cut: Record<string, number>;
-  /** From a connect to the end of its answer, in milliseconds. */
-  longestMs: number;
 }
 
 const PROGRAM = `${IN_MACHINE.project}/test/support/systemd/gate-prober.ts`;
