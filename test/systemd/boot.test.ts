@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { UNIT } from '../support/systemd/installed-agent.ts';
 import { NOMAD_UNIT } from '../support/systemd/machine-nomad.ts';
-import { failuresOf, runJob } from './burst.ts';
+import { failuresOf, runJob } from './cases.ts';
 import { onMachine } from './on-machine.ts';
 
 onMachine('when the machine boots', (environment) => {

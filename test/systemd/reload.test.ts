@@ -3,9 +3,9 @@ import { GateProbe } from '../support/systemd/gate-probe.ts';
 import { CONFIG, GATES } from '../support/systemd/machine-environment.ts';
 import { MachineUser } from '../support/systemd/machine-user.ts';
 import { until } from '../support/until.ts';
+import { ALL_ANSWERED } from './cases.ts';
 import { onMachine } from './on-machine.ts';
 
-const ALL_ANSWERED = { answered: expect.toSatisfy((count) => count > 0), refused: {}, cut: {} };
 const CAROLS_GATE = '/run/nomad-rootless/gate/carol.sock';
 
 onMachine('when the agent is reloaded', (environment) => {

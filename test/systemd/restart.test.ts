@@ -2,11 +2,10 @@ import { expect, test } from 'vitest';
 import { NEXT_VERSION } from '../support/systemd/bundles.ts';
 import { GateProbe } from '../support/systemd/gate-probe.ts';
 import { GATES } from '../support/systemd/machine-environment.ts';
-import { failuresOf, hasStayed, runJob, startBurst } from './burst.ts';
+import { ALL_ANSWERED, failuresOf, hasStayed, runJob, startBurst } from './cases.ts';
 import { onMachine } from './on-machine.ts';
 
 const BURST = 14;
-const ALL_ANSWERED = { answered: expect.toSatisfy((count) => count > 0), refused: {}, cut: {} };
 /** Of a connection that stood and was cut; a connect that was refused reads otherwise. */
 const CUT = /EOF|reset|hang up|broken pipe|EPIPE/i;
 const REFUSED = /connect: |ECONNREFUSED|ENOENT/;

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { until } from '../support/until.ts';
-import { failuresOf, runJob } from './burst.ts';
+import { failuresOf, runJob } from './cases.ts';
 import { onMachine } from './on-machine.ts';
 
 onMachine('when a user is logged out by the administrator', (environment) => {

@@ -1,8 +1,11 @@
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { jobOf, shell } from '../e2e/cases.ts';
 import type { MachineAllocation, MachineNomad } from '../support/systemd/machine-nomad.ts';
 
 const STAYS = 'echo up >/alloc/data/x; exec sleep 1000';
+
+/** What a GateProbe sees where nothing is amiss. */
+export const ALL_ANSWERED = { answered: expect.toSatisfy((count) => count > 0), refused: {}, cut: {} };
 
 /** Runs a job of a user's that stays; it goes with the test. */
 export async function runJob(nomad: MachineNomad, id: string, user: string): Promise<MachineAllocation> {
