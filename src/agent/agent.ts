@@ -137,7 +137,7 @@ export class Agent {
       nomad: { connected, lastListing },
       ready: reasons.length === 0,
       reasons,
-      warnings: this.#node.warnings(),
+      warnings: [...this.#node.warnings(), ...this.#accounts.problems()],
       users: this.#gates.users(),
       ghosts: this.#node.ghosts(),
       allocations: this.#node.records().flatMap((record) => statusOf(record, isOwned) ?? []),

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ParseError } from '../errors.ts';
 import { directoryIsThere, entriesUpTo } from '../linux/directory.ts';
 import { openAbsolute } from '../linux/handle.ts';
