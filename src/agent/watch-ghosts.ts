@@ -20,7 +20,7 @@ import type { NomadHealth } from './nomad-health.ts';
 export interface GhostPlaces {
   readonly self: Pick<AgentSelf, 'allocDir' | 'cniPath' | 'keepsContainers'>;
   readonly host: Pick<Host, 'handedOver' | 'hasDirectory' | 'podmanUsers'>;
-  readonly answers: AnswerSources;
+  readonly answers: Omit<AnswerSources, 'log'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -30,7 +30,7 @@ export function ghostSources(
   { self, host, answers: sources, clock, log }: GhostPlaces,
   signal: AbortSignal,
 ): { containersOf: (user: PodmanUser) => GhostSource; networks: GhostSource } {
-  const answers = new Answers(sources);
+  const answers = new Answers({ ...sources, log });
   const hasDirectory = (id: string) => host.hasDirectory(id);
   const { allocDir, cniPath: pluginDirs, keepsContainers: keepsExited } = self;
   const containersOf = (user: PodmanUser) => {

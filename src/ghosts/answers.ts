@@ -1,4 +1,5 @@
-import { messageOf } from '../errors.ts';
+import { codeOf, messageOf } from '../errors.ts';
+import type { Log } from '../log.ts';
 import { type Allocation, isFinished } from '../model/allocation.ts';
 import type { Answer } from '../model/ghost.ts';
 
@@ -10,6 +11,7 @@ export interface AnswerSources {
   readonly ask: (id: string) => Promise<Allocation | undefined>;
   /** Whether Nomad's agent and its event stream are there. */
   readonly isConnected: () => boolean;
+  readonly log: Log;
 }
 
 /** Says what Nomad says of allocations. */
@@ -28,11 +30,13 @@ export class Answers {
 
   /** Asks Nomad afresh. While it is away nobody is asked: its client may take up what runs when it comes back. */
   async of(id: string): Promise<Answer> {
-    if (!this.#sources.isConnected()) return { kind: 'unanswered', why: 'it is not connected' };
+    const { isConnected, ask, log } = this.#sources;
+    if (!isConnected()) return { kind: 'unanswered', why: 'it is not connected' };
     try {
-      const allocation = await this.#sources.ask(id);
+      const allocation = await ask(id);
       return allocation ? { kind: 'found', allocation } : { kind: 'gone' };
     } catch (error) {
+      log.debug({ allocation: id, code: codeOf(error) }, `what it has left behind stays: ${messageOf(error)}`);
       return { kind: 'unanswered', why: messageOf(error) };
     }
   }

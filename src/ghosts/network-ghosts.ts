@@ -47,14 +47,7 @@ export class NetworkGhosts implements GhostSource {
   async #whyLeft(id: string): Promise<string | undefined> {
     const { netns, answers, hasDirectory } = this.#parts;
     const seen = { isUsers: true, isBeingHandedOver: netns.isBeingHandedOver(id) };
-    const answer = await answers.of(id);
-    const isLeft = judgeNetwork({ ...seen, pid: undefined }, answer, hasDirectory(id)).isGhost;
-    // All of /proc is read for it.
-    const { isGhost, why } = judgeNetwork(
-      { ...seen, pid: isLeft ? netns.pidIn(id) : undefined },
-      answer,
-      hasDirectory(id),
-    );
+    const { isGhost, why } = judgeNetwork(seen, await answers.of(id), hasDirectory(id));
     return isGhost ? why : undefined;
   }
 

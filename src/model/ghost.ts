@@ -20,8 +20,6 @@ export interface SeenNetwork {
   readonly isUsers: boolean;
   /** A swap of it that was begun is not ended. */
   readonly isBeingHandedOver: boolean;
-  /** A process that lives in it; undefined where none does. */
-  readonly pid: number | undefined;
 }
 
 /** Who a container is named for. */
@@ -76,12 +74,15 @@ export function judgeContainer(
   return judgeAllocation(answer, hasDirectory);
 }
 
-/** Whether the network namespace of an allocation has been left behind: Nomad's client has forgotten it. */
+/**
+ * Whether the network namespace of an allocation has been left behind: Nomad's client has forgotten it. Whether a process is
+ * in it does not count, as it does not for Nomad: the user could keep the address by one, and her Podman's service often has
+ * a thread there, since Podman enters the networks of containers to read their statistics and cannot always go back.
+ */
 export function judgeNetwork(seen: SeenNetwork, answer: Answer, hasDirectory: boolean): Judgement {
   if (!seen.isUsers) return left('it is as Nomad made it');
   if (hasDirectory) return left('the directory of its allocation is there: Nomad may still take it down');
   if (seen.isBeingHandedOver) return left('it is being handed to its user');
-  if (seen.pid !== undefined) return left(`process ${seen.pid} runs in it`);
   return judgeAllocation(answer, hasDirectory);
 }
 

@@ -1,7 +1,7 @@
 import { entriesOf } from '../../linux/directory.ts';
 import { type Handle, openAbsoluteIfThere } from '../../linux/handle.ts';
 import { O } from '../../linux/libc.ts';
-import { nameOfNamespace, openOwnNamespace, ownerUid, owningUserNamespace, pidsIn } from '../../linux/process.ts';
+import { nameOfNamespace, openOwnNamespace, ownerUid, owningUserNamespace } from '../../linux/process.ts';
 import { isSameFile, stat } from '../../linux/stat.ts';
 import { isAllocationId } from '../../model/allocation.ts';
 import { hasLinks } from './carry.ts';
@@ -40,12 +40,6 @@ export class HandedOverNetns {
   /** Whether a swap of it that was begun is not ended. */
   isBeingHandedOver(id: string): boolean {
     return this.#journal.ids().includes(id);
-  }
-
-  /** A process that lives in it, as far as /proc tells. @throws SyscallError */
-  pidIn(id: string): number | undefined {
-    using netns = this.#directory.open(id);
-    return netns && pidsIn(netns, 'net')[0];
   }
 
   /** Whether it has links beside lo. @throws as NetlinkSocket.dump */

@@ -27,7 +27,6 @@ export class SwitchedHost implements Host {
     pathOf: (id: string) => `${this.netnsDir}/${id}`,
     ownerOf: () => undefined,
     isBeingHandedOver: () => false,
-    pidIn: () => undefined,
     hasLinks: async () => false,
     remove: () => undefined,
   };

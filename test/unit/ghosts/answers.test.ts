@@ -3,13 +3,14 @@ import { NotYetError } from '../../../src/errors.ts';
 import { Answers } from '../../../src/ghosts/answers.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
 import { ALLOCATION_ID, allocationOf, taskOf } from '../../support/allocation-of.ts';
+import { silent } from '../../support/silent-log.ts';
 
 const RUNS = allocationOf({ clientStatus: 'running', tasks: [taskOf('t', { state: 'running' })] });
 const ENDED = allocationOf({ clientStatus: 'complete', tasks: [taskOf('t', { state: 'dead' })] });
 
 function setUp(known: Allocation | undefined, isConnected = true) {
   const ask = vi.fn(async (): Promise<Allocation | undefined> => undefined);
-  return { ask, answers: new Answers({ known: () => known, ask, isConnected: () => isConnected }) };
+  return { ask, answers: new Answers({ known: () => known, ask, isConnected: () => isConnected, log: silent }) };
 }
 
 test('what had not finished when Nomad last spoke of it is known to run, and nothing else is', () => {
