@@ -103,13 +103,15 @@ export class Reconciler {
    * afresh; Nomad is asked unless the allocation was settled and Nomad has told of no change since.
    */
   passNow(id: string, signal: AbortSignal): Promise<Outcome> {
-    return this.#nextOutcome(id, signal, () => this.#hurry(id));
+    if (!this.#options.isUpToDate()) this.#reader.doubt(id);
+    return this.#nextOutcome(id, signal, () => this.#queue.add(id, 'awaited'));
   }
 
   /** The driver has begun to start a task of it: a create is to come, which will not have to wait for what is done by then. */
   noticeStart(id: string): void {
     this.#recordOf(id).isStarting = true;
-    this.#hurry(id);
+    this.#reader.doubt(id);
+    this.#queue.add(id, 'awaited');
   }
 
   /** A container that joins the allocation's netns is held at the gate: it is to be handed to its user from now on. */
@@ -204,11 +206,6 @@ export class Reconciler {
     // What is over is cleaned up also while the name service does not say whose it was.
     const { nodeId } = this.#options.rules;
     return desireIfEnded(allocation, nodeId) ?? desire(allocation, await this.#rulesFor(record, allocation));
-  }
-
-  #hurry(id: string): void {
-    if (!this.#options.isUpToDate()) this.#reader.doubt(id);
-    this.#queue.add(id, 'awaited');
   }
 
   #rulesFor(record: Readonly<AllocationRecord>, allocation: Allocation): Promise<Rules> {

@@ -40,7 +40,7 @@ const time = (...ms: number[]) => fc.constantFrom(...ms.map((one): Happening => 
 const course: fc.Arbitrary<Happening>[] = [
   fc.record({
     what: fc.constantFrom('place', 'finish', 'purge', 'notice'),
-    number: fc.integer({ min: 1, max: 3 }),
+    number: fc.integer({ min: 1, max: 6 }),
   }),
   fc.record({ what: fc.constant('hold'), holds: fc.boolean() }),
   fc.record({ what: fc.constant('deliver'), number: fc.nat(3) }),
@@ -60,8 +60,9 @@ const trouble: fc.Arbitrary<Happening>[] = [
 ];
 
 async function happen(one: Happening, nomad: SimulatedNomad, followed: Followed): Promise<void> {
-  if (one.what === 'place') nomad.write(allocation(one.number));
-  else if (one.what === 'finish') nomad.finish(idOf(one.number));
+  if (one.what === 'place') {
+    if (!nomad.purged.has(idOf(one.number))) nomad.write(allocation(one.number));
+  } else if (one.what === 'finish') nomad.finish(idOf(one.number));
   else if (one.what === 'purge') nomad.purge(idOf(one.number));
   else if (one.what === 'notice') followed.follower.prepare(idOf(one.number));
   else if (one.what === 'hold') nomad.holdsAnswers = one.holds;

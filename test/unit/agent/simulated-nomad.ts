@@ -59,6 +59,8 @@ export class SimulatedNomad {
   onDirectory: (id: string) => void = () => undefined;
   /** Allocations that at some time had finished or had no directory: only what these have may be taken away. */
   readonly ended = new Set<string>();
+  /** Ids that were purged: Nomad gives no allocation the id of another one. */
+  readonly purged = new Set<string>();
   readonly #streams = new Set<Stream>();
   readonly #undelivered: (() => void)[] = [];
   #snapshot: Snapshot = { index: 10, allocations: new Map() };
@@ -84,6 +86,7 @@ export class SimulatedNomad {
   /** Forgets an allocation, without an event; the client removes its directory. */
   purge(id: string): void {
     if (!this.allocations.delete(id)) return;
+    this.purged.add(id);
     this.#next();
     this.removeDirectory(id);
   }
