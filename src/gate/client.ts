@@ -1,0 +1,59 @@
+import type { Socket } from 'node:net';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import type { GateVerdict, Metrics } from '../metrics.ts';
+import { type Answer, format, type Refusal, refusal } from './answer.ts';
+import type { CreateTarget } from './create-body.ts';
+
+/** How long a client that has more to send than we read has to read our answer, in milliseconds. */
+const LINGER_MS = 1000;
+
+/** What answering a client needs. */
+export interface ClientParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Pick<Metrics, 'gateRequests'>;
+}
+
+/** The client at a gate, as one that gets an answer of the gate's own, and of whom it is counted what became of it. */
+export class Client {
+  readonly socket: Socket;
+  readonly #parts: ClientParts;
+
+  constructor(socket: Socket, parts: ClientParts) {
+    this.socket = socket;
+    this.#parts = parts;
+  }
+
+  /** Whether it has said that nothing more comes of it, or is gone. */
+  get hasLeft(): boolean {
+    return this.socket.destroyed || this.socket.readableEnded;
+  }
+
+  async refuse(why: Refusal, verdict: GateVerdict, about?: CreateTarget): Promise<void> {
+    const { status, cause, message } = why;
+    this.#parts.log.info({ ...about, verdict, status, code: cause, reason: message }, 'the gate turned a request away');
+    await this.answer(refusal(why), verdict);
+  }
+
+  /** Answers in Podman's place; the connection ends with it. */
+  async answer(answer: Answer, verdict: GateVerdict): Promise<void> {
+    this.count(verdict);
+    const { socket } = this;
+    if (socket.destroyed) return;
+    socket.resume();
+    socket.end(format(answer));
+    // Closing while the client still writes could make it miss the answer.
+    await new Promise<void>((resolve) => {
+      const stop = this.#parts.clock.after(LINGER_MS, resolve);
+      socket.once('close', () => {
+        stop();
+        resolve();
+      });
+    });
+  }
+
+  count(verdict: GateVerdict): void {
+    this.#parts.metrics.gateRequests.inc({ verdict });
+  }
+}

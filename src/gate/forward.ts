@@ -1,0 +1,134 @@
+import type { Socket } from 'node:net';
+import { codeOf, NotYetError, type RootlessError } from '../errors.ts';
+import type { GateVerdict } from '../metrics.ts';
+import type { UserPodman } from '../podman/user-podman.ts';
+import { type Answer, refusal } from './answer.ts';
+import type { Client, ClientParts } from './client.ts';
+import { type HoldEnd, hold } from './hold.ts';
+import { type RelayOptions, relay } from './relay.ts';
+import type { Request } from './request.ts';
+import { routeOf } from './route.ts';
+
+/** As much of an answer as is looked at for an id, in bytes from its end. */
+const MOST_WATCHED = 64 * 1024;
+
+/** What passing a request on needs. */
+export interface ForwardParts extends ClientParts {
+  readonly podman: UserPodman;
+}
+
+/** How a request is passed to Podman. */
+export interface Forwarding {
+  readonly verdict?: GateVerdict;
+  /** How long to wait for a Podman that cannot be reached, in milliseconds; 0 tries once. */
+  readonly holdMs?: number;
+  /** How long a Podman that has taken the request may be silent, in milliseconds. */
+  readonly answerWithinMs?: number;
+  /** Whether the client's bytes behind the request pass, too. */
+  readonly isRaw?: boolean;
+  /** Called with the answer's bytes so far, of which the last 64 KiB are kept. */
+  readonly onAnswer?: (bytes: string) => void;
+  /** What is answered where Podman cannot be reached. */
+  readonly inPlace?: (error: RootlessError) => Answer;
+}
+
+/**
+ * Passes a request to Podman and its answer back. Podman's service ends after some seconds of quiet: one that has taken
+ * a request and closed without an answer is asked once more, as Go's client would do, unless that could have had effects.
+ */
+export async function forward(
+  client: Client,
+  request: Request,
+  options: Forwarding,
+  parts: ForwardParts,
+): Promise<void> {
+  const { holdMs = 0, isRaw = false, answerWithinMs, inPlace = unreachable } = options;
+  const { podman } = parts;
+  const passesRest = isRaw || !request.body;
+  if (!passesRest) client.socket.resume();
+  for (let attempt = 1; ; attempt++) {
+    const end = await reach(client, holdMs, parts);
+    if (end.kind === 'abandoned') return client.count('abandoned');
+    if (end.kind !== 'done') {
+      if (holdMs > 0) podman.giveUp();
+      return await answerInPlace(inPlace, podman.whyDown ?? hungUp(podman));
+    }
+    const how = await pass(client, end.value, request, { ...options, isRaw: passesRest }, parts);
+    if (how === 'answered') return;
+    if (client.hasLeft) return client.count('abandoned');
+    if (how === 'silent') {
+      podman.failed(silent(podman, answerWithinMs));
+      podman.giveUp();
+      return await answerInPlace(inPlace, podman.whyDown ?? hungUp(podman));
+    }
+    if (attempt > 1 || passesRest || !isRepeatable(request)) return await answerInPlace(unreachable, hungUp(podman));
+  }
+
+  async function answerInPlace(answer: (error: RootlessError) => Answer, why: RootlessError): Promise<void> {
+    parts.log.debug({ code: why.code, reason: why.message }, 'a request did not reach Podman');
+    await client.answer(answer(why), 'upstream_error');
+  }
+}
+
+/** Connects to Podman, and waits for it where it cannot be reached. */
+async function reach(client: Client, holdMs: number, parts: ForwardParts): Promise<HoldEnd<Socket>> {
+  const { podman, clock, log } = parts;
+  try {
+    return { kind: 'done', value: await podman.connect() };
+  } catch (error) {
+    if (holdMs === 0) return { kind: 'failed', error };
+    log.debug({ code: codeOf(error) }, 'a request waits for a Podman that cannot be reached');
+  }
+  return await hold((signal) => podman.connectWhenReachable(signal), client.socket, { timeoutMs: holdMs, clock });
+}
+
+async function pass(
+  client: Client,
+  upstream: Socket,
+  request: Request,
+  { isRaw, answerWithinMs, verdict = 'passed', onAnswer }: Forwarding & Pick<RelayOptions, 'isRaw'>,
+  { podman, clock, log }: ForwardParts,
+): ReturnType<typeof relay> {
+  let seen = '';
+  let isCounted = false;
+  upstream.on('error', (error) => log.debug({ reason: error.message }, 'a connection to Podman was lost'));
+  return await relay(client.socket, upstream, request, {
+    isRaw,
+    answerWithinMs,
+    clock,
+    onAnswer: (chunk) => {
+      if (!isCounted) {
+        isCounted = true;
+        client.count(verdict);
+        podman.answered();
+      }
+      if (!onAnswer) return;
+      seen = (seen + chunk.toString('latin1')).slice(-MOST_WATCHED);
+      onAnswer(seen);
+    },
+  });
+}
+
+/** Whether doing it twice does no more than doing it once: a start that has happened is answered so, a create by its name. */
+function isRepeatable({ head: { method, target } }: Request): boolean {
+  if (method === 'GET' || method === 'HEAD') return true;
+  const { kind } = routeOf(method, target);
+  return kind === 'create' || kind === 'start' || kind === 'pull';
+}
+
+function unreachable(error: RootlessError): Answer {
+  return refusal({ status: error instanceof NotYetError ? 503 : 502, cause: error.code, message: error.message });
+}
+
+function silent({ name }: UserPodman, withinMs = 0): NotYetError {
+  const message = `the Podman of user ${name} takes connections and does not answer within ${withinMs / 1000} s; ask the operator to run, as ${name}: systemctl --user restart podman.service`;
+  return new NotYetError('podman_silent', message);
+}
+
+function hungUp({ name }: UserPodman): NotYetError {
+  const remedy = `on this node, journalctl _UID=$(id -u ${name}) may say why; try again`;
+  return new NotYetError(
+    'podman_hung_up',
+    `the Podman of user ${name} closed the connection without an answer; ${remedy}`,
+  );
+}

@@ -1,0 +1,140 @@
+import { codeOf, messageOf, ParseError, RefusedError } from '../errors.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Client } from './client.ts';
+import { type CreateTarget, type NomadDirectories, targetOf } from './create-body.ts';
+import { type ForwardParts, forward } from './forward.ts';
+import { type HoldEnd, hold } from './hold.ts';
+import type { Images } from './images.ts';
+import { refuseUnjoinable } from './join-netns.ts';
+import type { Readiness } from './readiness.ts';
+import { MAX_BODY_BYTES, type Request } from './request.ts';
+import { type CreateBody, parseCreateBody } from './spec-generator.ts';
+import { targetOfContainer } from './start.ts';
+
+/** Between a create and its start there is nothing but the look at two FIFOs. */
+const MOST_CREATED = 1000;
+
+/** What holding a request until its allocation is ready needs. */
+export interface HeldParts extends ForwardParts {
+  /** Nomad's directories; resolves once Nomad has named them. */
+  readonly directories: (signal: AbortSignal) => Promise<NomadDirectories>;
+  readonly readiness: Readiness;
+  readonly images: Images;
+  /** The containers whose create has passed and whose start is to come, of this gate. */
+  readonly created: Set<string>;
+  /** How long a request waits for its allocation, or for a Podman that cannot be reached, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly metrics: Pick<Metrics, 'gateRequests' | 'gateHeld' | 'gateHoldSeconds'>;
+}
+
+/** What a request of a start waits for Podman, in ms: where the first one has waited in vain, the others need not. */
+export function startHoldMs({ podman, timeoutMs }: HeldParts): number {
+  return podman.isGivenUp ? 0 : timeoutMs;
+}
+
+/** Holds a create until its allocation is ready. Not a byte of it reaches Podman before. @throws ParseError */
+export async function create(client: Client, request: Request, parts: HeldParts): Promise<void> {
+  const { podman, images, created, directories } = parts;
+  if (!request.body) {
+    const expected = `a Content-Length of at most ${MAX_BODY_BYTES} and no Expect header`;
+    throw new ParseError('container create', expected, 'another body');
+  }
+  const spec = parseCreateBody(request.body);
+  let target: CreateTarget | undefined;
+  let image: string | undefined;
+  const end = await holdUntilReady(client, parts, async (signal) => {
+    target = targetOf(spec, await directories(signal));
+    await whenReady(spec, target, signal, parts);
+    if (spec.image) image = await images.resolve(spec.image, podman, signal);
+  });
+  if (end.kind !== 'done') return refuseHeld(client, end, target, parts);
+  const body = image === undefined ? request.body : withImage(request.body, spec.image ?? '', image);
+  const onAnswer = (bytes: string) => {
+    const [, id] = /"Id":"([0-9a-f]{64})"/.exec(bytes) ?? [];
+    if (id !== undefined) noteCreated(created, id);
+  };
+  await forward(client, { ...request, body }, { verdict: 'created', holdMs: startHoldMs(parts), onAnswer }, parts);
+}
+
+/** Holds the start of a container from before until its allocation is ready, as its create was. */
+export async function start(client: Client, container: string, request: Request, parts: HeldParts): Promise<void> {
+  const { podman, directories, readiness, created, clock } = parts;
+  if (!created.delete(container)) {
+    let target: CreateTarget | undefined;
+    const end = await holdUntilReady(client, parts, async (signal) => {
+      (await podman.connectWhenReachable(signal)).destroy();
+      target = await targetOfContainer(container, podman.user, await directories(signal), clock);
+      if (target) await readiness.ready({ ...target, uid: podman.user.uid }, signal);
+    });
+    if (end.kind !== 'done') return refuseHeld(client, end, target, parts);
+  }
+  await forward(client, request, { holdMs: startHoldMs(parts) }, parts);
+}
+
+/** Resolves once the allocation that a create names is ready for it. */
+async function whenReady(
+  spec: CreateBody,
+  target: CreateTarget,
+  signal: AbortSignal,
+  { podman, readiness }: HeldParts,
+): Promise<void> {
+  if (podman.isGivenUp) await podman.ping();
+  const user = await podman.userWhenKnown(signal);
+  // Before anything is done for it: Nomad tears a network down as soon as its task is refused.
+  if (target.joinsNetns) await refuseUnjoinable(spec, target, user);
+  await readiness.ready({ ...target, uid: user.uid }, signal);
+}
+
+async function holdUntilReady(
+  client: Client,
+  parts: HeldParts,
+  work: (signal: AbortSignal) => Promise<void>,
+): Promise<HoldEnd<void>> {
+  const { metrics, clock } = parts;
+  const from = clock.monotonic();
+  metrics.gateHeld.inc();
+  client.socket.resume();
+  const end = await hold(work, client.socket, parts);
+  metrics.gateHeld.dec();
+  if (end.kind === 'done') metrics.gateHoldSeconds.observe((clock.monotonic() - from) / 1000);
+  return end;
+}
+
+async function refuseHeld(
+  client: Client,
+  end: Exclude<HoldEnd<void>, { kind: 'done' }>,
+  target: CreateTarget | undefined,
+  { podman, timeoutMs }: HeldParts,
+): Promise<void> {
+  if (end.kind === 'abandoned') return client.count('abandoned');
+  if (end.kind === 'failed') {
+    const status = end.error instanceof RefusedError ? 403 : 503;
+    return client.refuse({ status, cause: codeOf(end.error), message: messageOf(end.error) }, 'refused', target);
+  }
+  const whose = target ? `allocation ${target.allocationId}` : 'the allocation';
+  const remedy = `on this node, nomad-rootless status${target ? ` ${target.allocationId}` : ''} says what is missing`;
+  const reason = end.reason?.message ?? podman.whyDown?.message;
+  const because = reason === undefined ? '' : ` (${reason})`;
+  const message = `${whose} was not ready for user ${podman.name} within ${timeoutMs / 1000} s${because}; ${remedy}`;
+  return client.refuse({ status: 504, cause: 'not_ready', message }, 'timeout', target);
+}
+
+/** Of a create whose start never comes nothing stays for long. */
+function noteCreated(created: Set<string>, id: string): void {
+  created.add(id);
+  for (const oldest of created) {
+    if (created.size <= MOST_CREATED) return;
+    created.delete(oldest);
+  }
+}
+
+/** Ids are of one length, and the driver writes them as they are: the rest of the body stays as it came. */
+function withImage(body: Buffer, from: string, to: string): Buffer {
+  const at = body.indexOf(`"${from}"`);
+  if (at === -1 || from.length !== to.length) {
+    throw new ParseError('container create, image', 'an id', 'another spelling');
+  }
+  const changed = Buffer.from(body);
+  changed.write(to, at + 1);
+  return changed;
+}
