@@ -14,8 +14,11 @@ export const PARTS: readonly Part[] = [
   { script: 'test', args: ['test/kernel/', 'test/e2e/guarded-view.test.ts'] },
 ];
 
-/** Once more where a test fails: V8 crashes now and then on the emulated processor, and the agent's own limits are not scaled. */
-const RETRY = ['--retry=1'];
+/**
+ * Once more where a test fails: V8 crashes now and then on the emulated processor, and the agent's own limits are not scaled.
+ * A file can take half an hour: each test is told of when it ends.
+ */
+const RUN = ['--retry=1', '--reporter=verbose'];
 
 const Package = z.looseObject({ scripts: z.record(z.string(), z.string()) });
 
@@ -52,7 +55,7 @@ export function nameOf({ script, args }: Part): string {
 export function shellScript(parts: readonly Part[], project: string, environment: Record<string, string>): string {
   const { scripts } = Package.parse(JSON.parse(readFileSync(join(project, 'package.json'), 'utf8')));
   const exports = Object.entries(environment).map(([name, value]) => `export ${name}=${quote(value)}`);
-  const argsOf = ({ script, args }: Part) => (script === 'test' ? [...RETRY, ...args] : args).map(quote);
+  const argsOf = ({ script, args }: Part) => (script === 'test' ? [...RUN, ...args] : args).map(quote);
   const runs = parts.flatMap((part) => [
     `echo; echo ${quote(`== ${nameOf(part)}`)}`,
     `sh -c ${quote([scripts[part.script], ...argsOf(part)].join(' '))}`,
