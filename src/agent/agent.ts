@@ -47,6 +47,8 @@ export class Agent {
   readonly #stopping = new AbortController();
   readonly #running: Promise<unknown>[] = [];
   readonly #gates: Gates;
+  /** What ends the look-ups of the users of the configuration, where there are no gates to follow them. */
+  readonly #watched = new Map<string, () => void>();
   readonly #service: ServiceState;
 
   constructor(parts: AgentParts) {
@@ -161,7 +163,21 @@ export class Agent {
   }
 
   async #followUsers(): Promise<void> {
-    if (this.#parts.config.ordering === 'gate') await this.#gates.follow(this.#parts.config.users);
+    const { config } = this.#parts;
+    if (config.ordering === 'gate') return await this.#gates.follow(config.users);
+    // A pass that has to wait for the name service comes too late for a create that nothing holds.
+    for (const [name, stop] of this.#watched) {
+      if (config.users.has(name)) continue;
+      stop();
+      this.#watched.delete(name);
+    }
+    for (const name of config.users.keys()) {
+      if (!this.#watched.has(name))
+        this.#watched.set(
+          name,
+          this.#accounts.watch(name, () => undefined),
+        );
+    }
   }
 
   #summary(): string {
