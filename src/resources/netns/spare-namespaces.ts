@@ -11,7 +11,7 @@ import type { Step } from '../resource.ts';
 /** Of a user. One is enough for an allocation now and then; the second is for the next one while the first is made anew. */
 const MOST_SPARES = 2;
 /** Of a user: each is a process of hers for some milliseconds, and she can keep it from ending for seconds. */
-const MOST_MAKING = 2;
+const MOST_MAKING = 4;
 /** Nobody waits for a spare: starting a process takes the main thread's time from whoever waits for something else. */
 const PAUSE_MS = 100;
 
