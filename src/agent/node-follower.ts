@@ -157,6 +157,10 @@ export class NodeFollower implements Readiness {
     this.#attached?.readiness.prepare(allocationId);
   }
 
+  async whenIdle(allocationId: string): Promise<void> {
+    await this.#attached?.readiness.whenIdle(allocationId);
+  }
+
   async ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {
     const { readiness, ended } = await this.#whenAttached(signal);
     try {

@@ -8,14 +8,17 @@ import type { Outcome } from '../reconcile/record.ts';
 
 /** Answers the gate from the reconciler: every create waits for a pass of its own, so that what it finds is so now. */
 export class ReconcilerReadiness implements Readiness {
-  readonly #reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'noticeStart' | 'awaitNetns' | 'awaitMounts'>;
+  readonly #reconciler: Pick<
+    Reconciler,
+    'passNow' | 'nextOutcome' | 'noticeStart' | 'whenIdle' | 'awaitNetns' | 'awaitMounts'
+  >;
   readonly #metaKey: string;
   readonly #csiDir: string;
   readonly #isSelinuxOn: boolean;
 
   /** @param csiDir where Nomad mounts CSI volumes, as it spells it */
   constructor(
-    reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'noticeStart' | 'awaitNetns' | 'awaitMounts'>,
+    reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'noticeStart' | 'whenIdle' | 'awaitNetns' | 'awaitMounts'>,
     metaKey: string,
     csiDir: string,
     isSelinuxOn = false,
@@ -28,6 +31,10 @@ export class ReconcilerReadiness implements Readiness {
 
   prepare(allocationId: string): void {
     if (isAllocationId(allocationId)) this.#reconciler.noticeStart(allocationId);
+  }
+
+  whenIdle(allocationId: string): Promise<void> {
+    return this.#reconciler.whenIdle(allocationId);
   }
 
   async ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {

@@ -5,7 +5,7 @@ import type { Question } from '../podman/last-answers.ts';
 import { type Answer, type Refusal, refusal } from './answer.ts';
 import { Client } from './client.ts';
 import { type Forwarding, forward } from './forward.ts';
-import { create, type HeldParts, start, startHoldMs } from './held-requests.ts';
+import { create, type HeldParts, note, start, startHoldMs, whenQuiet } from './held-requests.ts';
 import { pulledId } from './images.ts';
 import { type Request, readRequest } from './request.ts';
 import { type Route, routeOf } from './route.ts';
@@ -50,7 +50,7 @@ export class Connection {
       if (request) await this.#serveRoute(routeOf(request.head.method, request.head.target), request);
     } catch (error) {
       if (error instanceof ParseError) {
-        await this.#client.refuse({ status: 400, cause: error.code, message: error.message }, 'bad_request');
+        await this.#refuse({ status: 400, cause: error.code, message: error.message }, 'bad_request');
       } else {
         this.#parts.log.error({ code: codeOf(error), reason: messageOf(error) }, 'a connection failed');
       }
@@ -70,19 +70,20 @@ export class Connection {
   }
 
   #serveRoute(route: Route, request: Request): Promise<void> {
-    const { readiness, timeoutMs } = this.#parts;
+    const { readiness, timeoutMs, starting } = this.#parts;
     switch (route.kind) {
       case 'create':
         return create(this.#client, request, this.#parts);
       case 'start':
         return start(this.#client, route.container, request, this.#parts);
       case 'refused':
-        return this.#client.refuse({ status: 403, cause: 'not_through_gate', message: route.reason }, 'refused');
+        return this.#refuse({ status: 403, cause: 'not_through_gate', message: route.reason }, 'refused');
       case 'ping':
       case 'info':
         return this.#answerFor(route.kind, request.head.target);
       case 'inspect':
         readiness.prepare(route.allocationId);
+        note(starting, route.allocationId);
         return this.#forward(request, { holdMs: timeoutMs, answerWithinMs: timeoutMs, inPlace: noSuchContainer });
       case 'image':
         return this.#lookForImage(route.reference, request);
@@ -117,10 +118,12 @@ export class Connection {
     });
   }
 
-  #pull({ reference, query }: Route & { kind: 'pull' }, request: Request): Promise<void> {
+  async #pull({ reference, query }: Route & { kind: 'pull' }, request: Request): Promise<void> {
     const { images, podman } = this.#parts;
+    // It may fail at once, and takes long otherwise.
+    await whenQuiet(this.#parts);
     const asked = { user: podman.name, reference, query };
-    return this.#forward(request, {
+    await this.#forward(request, {
       holdMs: startHoldMs(this.#parts),
       onAnswer: (bytes) => {
         const id = pulledId(bytes);
@@ -128,6 +131,11 @@ export class Connection {
       },
       inPlace: () => ({ status: 200, body: `{"id":"${images.placeholder(asked)}"}` }),
     });
+  }
+
+  async #refuse(why: Refusal, verdict: GateVerdict): Promise<void> {
+    await whenQuiet(this.#parts);
+    await this.#client.refuse(why, verdict);
   }
 
   #forward(request: Request, options: Forwarding): Promise<void> {

@@ -4,7 +4,7 @@ import { peerCredentials } from '../linux/peer-credentials.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
 
 /** What a gate needs. */
-export interface GateParts extends Omit<ConnectionParts, 'created'> {
+export interface GateParts extends Omit<ConnectionParts, 'created' | 'starting'> {
   /** The uid that may connect: the podman driver's, root's. */
   readonly requiredPeerUid?: number;
 }
@@ -27,6 +27,7 @@ export class Gate {
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
   readonly #created = new Set<string>();
+  readonly #starting = new Set<string>();
   #onEnded: (() => void) | undefined;
 
   constructor(parts: GateParts) {
@@ -87,7 +88,11 @@ export class Gate {
   }
 
   #accept(socket: Socket): void {
-    const connection = new Connection(socket, { ...this.#parts, created: this.#created });
+    const connection = new Connection(socket, {
+      ...this.#parts,
+      created: this.#created,
+      starting: this.#starting,
+    });
     this.#connections.add(connection);
     socket.once('close', () => {
       this.#connections.delete(connection);

@@ -11,8 +11,11 @@ import { MAX_BODY_BYTES, type Request } from './request.ts';
 import { type CreateBody, parseCreateBody } from './spec-generator.ts';
 import { targetOfContainer } from './start.ts';
 
-/** Between a create and its start there is nothing but the look at two FIFOs. */
-const MOST_CREATED = 1000;
+/** Of what one request says and another one needs, which comes within seconds or never. */
+const MOST_NOTED = 1000;
+
+/** How long a refusal waits at the most for what is being done to its allocation, in milliseconds. */
+const QUIET_MS = 5000;
 
 /** What holding a request until its allocation is ready needs. */
 export interface HeldParts extends ForwardParts {
@@ -22,6 +25,8 @@ export interface HeldParts extends ForwardParts {
   readonly images: Images;
   /** The containers whose create has passed and whose start is to come, of this gate. */
   readonly created: Set<string>;
+  /** The allocations of which the driver has begun to start a task, at this gate. */
+  readonly starting: Set<string>;
   /** How long a request waits for its allocation, or for a Podman that cannot be reached, in milliseconds. */
   readonly timeoutMs: number;
   readonly metrics: Pick<Metrics, 'gateRequests' | 'gateHeld' | 'gateHoldSeconds'>;
@@ -30,6 +35,22 @@ export interface HeldParts extends ForwardParts {
 /** What a request of a start waits for Podman, in ms: where the first one has waited in vain, the others need not. */
 export function startHoldMs({ podman, timeoutMs }: HeldParts): number {
   return podman.isGivenUp ? 0 : timeoutMs;
+}
+
+/**
+ * Resolves when nothing is being done to the allocations that start at this gate. Nomad tears a network down as soon as one of
+ * its tasks has failed: CNI DEL in the middle of a hand-over finds no link, and leaves its rules on the host for ever. So
+ * nothing that fails a start is said before.
+ */
+export async function whenQuiet({ starting, readiness, clock }: HeldParts): Promise<void> {
+  const idle = Promise.all([...starting].map((id) => readiness.whenIdle(id)));
+  starting.clear();
+  let stop: () => void = () => undefined;
+  const late = new Promise<void>((resolve) => {
+    stop = clock.after(QUIET_MS, resolve);
+  });
+  await Promise.race([idle, late]);
+  stop();
 }
 
 /** Holds a create until its allocation is ready. Not a byte of it reaches Podman before. @throws ParseError */
@@ -48,10 +69,11 @@ export async function create(client: Client, request: Request, parts: HeldParts)
     if (spec.image) image = await images.resolve(spec.image, podman, signal);
   });
   if (end.kind !== 'done') return refuseHeld(client, end, target, parts);
+  if (target) parts.starting.delete(target.allocationId);
   const body = image === undefined ? request.body : withImage(request.body, spec.image ?? '', image);
   const onAnswer = (bytes: string) => {
     const [, id] = /"Id":"([0-9a-f]{64})"/.exec(bytes) ?? [];
-    if (id !== undefined) noteCreated(created, id);
+    if (id !== undefined) note(created, id);
   };
   await forward(client, { ...request, body }, { verdict: 'created', holdMs: startHoldMs(parts), onAnswer }, parts);
 }
@@ -104,9 +126,11 @@ async function refuseHeld(
   client: Client,
   end: Exclude<HoldEnd<void>, { kind: 'done' }>,
   target: CreateTarget | undefined,
-  { podman, timeoutMs }: HeldParts,
+  parts: HeldParts,
 ): Promise<void> {
+  const { podman, timeoutMs } = parts;
   if (end.kind === 'abandoned') return client.count('abandoned');
+  await whenQuiet(parts);
   if (end.kind === 'failed') {
     const status = end.error instanceof RefusedError ? 403 : 503;
     return client.refuse({ status, cause: codeOf(end.error), message: messageOf(end.error) }, 'refused', target);
@@ -119,12 +143,12 @@ async function refuseHeld(
   return client.refuse({ status: 504, cause: 'not_ready', message }, 'timeout', target);
 }
 
-/** Of a create whose start never comes nothing stays for long. */
-function noteCreated(created: Set<string>, id: string): void {
-  created.add(id);
-  for (const oldest of created) {
-    if (created.size <= MOST_CREATED) return;
-    created.delete(oldest);
+/** Notes something for a request that may never come. */
+export function note(notes: Set<string>, one: string): void {
+  notes.add(one);
+  for (const oldest of notes) {
+    if (notes.size <= MOST_NOTED) return;
+    notes.delete(oldest);
   }
 }
 

@@ -7,6 +7,8 @@ import type { MountedVolume } from './create-body.ts';
 export interface Readiness {
   /** Hints that this allocation will be needed soon: preparing may start. Never throws. */
   prepare(allocationId: string): void;
+  /** Resolves when nothing is being done to this allocation. Never rejects. */
+  whenIdle(allocationId: string): Promise<void>;
   /**
    * @param request the allocation named by a create body, the task its container name gives, and the uid whose gate it came through
    * @throws RefusedError when the task is not that user's, or the allocation is refused or unknown to Nomad

@@ -131,6 +131,11 @@ export class Reconciler {
     return this.#nextOutcome(id, signal, () => undefined);
   }
 
+  /** Resolves when nothing is being done to this allocation, or about to be. */
+  whenIdle(id: string): Promise<void> {
+    return this.#queue.whenIdle(id);
+  }
+
   /** The volumes of allocations that need access; undefined while one has not been looked at yet. */
   liveVolumes(): readonly LiveVolume[] | undefined {
     const live: LiveVolume[] = [];

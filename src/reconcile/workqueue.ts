@@ -26,6 +26,7 @@ export class WorkQueue {
   readonly #running = new Set<string>();
   readonly #again = new Map<string, number>();
   readonly #timers = new Map<string, () => void>();
+  readonly #onRun = new Map<string, (() => void)[]>();
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
@@ -57,6 +58,15 @@ export class WorkQueue {
     );
   }
 
+  /** Resolves when an id neither runs nor waits for its turn. One that was put off does not count. */
+  async whenIdle(id: string): Promise<void> {
+    while (this.#running.has(id) || this.#waiting.has(id)) {
+      await new Promise<void>((resolve) => {
+        this.#onRun.set(id, [...(this.#onRun.get(id) ?? []), resolve]);
+      });
+    }
+  }
+
   /** Takes what waits out of the queue and resolves when what runs has ended. */
   async stop(): Promise<void> {
     for (const cancel of this.#timers.values()) cancel();
@@ -64,6 +74,7 @@ export class WorkQueue {
     this.#again.clear();
     this.#queue.clear();
     this.#waiting.clear();
+    for (const id of this.#onRun.keys()) this.#told(id);
     await this.#queue.onIdle();
   }
 
@@ -89,7 +100,14 @@ export class WorkQueue {
       const priority = this.#again.get(id);
       this.#again.delete(id);
       if (priority !== undefined) this.#enqueue(id, priority);
+      this.#told(id);
     }
+  }
+
+  #told(id: string): void {
+    const waiting = this.#onRun.get(id) ?? [];
+    this.#onRun.delete(id);
+    for (const resolve of waiting) resolve();
   }
 
   #cancelTimer(id: string): void {

@@ -29,6 +29,13 @@ export class ManualReadiness implements Readiness {
     this.prepared.push(allocationId);
   }
 
+  /** What `whenIdle` does; by default nothing is being done to anything. */
+  idle: (allocationId: string) => Promise<void> = async () => undefined;
+
+  whenIdle(allocationId: string): Promise<void> {
+    return this.idle(allocationId);
+  }
+
   ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {
     this.asked.push(request);
     return this.answer(request, signal);

@@ -186,3 +186,25 @@ test('no body and no environment is ever logged, and refusals say which allocati
     reason: 'there is no such user',
   });
 });
+
+test.each([
+  ['a create that names nothing', post('/v1.0.0/libpod/containers/create', '{"name":"x"}'), '"response":403'],
+  ['a create that cannot be read', post('/v1.0.0/libpod/containers/create', '{{'), '"response":400'],
+  ['an image archive', post('/v1.0.0/libpod/images/load', 'x'), '"response":403'],
+  ['a pull, which may fail at once', post('/v1.0.0/libpod/images/pull?reference=x', ''), 'c0ffee'],
+])('%s has its answer only when nothing is being done to the allocation that starts', async (_, request, answer) => {
+  const { bench } = await start();
+  await using __ = bench;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const asked: string[] = [];
+  bench.readiness.idle = (id) => {
+    asked.push(id);
+    return promise;
+  };
+  await bench.client().write(`GET /v1.0.0/libpod/containers/t-${ID}/json HTTP/1.1\r\nHost: u\r\n\r\n`).sees('c0ffee');
+  const client = bench.client().write(request);
+  await vi.waitFor(() => expect(asked).toEqual([ID]), WAIT);
+  expect(client.text).toBe('');
+  resolve();
+  await client.sees(answer);
+});

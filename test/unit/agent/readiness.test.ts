@@ -20,11 +20,19 @@ function readinessOf(outcomes: Outcome[], isSelinuxOn = false) {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
     );
   };
+  const whenIdle = async () => undefined;
   const noticeStart = (id: string) => void asked.push(`start of ${id}`);
   const awaitNetns = (id: string) => void asked.push(`netns of ${id}`);
   const awaitMounts = (_: string, task: string, paths: readonly string[]) =>
     void asked.push(`mounts ${[task, ...paths].join(', ')}`);
-  const reconciler = { passNow: next('pass'), nextOutcome: next('next'), noticeStart, awaitNetns, awaitMounts };
+  const reconciler = {
+    passNow: next('pass'),
+    nextOutcome: next('next'),
+    noticeStart,
+    whenIdle,
+    awaitNetns,
+    awaitMounts,
+  };
   return { asked, readiness: new ReconcilerReadiness(reconciler, 'podman_user', '/data/client/csi', isSelinuxOn) };
 }
 
