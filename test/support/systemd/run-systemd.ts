@@ -1,7 +1,7 @@
 /**
  * `npm run test:systemd`: runs the cases of test/systemd, each file of which boots Debian 13's own systemd, and ends with a
  * line of counts. Needs root on Debian or Ubuntu; the network only the first time. `--cache <directory>` says where the
- * machines' system is kept; anything else is a filter for vitest. A real Nomad is used where it is on the PATH with
+ * machines' system is kept; anything else is for vitest. A real Nomad is used where it is on the PATH with
  * NOMAD_PLUGIN_DIR, else the stand-in.
  */
 import { spawn } from 'node:child_process';
@@ -9,7 +9,6 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { buildSystem, makeRunDirectory, stopSwitch } from '../system-cache.ts';
 import { buildBundles } from './bundles.ts';
 import { partsOf, RUN_VARIABLE } from './run-parts.ts';
@@ -26,17 +25,18 @@ async function main(): Promise<number> {
     console.error('test:systemd needs root: it installs Debian 13 into a directory, and boots it');
     return 1;
   }
-  const { values, positionals } = parseArgs({ options: { cache: { type: 'string' } }, allowPositionals: true });
-  const cache = resolve(values.cache ?? DEFAULT_CACHE);
+  const args = process.argv.slice(2);
+  const at = args.indexOf('--cache');
+  const [, cache = DEFAULT_CACHE] = at === -1 ? [] : args.splice(at, 2);
   const stop = stopSwitch(LIMIT_MINUTES);
-  if (!(await buildSystem(BUILD_SYSTEM, cache, stop))) {
+  if (!(await buildSystem(BUILD_SYSTEM, resolve(cache), stop))) {
     console.log('test:systemd: could not make the system of the machines');
     return 1;
   }
-  const directory = makeRunDirectory(cache);
+  const directory = makeRunDirectory(resolve(cache));
   try {
     await buildBundles(partsOf(directory).bundles);
-    return await runTests(directory, positionals, stop);
+    return await runTests(directory, args, stop);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
