@@ -36,9 +36,10 @@ export class InstalledAgent {
     return agent;
   }
 
-  /** Copies a bundle over the one that is there. */
+  /** Copies a bundle over the one that is there, as the README has it. */
   async copyBundle(bundle: BundleName): Promise<void> {
-    await this.#machine.mustRun(['cp', '-rT', `${IN_MACHINE.bundles}/${bundle}`, PROGRAM]);
+    const from = `${IN_MACHINE.bundles}/${bundle}`;
+    await this.#machine.mustRun(['cp', '-r', '--remove-destination', '-T', from, PROGRAM]);
   }
 
   /** Writes the configuration. */
