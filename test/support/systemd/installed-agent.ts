@@ -18,6 +18,8 @@ install -m 0644 ${IN_MACHINE.project}/deploy/systemd/${UNIT} /etc/systemd/system
 systemctl daemon-reload
 systemctl enable ${UNIT}
 `;
+/** Nomad's client may wait for tasks that it takes up, as long as a gate holds what the driver asks of them. */
+const READY_TIMEOUT_MS = 60_000;
 const METRICS_ADDRESS = 'http://127.0.0.1:4656';
 
 /** The agent as the README has it installed: bundle, Node.js, configuration and unit. */
@@ -95,11 +97,15 @@ export class InstalledAgent {
 
   /** Waits until /readyz says yes. @throws Error with what it says and with its log */
   async waitUntilReady(): Promise<void> {
-    await until('the agent is ready', async () => {
-      const answer = await fetch(`${METRICS_ADDRESS}/readyz`);
-      if (!answer.ok) throw new Error(`${await answer.text()}\n${await this.journal()}`);
-      return true;
-    });
+    await until(
+      'the agent is ready',
+      async () => {
+        const answer = await fetch(`${METRICS_ADDRESS}/readyz`);
+        if (!answer.ok) throw new Error(`${await answer.text()}\n${await this.journal()}`);
+        return true;
+      },
+      READY_TIMEOUT_MS,
+    );
   }
 
   /** One sample's value of /metrics; undefined where there is none. @param sample name and labels as in the exposition format */

@@ -14,7 +14,7 @@ import { DATA_DIR, type MachineAllocation, type MachineNomad, NOMAD_UNIT } from 
 const SERVER_UNIT = 'nomad-server.service';
 const SERVER_DATA = '/opt/nomad/server';
 /** What the driver logs where one of its sockets is dead. */
-const PROBLEM = /Cannot fingerprint|gate.*: connect: /;
+const PROBLEM = /Could not get podman|Cannot fingerprint|gate.*: connect: /;
 const FINGERPRINT_INTERVAL_MS = 30_000;
 const LOOK_INTERVAL_MS = 500;
 const UP_TIMEOUT_MS = 60_000;
