@@ -91,7 +91,8 @@ export class Connection {
         return this.#pull(route, request);
       default: {
         if (route.isLong) this.#stage = 'long';
-        const holdMs = route.kind === 'container' ? timeoutMs : 0;
+        // Nomad's client takes its tasks up one after the other, and answers nobody meanwhile: all of them wait as long as one.
+        const holdMs = route.kind === 'container' ? this.#parts.podman.patienceMs(timeoutMs) : 0;
         return this.#forward(request, { holdMs, isRaw: route.isHijack || request.head.upgrade });
       }
     }

@@ -30,7 +30,7 @@ const Saved = z.partialRecord(
 );
 
 /**
- * The last good answers of all users' Podmans, in `<state_dir>/podman`, so that one that is away now can be answered for: the
+ * The last good answers of all users' Podmans, in the folder `podman` of a directory, so that one that is away now can be answered for: the
  * driver calls itself unhealthy for everybody where one socket does not answer.
  */
 export class LastAnswers {
@@ -39,7 +39,12 @@ export class LastAnswers {
   readonly #log: Log;
   readonly #known = new Map<string, Partial<Record<Question, GoodAnswer>>>();
   readonly #writtenAt = new Map<string, number>();
+  readonly #news: Record<Question, PromiseWithResolvers<GoodAnswer>> = {
+    ping: Promise.withResolvers(),
+    info: Promise.withResolvers(),
+  };
 
+  /** @param stateDir where they are kept: made where it is not there */
   constructor(stateDir: string, { clock, log }: { clock: Pick<Clock, 'monotonic'>; log: Log }) {
     this.#directory = join(stateDir, 'podman');
     this.#clock = clock;
@@ -54,10 +59,17 @@ export class LastAnswers {
     return undefined;
   }
 
+  /** Resolves with the next good answer of any user's Podman. */
+  next(question: Question): Promise<GoodAnswer> {
+    return this.#news[question].promise;
+  }
+
   remember(user: string, question: Question, answer: GoodAnswer): void {
     const before = this.#of(user);
     const isNews = JSON.stringify(before[question]?.headers) !== JSON.stringify(answer.headers);
     this.#known.set(user, { ...before, [question]: answer });
+    this.#news[question].resolve(answer);
+    this.#news[question] = Promise.withResolvers();
     const now = this.#clock.monotonic();
     if (!isNews && now - (this.#writtenAt.get(user) ?? -Infinity) < WRITTEN_EACH_MS) return;
     this.#writtenAt.set(user, now);

@@ -51,6 +51,8 @@ export class UserPodman {
   #health: PodmanHealth;
   #isGivenUp = false;
   #down: RootlessError | undefined;
+  /** By the monotonic clock. */
+  #downSince: number | undefined;
   /** What is being asked: a Podman that hangs is asked once, not once more each time somebody wants to know. */
   readonly #asking = new Map<Question, Promise<GoodAnswer>>();
 
@@ -90,6 +92,12 @@ export class UserPodman {
     return this.#isGivenUp;
   }
 
+  /** For how much of `ms` it is still worth waiting for it, from when it went down on. */
+  patienceMs(ms: number): number {
+    if (this.#downSince === undefined) return ms;
+    return Math.max(0, this.#downSince + ms - this.#parts.clock.monotonic());
+  }
+
   /** A request has waited for it in vain: the next ones of the same start need not wait as long again. */
   giveUp(): void {
     this.#isGivenUp = true;
@@ -127,17 +135,22 @@ export class UserPodman {
 
   /**
    * What it answers to a ping or to the question what it is: its own answer, or else the last good one, or else that of
-   * another user's Podman on this host, within a second.
+   * another user's Podman on this host, within a second. At a boot nobody's has answered yet: the first that does counts.
    * @throws RootlessError where no Podman has ever answered
    */
   async ask(question: Question, target: string): Promise<GoodAnswer> {
-    const asked = this.#ask(question, target);
+    const { answers } = this.#parts;
+    const until = this.#parts.clock.monotonic() + ANSWERED_WITHIN_MS;
+    const next = answers.next(question);
     try {
-      return await this.#within(ANSWERED_WITHIN_MS, asked);
+      return await this.#within(ANSWERED_WITHIN_MS, this.#ask(question, target));
     } catch (error) {
-      const last = this.#parts.answers.find(this.name, question);
+      const last = answers.find(this.name, question);
       if (last) return last;
-      throw error;
+      const left = until - this.#parts.clock.monotonic();
+      return await this.#within(Math.max(left, 0), next).catch(() => {
+        throw error;
+      });
     }
   }
 
@@ -156,6 +169,7 @@ export class UserPodman {
   answered(version = this.#health.version): void {
     this.#isGivenUp = false;
     this.#down = undefined;
+    this.#downSince = undefined;
     if (this.#health.state === 'up' && this.#health.version === version) return;
     const { log, metrics, clock } = this.#parts;
     const isBack = this.#health.state !== 'up';
@@ -167,6 +181,7 @@ export class UserPodman {
   /** It cannot be reached, or does not answer. */
   failed(error: unknown): void {
     const problem = messageOf(error);
+    this.#downSince ??= this.#parts.clock.monotonic();
     this.#down = error instanceof RootlessError ? error : new NotYetError('podman_silent', problem, error);
     if (this.#health.state === 'down') {
       this.#health = { ...this.#health, problem };

@@ -100,6 +100,16 @@ describe('a ping, and what Podman is,', () => {
     bench.answers.remember('bob', 'ping', { headers: { 'libpod-api-version': '4.9.3' }, body: 'OK' });
     await bench.client().write(PING).sees('libpod-api-version: 4.9.3');
   });
+
+  test('is answered as the first of another user`s that comes while hers never has', async () => {
+    await using bench = new GateBench();
+    await bench.open();
+    const client = bench.client().write(PING);
+    await vi.waitFor(() => expect(bench.podman.health.state).toBe('down'), WAIT);
+    expect(client.text).toBe('');
+    bench.answers.remember('bob', 'ping', { headers: { 'libpod-api-version': '4.9.3' }, body: 'OK' });
+    await client.sees('libpod-api-version: 4.9.3');
+  });
 });
 
 describe('a start whose user has no Podman', () => {
@@ -146,6 +156,17 @@ describe('a start whose user has no Podman', () => {
     const create = bench.client().write(createRequest());
     await create.sees('"response":503');
     expect(create.text).toMatch(/has not answered within 0\.9 s/);
+  });
+
+  test('lets all that ask by id wait as long as one: Nomad`s client takes its tasks up one after the other', async () => {
+    await using bench = new GateBench({ timeoutMs: 1000 });
+    await bench.open();
+    const ask = () => bench.client().write('GET /v1.0.0/libpod/containers/c0ffee/json HTTP/1.1\r\n\r\n');
+    expect(bench.podman.patienceMs(1000)).toBe(1000);
+    await ask().sees('"response":503');
+    // What is left of that second is what the others wait, which is nothing.
+    expect(bench.podman.patienceMs(1000)).toBe(0);
+    await ask().sees('"response":503');
   });
 
   test('never hears of an id that it asks for itself that it is gone', async () => {
