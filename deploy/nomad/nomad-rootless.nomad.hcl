@@ -9,6 +9,7 @@ job "nomad-rootless" {
   priority = 90
 
   group "agent" {
+    # While there is no agent the driver finds no gate: nobody keeps the sockets, as systemd would.
     restart {
       attempts = 10
       interval = "1m"
@@ -37,7 +38,9 @@ job "nomad-rootless" {
 
       template {
         destination = "local/config.yaml"
-        change_mode = "restart"
+        # Users, policy, tokens and the log's level; for other keys restart the task.
+        change_mode   = "signal"
+        change_signal = "SIGHUP"
         data        = <<-EOT
           nomad:
             token_file: {{ env "NOMAD_SECRETS_DIR" }}/nomad_token
@@ -47,7 +50,7 @@ job "nomad-rootless" {
         EOT
       }
 
-      # Time for requests in flight to end.
+      # Time for requests in flight to end; the client allows no more than its max_kill_timeout, 30s unless set.
       kill_timeout = "30s"
 
       resources {
