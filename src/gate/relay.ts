@@ -17,6 +17,10 @@ export interface RelayOptions {
  * Passes one request to Podman, and its answer back, as raw bytes: neither is changed, and where the answer ends is for
  * Podman to say, by closing. Without `isRaw` not a byte behind the request's body reaches Podman.
  *
+ * Stops a user whose Podman does not close: for the driver's client (Go's net/http) the connection could be used again then,
+ * and the next request on it, a ping before all, would wait for an answer until the driver calls itself unhealthy for
+ * everybody. A client that sends more after its answer has begun is cut off, and asks on a connection of its own.
+ *
  * Resolves when the answer is over or either side is gone; where Podman has not answered a byte, because it closed or let the
  * time pass, the client is as it was. Never throws.
  */
@@ -28,6 +32,10 @@ export async function relay(
 ): Promise<'answered' | 'closed' | 'silent'> {
   const carryEnd = () => podman.end();
   const carryLoss = () => podman.destroy();
+  if (client.destroyed) {
+    podman.destroy();
+    return 'closed';
+  }
   client.once('close', carryLoss);
   if (isRaw) {
     podman.write(bytes);
@@ -38,7 +46,6 @@ export async function relay(
     client.once('end', carryEnd).resume();
     if (client.readableEnded) carryEnd();
   }
-  if (client.destroyed) carryLoss();
 
   const answer = await answerOf(podman, answerWithinMs, clock);
   if (answer !== 'answered') {
@@ -46,6 +53,7 @@ export async function relay(
     podman.destroy();
     return answer;
   }
+  if (!isRaw) client.on('data', () => client.destroy());
   podman.on('data', onAnswer);
   podman.pipe(client);
   podman.once('end', carryEnd).once('close', () => client.destroySoon());

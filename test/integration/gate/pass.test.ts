@@ -225,3 +225,13 @@ test('a response that lasts until Podman closes ends with the connection', async
   await client.seesEnd();
   expect(client.text).toBe('HTTP/1.1 200 OK\r\n\r\nall of it');
 });
+
+test('a client whose Podman does not close after its answer is not left waiting with its next request', async () => {
+  await using bench = new GateBench();
+  await bench.rawPodman((peer) => void peer.socket.once('data', () => peer.write(ok('{"kept":true}'))));
+  await bench.open();
+  const client = bench.client().write('GET /libpod/x HTTP/1.1\r\nHost: u\r\n\r\n');
+  await client.sees('{"kept":true}');
+  client.write('GET /libpod/_ping HTTP/1.1\r\nHost: u\r\n\r\n');
+  await client.seesEnd();
+});
