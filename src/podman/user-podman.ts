@@ -4,6 +4,7 @@ import { messageOf, NotYetError, ParseError, RootlessError } from '../errors.ts'
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { connectToPodman, type PodmanUser } from './connect.ts';
+import { infoOf } from './info.ts';
 import { type GoodAnswer, type LastAnswers, MAX_ANSWER_BYTES, type Question } from './last-answers.ts';
 import { callPodman } from './podman-api.ts';
 
@@ -237,24 +238,22 @@ export class UserPodman {
   #readAnswer(question: Question, { status, headers, body }: Awaited<ReturnType<typeof callPodman>>): GoodAnswer {
     const where = `${question} at the Podman of user ${this.name}`;
     if (status !== 200) throw new ParseError(where, 'status 200', `status ${status}`);
-    if (question === 'info') requireObject(where, body);
-    else if (!/^[0-9A-Za-z.+~-]{1,64}$/.test(String(headers[VERSION_HEADER]))) {
+    if (question === 'ping' && !/^[0-9A-Za-z.+~-]{1,64}$/.test(String(headers[VERSION_HEADER] ?? ''))) {
       throw new ParseError(where, `a version in ${VERSION_HEADER}`, 'none');
     }
     const kept = KEPT_HEADERS.flatMap((name) => {
       const value = headers[name];
       return typeof value === 'string' && /^[\x20-\x7e]{1,200}$/.test(value) ? [[name, value] as const] : [];
     });
-    return { headers: Object.fromEntries(kept), body: body.toString('utf8') };
+    const text = body.toString('utf8');
+    return { headers: Object.fromEntries(kept), body: question === 'info' ? readInfo(where, text) : text };
   }
 }
 
-function requireObject(where: string, body: Buffer): void {
-  let value: unknown;
+function readInfo(where: string, body: string): string {
   try {
-    value = JSON.parse(body.toString('utf8'));
+    return infoOf(body);
   } catch (error) {
-    throw new ParseError(where, 'a JSON object', 'no JSON', error);
+    throw new ParseError(where, "Podman's form", 'another', error);
   }
-  if (typeof value !== 'object' || value === null) throw new ParseError(where, 'a JSON object', typeof value);
 }

@@ -46,6 +46,10 @@ const TROUBLES: readonly (readonly [string, ((peer: Peer) => void) | undefined])
     (peer: Peer) => void peer.socket.once('data', () => peer.write(ok('{}').slice(0, -1))),
   ],
   ['answers an error', (peer: Peer) => void peer.socket.once('data', () => peer.socket.end(ok('{}', '500 Oh')))],
+  [
+    'answers what is not of its form',
+    (peer: Peer) => void peer.socket.once('data', () => peer.socket.end(ok('{"host":5}'))),
+  ],
   ['answers without an end', flood],
 ];
 
