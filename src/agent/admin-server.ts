@@ -40,10 +40,13 @@ export class AdminServer {
 
   /** @throws RefusedError `agent_running` where another agent listens there; see also claimSocketPath */
   async listen(): Promise<void> {
-    const path = this.#parts.socketPath;
+    const { socketPath: path, manager } = this.#parts;
     try {
-      this.#claim = claimSocketPath(path, this.#parts.manager.take(LOCK));
-      this.#parts.manager.keep(LOCK, this.#claim.fd);
+      const kept = manager.take(LOCK);
+      this.#claim = claimSocketPath(path, kept);
+      // Of a lock file that somebody has removed: the manager would keep both, and give the next of us the wrong one.
+      if (kept !== undefined && kept !== this.#claim.fd) manager.forget(LOCK);
+      manager.keep(LOCK, this.#claim.fd);
     } catch (error) {
       if (!(error instanceof RefusedError) || error.code !== 'socket_in_use') throw error;
       const message =

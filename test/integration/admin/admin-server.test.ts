@@ -1,6 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, lstatSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -203,6 +213,40 @@ describe('what is at the path already', () => {
     const server = new AdminServer({ socketPath: join(directory, 'admin.sock'), ...ANSWERS });
     await expect(server.listen()).rejects.toMatchObject({ code: 'socket_path_unsafe' });
   });
+});
+
+/** A service manager that has kept the lock of an agent before. */
+class KeepingManager extends ServiceManager {
+  readonly heard: string[] = [];
+  readonly #lock: number;
+
+  constructor(lock: number) {
+    super({});
+    this.#lock = lock;
+  }
+
+  override take(): number {
+    return this.#lock;
+  }
+
+  override keep(name: string): void {
+    this.heard.push(`keep ${name}`);
+  }
+
+  override forget(name: string): void {
+    this.heard.push(`forget ${name}`);
+  }
+}
+
+test.each([
+  ['is kept on where its file is there', false, ['keep admin-lock']],
+  ['is let go where somebody has removed its file', true, ['forget admin-lock', 'keep admin-lock']],
+])('the lock that was kept %s', async (_, isRemoved, heard) => {
+  mkdirSync(join(directory, 'run'));
+  const manager = new KeepingManager(openSync(`${socketPath}.lock`, 'w+', 0o600));
+  if (isRemoved) rmSync(`${socketPath}.lock`);
+  await serve({ manager });
+  expect(manager.heard).toEqual(heard);
 });
 
 test('closing takes the socket away and ends connections that hang', async () => {
