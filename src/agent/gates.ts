@@ -6,7 +6,13 @@ import { Images } from '../gate/images.ts';
 import { closeFd } from '../linux/libc.ts';
 import type { ServiceManager } from '../linux/service-manager.ts';
 import { makeRoomForSocket, makeSocketDirectory } from '../linux/socket-file.ts';
-import { giveSocketFile, listenAt, removeSocketFile, whyNotListeningAt } from '../linux/unix-listener.ts';
+import {
+  giveSocketFile,
+  listenAt,
+  removeSocketFile,
+  socketFileIsThere,
+  whyNotListeningAt,
+} from '../linux/unix-listener.ts';
 import type { Metrics } from '../metrics.ts';
 import type { UserStatus } from '../model/status.ts';
 import { LastAnswers } from '../podman/last-answers.ts';
@@ -60,7 +66,8 @@ export class Gates {
   }
 
   /**
-   * Opens the gates of users that have none, and closes those of users that are no longer there.
+   * Opens the gates of users that have none, and anew where somebody has removed the socket file; closes those of users that
+   * are no longer there.
    * @throws RefusedError where a gate cannot be opened
    */
   async follow(users: Config['users']): Promise<void> {
@@ -68,7 +75,8 @@ export class Gates {
     makeSocketDirectory(config.gate.dir);
     for (const [name, open] of this.#open) {
       const settings = users.get(name);
-      if (!settings || settings.socket !== open.socket) this.#close(name, open);
+      const isRemoved = !socketFileIsThere(open.path);
+      if (!settings || settings.socket !== open.socket || isRemoved) this.#close(name, open);
     }
     for (const [name, { socket }] of users) if (!this.#open.has(name)) await this.#openGate(name, socket);
     this.#parts.manager.dropRest();
@@ -131,7 +139,12 @@ export class Gates {
     if (open.account && open.account.uid !== account?.uid) gate.cut();
     open.account = account;
     podman.setUser(account && { ...account, name: podman.name, socket: socketOf(account.uid, socket) });
-    giveSocketFile(path, { ...(account ?? ROOT), mode: MODE });
+    try {
+      giveSocketFile(path, { ...(account ?? ROOT), mode: MODE });
+    } catch (error) {
+      const message = `the socket file of the gate of user ${podman.name} cannot be given to its owner: ${messageOf(error)}; where somebody has removed it, systemctl reload nomad-rootless makes it anew`;
+      log.error({ user: podman.name, path, code: 'gate_socket_file' }, message);
+    }
     if (account) void podman.greet();
   }
 
@@ -162,7 +175,7 @@ export class Gates {
     this.#parts.manager.forget(keptName(name));
     podman.retire();
     this.#open.delete(name);
-    this.#parts.log.info({ user: name }, 'the gate of a user is closed: it is not in the configuration any more');
+    this.#parts.log.info({ user: name }, 'the gate of a user is closed');
   }
 }
 

@@ -50,7 +50,7 @@ export function listenAt(path: string, owner: SocketOwner): number {
  * @throws SyscallError where it is no socket
  */
 export function whyNotListeningAt(fd: number, path: string): string | undefined {
-  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return `there is no socket at ${path}`;
+  if (!socketFileIsThere(path)) return `there is no socket at ${path}`;
   const address = Buffer.alloc(SOCKADDR_UN_SIZE);
   const size = Buffer.alloc(4);
   size.writeUInt32LE(address.length);
@@ -70,7 +70,12 @@ export function giveSocketFile(path: string, { uid, gid, mode }: SocketOwner): v
 
 /** Takes the file of a socket away that listens no more. @throws an Error of node:fs */
 export function removeSocketFile(path: string): void {
-  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket()) unlinkSync(path);
+  if (socketFileIsThere(path)) unlinkSync(path);
+}
+
+/** Whether there is a socket at a path in such a directory. @throws an Error of node:fs */
+export function socketFileIsThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true;
 }
 
 function option(fd: number, path: string, name: number): number {
