@@ -58,6 +58,8 @@ export class Gates {
   readonly #answers: LastAnswers;
   readonly #images: Images;
   readonly #open = new Map<string, OpenGate>();
+  #followed: Promise<void> = Promise.resolve();
+  #isClosing = false;
 
   constructor(parts: GatesParts) {
     this.#parts = parts;
@@ -67,11 +69,18 @@ export class Gates {
 
   /**
    * Opens the gates of users that have none, and anew where somebody has removed the socket file; closes those of users that
-   * are no longer there.
+   * are no longer there. One call after the other: two at once would open a gate for a user whom the later one does not have.
    * @throws RefusedError where a gate cannot be opened
    */
-  async follow(users: Config['users']): Promise<void> {
+  follow(users: Config['users']): Promise<void> {
+    const followed = this.#followed.then(() => this.#follow(users));
+    this.#followed = followed.catch(() => undefined); // whoever has called hears it
+    return followed;
+  }
+
+  async #follow(users: Config['users']): Promise<void> {
     const { config, log } = this.#parts;
+    if (this.#isClosing) return;
     makeSocketDirectory(config.gate.dir);
     for (const [name, open] of this.#open) {
       const settings = users.get(name);
@@ -97,6 +106,8 @@ export class Gates {
    */
   async close(graceMs: number): Promise<void> {
     const { clock, manager } = this.#parts;
+    this.#isClosing = true;
+    await this.#followed;
     const gates = [...this.#open.values()];
     const until = clock.monotonic() + graceMs;
     const left = () => Math.max(0, until - clock.monotonic());

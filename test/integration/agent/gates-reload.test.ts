@@ -11,7 +11,9 @@ import { createMetrics } from '../../../src/metrics.ts';
 import type { HostUser } from '../../../src/reconcile/accounts.ts';
 import { DIRECTORIES, ManualReadiness } from '../gate/gate-bench.ts';
 
-const USERS = new Map([['alice', { socket: '/nonexistent/podman.sock' }]]);
+const USERS: ReadonlyMap<string, { socket: string | undefined }> = new Map([
+  ['alice', { socket: '/nonexistent/podman.sock' }],
+]);
 const ALICE = {
   name: 'alice',
   uid: process.getuid?.() ?? -1,
@@ -75,4 +77,11 @@ test('a socket file that somebody has removed fails nobody, and is there again a
   await bench.gates.follow(USERS);
   expect(statSync(bench.path).isSocket()).toBe(true);
   expect(await accepts(bench.path)).toBe(true);
+});
+
+test('of two reloads at once the later one is followed', async () => {
+  await using bench = new GatesBench();
+  const carol = { socket: undefined };
+  await Promise.all([bench.gates.follow(new Map([...USERS, ['carol', carol]])), bench.gates.follow(USERS)]);
+  expect(bench.gates.users().map(({ name }) => name)).toEqual(['alice']);
 });
