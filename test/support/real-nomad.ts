@@ -37,6 +37,8 @@ export interface RealNomadOptions {
   readonly network?: NetworkOptions;
   /** Name to path of the `host_volume` blocks of the client's configuration; made, root's and 0700, where there is nothing. */
   readonly hostVolumes?: Readonly<Record<string, string>>;
+  /** `recover_stopped` of the podman driver; false unless told. */
+  readonly recoverStopped?: boolean;
 }
 
 interface Node {
@@ -63,7 +65,8 @@ export class RealNomad implements NomadUnderTest {
   /** What gives back to the sandbox, and to the machine, what Nomad needs to be otherwise. */
   #restore: AsyncDisposableStack | undefined;
 
-  constructor({ sandbox, dataDir, sockets, acl = false, network = {}, hostVolumes = {} }: RealNomadOptions) {
+  constructor(options: RealNomadOptions) {
+    const { sandbox, dataDir, sockets, acl = false, network = {}, hostVolumes = {}, recoverStopped = false } = options;
     const { chains = [], ...clientNetwork } = network;
     this.dataDir = dataDir;
     this.allocDir = join(dataDir, 'alloc');
@@ -77,9 +80,10 @@ export class RealNomad implements NomadUnderTest {
     const pluginDir = process.env.NOMAD_PLUGIN_DIR ?? '';
     const serverData = join(sandbox.directory, 'nomad-server');
     this.#server = new NomadProcess(`${serverData}-agent`, serverConfig({ dataDir: serverData, acl }));
+    const ofClient = { dataDir, pluginDir, sockets, acl, hostVolumes, recoverStopped };
     this.#client = new NomadProcess(
       `${dataDir}-agent`,
-      clientConfig({ dataDir, pluginDir, sockets, acl, hostVolumes, network: { ...clientNetwork, configDir } }),
+      clientConfig({ ...ofClient, network: { ...clientNetwork, configDir } }),
     );
   }
 
@@ -108,6 +112,14 @@ export class RealNomad implements NomadUnderTest {
   /** Kills the client by SIGKILL; tasks, their log collectors and the driver's process live on. */
   async killClient(): Promise<void> {
     await this.#client.end('SIGKILL');
+  }
+
+  /** Kills the podman driver's process with the client, so that the next one has all its containers to take up. */
+  async killClientAndDriver(): Promise<void> {
+    const drivers = this.#client.children('nomad-driver-podman');
+    if (drivers.length === 0) throw new Error('the client has no process of the podman driver');
+    await this.killClient();
+    for (const pid of drivers) process.kill(pid, 'SIGKILL');
   }
 
   /** Waits until the podman driver has found all its sockets alive. @throws Error with what it says otherwise */

@@ -10,6 +10,8 @@ export interface ClientOptions {
   readonly network: ClientNetwork;
   /** Name to path of each `host_volume` block. */
   readonly hostVolumes: Readonly<Record<string, string>>;
+  /** Whether the driver starts containers again that have ended while it was away; false unless told. */
+  readonly recoverStopped?: boolean;
 }
 
 /** How it makes the networks of groups. */
@@ -45,7 +47,8 @@ server {
 }
 
 /** The configuration, in HCL, of an agent that is a client alone, with the podman driver and raw_exec. */
-export function clientConfig({ dataDir, pluginDir, sockets, acl, network, hostVolumes }: ClientOptions): string {
+export function clientConfig(options: ClientOptions): string {
+  const { dataDir, pluginDir, sockets, acl, network, hostVolumes, recoverStopped = false } = options;
   const blocks = Object.entries(sockets).map(
     ([name, path]) => `socket {
       name        = ${JSON.stringify(name)}
@@ -85,6 +88,7 @@ plugin "nomad-driver-podman" {
     gc {
       container = true
     }
+    recover_stopped = ${recoverStopped}
     ${blocks.join('\n    ')}
   }
 }

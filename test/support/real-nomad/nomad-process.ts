@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { until } from '../until.ts';
 
 /** A client whose node cannot be registered at once tries again after up to 30 s. */
@@ -29,6 +29,19 @@ export class NomadProcess {
       READY_TIMEOUT_MS,
     );
     if (state === 'ended') throw new Error(`${this.#path} has ended:\n${this.log().split('\n').slice(-20).join('\n')}`);
+  }
+
+  /** The pids of the processes that it has started whose program is named so. */
+  children(program: string): number[] {
+    const pid = this.#process?.pid;
+    if (pid === undefined) return [];
+    // Each thread has the children that it has made.
+    const listed = readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    );
+    return listed.filter((child) =>
+      readFileSync(`/proc/${child}/cmdline`, 'utf8').split('\0', 1)[0]?.endsWith(`/${program}`),
+    );
   }
 
   /** Stops it by a signal and waits until it has ended; nothing where it does not run. */
