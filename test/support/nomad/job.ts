@@ -53,6 +53,8 @@ export interface TaskSpec {
   /** Name of the driver's socket block. */
   readonly socket?: string;
   readonly image?: string;
+  /** `tls_verify` of the task's driver config, of the registry that its image is pulled from; true unless told. */
+  readonly tlsVerify?: boolean;
   readonly command?: string;
   readonly args?: readonly string[];
   readonly meta?: Readonly<Record<string, string>>;

@@ -1,6 +1,7 @@
 import type { TaskDir } from './alloc-dir.ts';
 import { createBody, type TaskConfig } from './container-create.ts';
 import { type ExecResult, PodmanApi } from './podman-api.ts';
+import { PullGroup } from './pull-group.ts';
 
 /** How the driver is configured. */
 export interface DriverOptions {
@@ -24,18 +25,23 @@ export class PodmanDriver {
   readonly #apis = new Map<string, PodmanApi>();
   /** The API version that each socket's info told, as the driver asks once. */
   readonly #versions = new Map<PodmanApi, string>();
+  readonly #pulls = new PullGroup();
 
   constructor(options: DriverOptions) {
     this.#options = options;
   }
 
-  /** Creates and starts the task's container. @throws Error in the driver's words */
-  async start(config: TaskConfig, taskDir: TaskDir): Promise<Container> {
+  /**
+   * Creates and starts the task's container.
+   * @param tell takes what the job author is to see on the way
+   * @throws Error in the driver's words
+   */
+  async start(config: TaskConfig, taskDir: TaskDir, tell: (message: string) => void): Promise<Container> {
     const api = this.#api(config.task.socket);
     const version = await this.#fingerprint(api);
     const name = `${config.task.name}-${config.allocationId}`;
     await this.#removeOld(api, name);
-    const image = await this.#imageId(api, config.task.image ?? '');
+    const image = await this.#imageId(api, config.task, tell);
     const created = await api.call(
       'POST',
       '/v1.0.0/libpod/containers/create',
@@ -148,12 +154,15 @@ export class PodmanDriver {
     await this.remove({ api, id });
   }
 
-  async #imageId(api: PodmanApi, image: string): Promise<string> {
+  async #imageId(api: PodmanApi, task: TaskConfig['task'], tell: (message: string) => void): Promise<string> {
+    const { image = '', tlsVerify = true } = task;
     const { status, body } = await api.call('GET', `/v1.0.0/libpod/images/${image}/json`);
-    // The real driver would pull it now; there is no registry here.
-    if (status !== 200) throw new Error(`failed to create image: ${image}: status code: ${status}: ${body}`);
-    const { Id: id }: { Id: string } = JSON.parse(body);
-    return id;
+    if (status === 200) {
+      const { Id: id }: { Id: string } = JSON.parse(body);
+      return id;
+    }
+    tell(`Pulling image ${image}`);
+    return await this.#pulls.pull(api, image, tlsVerify);
   }
 
   async #startCreated(api: PodmanApi, id: string): Promise<void> {

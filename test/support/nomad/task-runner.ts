@@ -146,7 +146,7 @@ export class TaskRunner {
   }
 
   async #runContainer(taskDir: TaskDir): Promise<number> {
-    const container = await this.#driver.start(this.#config, taskDir);
+    const container = await this.#driver.start(this.#config, taskDir, (message) => this.#tell('Driver', message));
     this.#container = container;
     this.#started();
     // A stop that came while the container was being created found nothing to stop.

@@ -46,7 +46,8 @@ function taskOf(task: TaskSpec): object {
     content,
   }));
   const { maxFiles, maxFileSizeMb } = task.logs ?? LOGS;
-  const config = { image, socket, command, args, volumes, userns, privileged, network_mode: networkMode };
+  const auth = task.tlsVerify === undefined ? undefined : [{ tls_verify: task.tlsVerify }];
+  const config = { image, auth, socket, command, args, volumes, userns, privileged, network_mode: networkMode };
   return {
     Name: task.name,
     Driver: task.driver ?? 'podman',
