@@ -25,7 +25,6 @@ export interface AgentParts {
   /** Users, policy, tokens and the log's level may change under it: LiveConfig's. */
   readonly config: Config;
   readonly manager: ServiceManager;
-  readonly lastingDir: string | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;

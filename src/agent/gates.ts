@@ -23,8 +23,6 @@ import { socketOf } from './host.ts';
 /** What the gates work with. */
 export interface GatesParts extends Pick<GateParts, 'directories' | 'readiness' | 'clock' | 'log'> {
   readonly config: Pick<Config, 'gate' | 'stateDir'>;
-  /** Where what should outlive a reboot is kept; the state dir where there is no such place. */
-  readonly lastingDir: string | undefined;
   readonly metrics: Metrics;
   readonly manager: ServiceManager;
   /**
@@ -63,7 +61,7 @@ export class Gates {
 
   constructor(parts: GatesParts) {
     this.#parts = parts;
-    this.#answers = new LastAnswers(parts.lastingDir ?? parts.config.stateDir, parts);
+    this.#answers = new LastAnswers(parts.manager.stateDirectory ?? parts.config.stateDir, parts);
     this.#images = new Images(parts.clock);
   }
 

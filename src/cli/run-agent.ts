@@ -27,9 +27,7 @@ export async function runAgent(options: { readonly config?: string }): Promise<v
   const log = createLog(config.log);
   const manager = new ServiceManager(process.env);
   const metrics = createMetrics(VERSION);
-  // systemd.exec(5): what StateDirectory= has made for us.
-  const lastingDir = process.env['STATE_DIRECTORY'];
-  const agent = new Agent({ config, manager, lastingDir, clock: systemClock, log, metrics, version: VERSION });
+  const agent = new Agent({ config, manager, clock: systemClock, log, metrics, version: VERSION });
   const stopped = Promise.withResolvers<void>();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopped.resolve());
   const started = agent.start();

@@ -39,15 +39,19 @@ export class ServiceManager {
   readonly #kept: Map<string, number>;
   /** How often it has to hear that we live, in milliseconds; undefined where it does not ask for that. */
   readonly watchdogMs: number | undefined;
+  /** The directory that it has made for what outlives a reboot: StateDirectory= of systemd.exec(5). */
+  readonly stateDirectory: string | undefined;
 
   /**
    * @param environment process.env at the start of the process; what is read of it is for this process only
    * @throws ParseError, SyscallError
    */
   constructor(environment: Environment) {
-    this.#socket = connectTo(environment['NOTIFY_SOCKET']);
-    this.#kept = receive(environment);
-    this.watchdogMs = watchdogOf(environment);
+    const own = isOurs(environment) ? environment : {};
+    this.#socket = connectTo(own['NOTIFY_SOCKET']);
+    this.#kept = receive(own);
+    this.watchdogMs = watchdogOf(own);
+    this.stateDirectory = own['STATE_DIRECTORY'];
   }
 
   /** Whether it keeps file descriptors for us: without that, nothing of ours outlives us. */
@@ -113,6 +117,14 @@ export class ServiceManager {
     }
     sendmsg('NOTIFY_SOCKET', this.#socket, message, flags | MSG_NOSIGNAL);
   }
+}
+
+/**
+ * Whether systemd has started this very process. A task of raw_exec inherits the environment of nomad.service: what is
+ * said there is said to Nomad. Before version 248 systemd does not say whom it has started.
+ */
+function isOurs({ SYSTEMD_EXEC_PID: pid }: Environment): boolean {
+  return pid === undefined ? process.ppid === 1 : pid === String(process.pid);
 }
 
 function connectTo(path: string | undefined): number | undefined {

@@ -39,6 +39,11 @@ export class PlayedServiceManager implements Disposable {
     this.#timer = setInterval(() => this.#hear(), POLL_MS);
   }
 
+  /** What systemd tells a process that it has started, here this one. */
+  get environment(): Readonly<Record<string, string>> {
+    return { NOTIFY_SOCKET: this.path, SYSTEMD_EXEC_PID: String(process.pid) };
+  }
+
   /** Starts a process of the service, with what is kept. @param watchdogMs how often it has to say that it lives */
   start(command: readonly string[], { watchdogMs }: { watchdogMs?: number } = {}): ChildProcess {
     const kept = [...this.kept];
@@ -49,7 +54,7 @@ export class PlayedServiceManager implements Disposable {
       env['LISTEN_FDNAMES'] = kept.map(([name]) => name).join(':');
     }
     // The shell knows the pid that the program will have.
-    return spawn('/bin/sh', ['-c', 'export LISTEN_PID=$$; exec "$@"', 'sh', ...command], {
+    return spawn('/bin/sh', ['-c', 'export LISTEN_PID=$$ SYSTEMD_EXEC_PID=$$; exec "$@"', 'sh', ...command], {
       env,
       stdio: ['ignore', 'pipe', 'pipe', ...kept.map(([, fd]) => fd)],
     });

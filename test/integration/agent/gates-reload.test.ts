@@ -38,7 +38,6 @@ class GatesBench implements AsyncDisposable {
       config: { gate: { dir: join(this.dir, 'gate'), timeoutMs: 1000 }, stateDir: join(this.dir, 'state') },
       metrics: createMetrics('0.0.0'),
       manager: new ServiceManager({}),
-      lastingDir: undefined,
       directories: async () => DIRECTORIES,
       readiness: new ManualReadiness(),
       watchAccount: (_, onChange) => {

@@ -51,10 +51,9 @@ afterEach(async () => {
 });
 
 /** Gates beside the played service manager, unless told. */
-function gatesOf(manager = new ServiceManager({ NOTIFY_SOCKET: played.path })): Gates {
+function gatesOf(manager = new ServiceManager(played.environment)): Gates {
   const gates = new Gates({
     config: { gate: { dir: dirname(path), timeoutMs: 100 }, stateDir: join(directory, 'state') },
-    lastingDir: undefined,
     manager,
     directories: async () => DIRECTORIES,
     readiness: new ManualReadiness(),
@@ -72,7 +71,7 @@ function gatesOf(manager = new ServiceManager({ NOTIFY_SOCKET: played.path })): 
 
 /** The manager as the next process has it, to which a file descriptor was kept as that of alice's gate. */
 function nextManager(fd: number): ServiceManager {
-  const manager = new ServiceManager({ NOTIFY_SOCKET: played.path });
+  const manager = new ServiceManager(played.environment);
   vi.spyOn(manager, 'take').mockImplementation((name) => (name === 'gate-alice' ? fd : undefined));
   return manager;
 }

@@ -17,17 +17,19 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
+/** By which systemd says whom it has started. */
+const OURS = { SYSTEMD_EXEC_PID: String(process.pid) };
 const WAIT = { timeout: 4000, interval: 5 };
 
 test('what is said is heard, line by line', async () => {
-  const manager = new ServiceManager({ NOTIFY_SOCKET: played.path });
+  const manager = new ServiceManager(played.environment);
   expect(manager.keeps).toBe(true);
   manager.notify('READY=1', 'STATUS=all is well');
   await vi.waitFor(() => expect(played.said).toEqual(['READY=1', 'STATUS=all is well']), WAIT);
 });
 
 test('a file descriptor that is handed over stays open when ours is closed, until it is to be forgotten', async () => {
-  const manager = new ServiceManager({ NOTIFY_SOCKET: played.path });
+  const manager = new ServiceManager(played.environment);
   const fd = openSync('/etc/hostname', 'r');
   const { ino } = fstatSync(fd);
   manager.keep('a-name', fd);
@@ -63,10 +65,30 @@ test('the next process takes what was kept by its name, once, and no child of it
 });
 
 test('what was meant for another process is left alone', () => {
-  const manager = new ServiceManager({ LISTEN_PID: '1', LISTEN_FDS: '1', WATCHDOG_PID: '1', WATCHDOG_USEC: '5000000' });
+  const manager = new ServiceManager({
+    ...OURS,
+    LISTEN_PID: '1',
+    LISTEN_FDS: '1',
+    WATCHDOG_PID: '1',
+    WATCHDOG_USEC: '5000000',
+  });
   expect(manager.take('unknown')).toBeUndefined();
   expect(manager.watchdogMs).toBeUndefined();
   expect(manager.keeps).toBe(false);
+});
+
+test('a task of raw_exec, which inherits what systemd has told Nomad, takes none of it for its own', async () => {
+  const inherited = {
+    ...played.environment,
+    SYSTEMD_EXEC_PID: '1',
+    STATE_DIRECTORY: '/var/lib/nomad',
+    WATCHDOG_USEC: '1',
+  };
+  const manager = new ServiceManager(inherited);
+  expect(manager).toMatchObject({ keeps: false, watchdogMs: undefined, stateDirectory: undefined });
+  manager.notify('STOPPING=1');
+  new ServiceManager(played.environment).notify('READY=1');
+  await vi.waitFor(() => expect(played.said).toEqual(['READY=1']), WAIT);
 });
 
 test('without a service manager nothing is said and nothing fails', () => {
@@ -81,5 +103,5 @@ test.each([
   [{ NOTIFY_SOCKET: `/${'x'.repeat(200)}` }, 'NOTIFY_SOCKET'],
   [{ WATCHDOG_USEC: 'soon' }, 'WATCHDOG_USEC'],
 ])('an environment that is none of systemd`s is said: %j', (environment, where) => {
-  expect(() => new ServiceManager(environment)).toThrow(where);
+  expect(() => new ServiceManager({ ...OURS, ...environment })).toThrow(where);
 });
