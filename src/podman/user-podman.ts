@@ -54,6 +54,9 @@ export class UserPodman {
   #down: RootlessError | undefined;
   /** By the monotonic clock. */
   #downSince: number | undefined;
+  /** Who waits for a connection, the longest first. */
+  readonly #waiting = new Set<(socket: Socket) => void>();
+  #isConnecting = false;
   /** What is being asked: a Podman that hangs is asked once, not once more each time somebody wants to know. */
   readonly #asking = new Map<Question, Promise<GoodAnswer>>();
 
@@ -104,13 +107,10 @@ export class UserPodman {
     this.#isGivenUp = true;
   }
 
-  /** Connects once. @throws as connectToPodman; NotYetError `unknown_user`, or the signal's reason */
-  async connect(signal?: AbortSignal): Promise<Socket> {
+  /** Connects once. @throws as connectToPodman; NotYetError `unknown_user` */
+  async connect(): Promise<Socket> {
     try {
-      const socket = await connectToPodman(this.user);
-      if (!signal?.aborted) return socket;
-      socket.destroy();
-      throw new NotYetError('podman_unreachable', `the Podman of user ${this.name} could be reached too late`);
+      return await connectToPodman(this.user);
     } catch (error) {
       this.failed(error);
       throw error;
@@ -118,20 +118,41 @@ export class UserPodman {
   }
 
   /**
-   * Connects, again and again while it cannot be reached.
-   * @throws what the last attempt threw, once the signal is aborted
+   * Connects once it can be reached: at once, or when whoever waited before has its connection. All who wait share one attempt
+   * each 200 ms: the driver asks for each of a user's tasks once a second, and what waits must cost nobody else anything.
+   * @throws why it could not be reached, once the signal is aborted
    */
-  async connectWhenReachable(signal: AbortSignal): Promise<Socket> {
-    for (;;) {
-      try {
-        return await this.connect(signal);
-      } catch (error) {
-        if (signal.aborted || !(error instanceof RootlessError)) throw error;
-        await this.#parts.clock.sleep(TRIED_EACH_MS, signal).catch(() => {
-          throw error;
-        });
-      }
+  connectWhenReachable(signal: AbortSignal): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      const message = `the Podman of user ${this.name} could not be reached in time`;
+      const leave = () => {
+        this.#waiting.delete(take);
+        reject(this.#down ?? new NotYetError('podman_unreachable', message));
+      };
+      const take = (socket: Socket) => {
+        signal.removeEventListener('abort', leave);
+        resolve(socket);
+      };
+      if (signal.aborted) return leave();
+      signal.addEventListener('abort', leave, { once: true });
+      this.#waiting.add(take);
+      if (!this.#isConnecting) void this.#connectWaiting();
+    });
+  }
+
+  /** Never throws. */
+  async #connectWaiting(): Promise<void> {
+    this.#isConnecting = true;
+    while (this.#waiting.size > 0) {
+      const socket = await this.connect().catch(() => undefined);
+      const [next] = this.#waiting;
+      if (!socket) await this.#parts.clock.sleep(TRIED_EACH_MS);
+      else if (next) {
+        this.#waiting.delete(next);
+        next(socket);
+      } else socket.destroy();
     }
+    this.#isConnecting = false;
   }
 
   /**

@@ -134,6 +134,22 @@ describe('a start whose user has no Podman', () => {
     await client.sees('hers');
   });
 
+  test('waits by one attempt for all requests that wait, and each goes on', async () => {
+    await using bench = new GateBench();
+    await bench.open();
+    const stats = 'GET /v1.0.0/libpod/containers/c0ffee/stats?stream=false HTTP/1.1\r\n\r\n';
+    const connect = vi.spyOn(bench.podman, 'connect');
+    const clients = Array.from({ length: 50 }, () => bench.client().write(stats));
+    await vi.waitFor(() => expect(connect.mock.calls.length).toBeGreaterThanOrEqual(clients.length), WAIT);
+    connect.mockClear();
+    const from = performance.now();
+    await vi.waitFor(() => expect(connect.mock.calls.length).toBeGreaterThan(2), WAIT);
+    // One each 200 ms; a busy machine makes them fewer.
+    expect(connect.mock.calls.length).toBeLessThan((performance.now() - from) / 200 + 2);
+    await bench.rawPodman((peer) => void peer.socket.once('data', () => peer.socket.end(ok('{"hers":1}'))));
+    for (const client of clients) await client.sees('hers');
+  });
+
   test('and gets none in time is told at its create why, and what to do', async () => {
     await using bench = new GateBench({ timeoutMs: 50 });
     await bench.open();
