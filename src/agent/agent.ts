@@ -17,6 +17,8 @@ import { nomadConnection } from './nomad-connection.ts';
 import { ServiceState } from './service-state.ts';
 import { statusOf } from './status.ts';
 
+/** At the first boot there is no last answer of any Podman: so long the gates are not called ready without one. */
+const FIRST_ANSWER_MS = 3000;
 /** What a request that was held to the end gets for its answer, when the agent stops. */
 const ANSWER_MS = 2000;
 
@@ -85,6 +87,7 @@ export class Agent {
     await this.#admin.listen();
     this.#running.push(this.#serveMetrics());
     await this.#followUsers();
+    await this.#gates.whenAnswering(FIRST_ANSWER_MS);
     this.#service.ready();
     this.#running.push(this.#node.follow());
   }

@@ -15,7 +15,7 @@ import {
 } from '../linux/unix-listener.ts';
 import type { Metrics } from '../metrics.ts';
 import type { UserStatus } from '../model/status.ts';
-import { LastAnswers } from '../podman/last-answers.ts';
+import { LastAnswers, type Question } from '../podman/last-answers.ts';
 import { UserPodman } from '../podman/user-podman.ts';
 import type { HostUser } from '../reconcile/accounts.ts';
 import { socketOf } from './host.ts';
@@ -40,6 +40,8 @@ interface OpenGate {
   readonly socket: string | undefined;
   readonly stopWatching: () => void;
   account: HostUser | undefined;
+  /** Resolved when her Podman has been asked what it is, whatever came of it. */
+  readonly greeted: PromiseWithResolvers<void>;
 }
 
 /** The owner of a socket file until the user's account is known. */
@@ -90,6 +92,23 @@ export class Gates {
     log.info({ users: this.#open.size, dir: config.gate.dir }, 'gates are open');
   }
 
+  /**
+   * Resolves once a ping can be answered for every user: some Podman has said what it is, now or in an earlier life of
+   * ours. Or when none can say it, or after `ms`. The driver that is told something else is unhealthy for half a minute.
+   */
+  async whenAnswering(ms: number): Promise<void> {
+    const first = (['ping', 'info'] as const).map((question) => this.#answers.next(question));
+    const isKnown = (question: Question) => [...this.#open.keys()].some((name) => this.#answers.find(name, question));
+    if (isKnown('ping') && isKnown('info')) return;
+    const greeted = [...this.#open.values()].map((open) => open.greeted.promise);
+    let stop: () => void = () => undefined;
+    const late = new Promise<void>((resolve) => {
+      stop = this.#parts.clock.after(ms, resolve);
+    });
+    await Promise.race([Promise.all(first), Promise.all(greeted), late]);
+    stop();
+  }
+
   /** What is known of each user, for people. */
   users(): UserStatus[] {
     return [...this.#open.values()].map(({ podman, path, account }) => {
@@ -135,14 +154,14 @@ export class Gates {
       account = found;
       if (open) this.#setAccount(open, found);
     });
-    open = { gate, podman, path, socket, stopWatching, account };
+    open = { gate, podman, path, socket, stopWatching, account, greeted: Promise.withResolvers() };
     this.#open.set(name, open);
     this.#setAccount(open, account);
   }
 
   /** The driver gives a task's log FIFOs to the owner of the socket file, which the directory keeps from its owner all the same. */
   #setAccount(open: OpenGate, account: HostUser | undefined): void {
-    const { gate, path, podman, socket } = open;
+    const { gate, path, podman, socket, greeted } = open;
     const { log } = this.#parts;
     if (!account) log.warn({ user: podman.name, code: 'unknown_user' }, `user ${podman.name} is not on this host yet`);
     if (open.account && open.account.uid !== account?.uid) gate.cut();
@@ -154,7 +173,7 @@ export class Gates {
       const message = `the socket file of the gate of user ${podman.name} cannot be given to its owner: ${messageOf(error)}; where somebody has removed it, systemctl reload nomad-rootless makes it anew`;
       log.error({ user: podman.name, path, code: 'gate_socket_file' }, message);
     }
-    if (account) void podman.greet();
+    if (account) void podman.greet().then(greeted.resolve);
   }
 
   #takeKept(name: string, path: string): number | undefined {

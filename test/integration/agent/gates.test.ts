@@ -186,3 +186,16 @@ test('a gate that lives is not replaced', async () => {
   expect(existsSync(path)).toBe(true);
   living.close();
 });
+
+test('the gates are answering once some Podman has said what it is, or none could', async () => {
+  const gates = gatesOf();
+  await gates.follow(USERS);
+  let isAnswering = false;
+  const answering = gates.whenAnswering(60_000).then(() => {
+    isAnswering = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(isAnswering).toBe(false);
+  tell({ ...ALICE, uid: OWN_UID, gid: OWN_GID }); // whose Podman is not there
+  await answering;
+});
