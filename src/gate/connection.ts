@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { codeOf, messageOf, ParseError, type RootlessError } from '../errors.ts';
+import { hasHungUp } from '../linux/peer-credentials.ts';
 import type { GateVerdict } from '../metrics.ts';
 import type { Question } from '../podman/last-answers.ts';
 import { type Answer, type Refusal, refusal } from './answer.ts';
@@ -30,6 +31,8 @@ export class Connection {
     this.#client = new Client(socket, parts);
     this.#parts = parts;
     socket.on('error', (error) => parts.log.debug({ reason: error.message }, 'a connection was lost'));
+    // A Podman that neither answers nor closes would keep the connection for ever, and each one that the driver gives up.
+    socket.once('end', () => hasHungUp(socket) && socket.destroy());
   }
 
   /**
