@@ -87,7 +87,12 @@ export class Connection {
       case 'inspect':
         readiness.prepare(route.allocationId);
         note(starting, route.allocationId);
-        return this.#forward(request, { holdMs: timeoutMs, answerWithinMs: timeoutMs, inPlace: noSuchContainer });
+        return this.#forward(request, {
+          holdMs: timeoutMs,
+          answerWithinMs: timeoutMs,
+          isInspect: true,
+          inPlace: noSuchContainer,
+        });
       case 'image':
         return this.#lookForImage(route.reference, request);
       case 'pull':
@@ -96,6 +101,9 @@ export class Connection {
         if (route.isLong) this.#stage = 'long';
         // Nomad's client takes its tasks up one after the other, and answers nobody meanwhile: all of them wait as long as one.
         const holdMs = route.kind === 'container' ? this.#parts.podman.patienceMs(timeoutMs) : 0;
+        if (route.kind === 'container' && route.isInspect) {
+          return this.#forward(request, { holdMs, answerWithinMs: timeoutMs, isInspect: true });
+        }
         return this.#forward(request, { holdMs, isRaw: route.isHijack || request.head.upgrade });
       }
     }

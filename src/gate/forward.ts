@@ -5,6 +5,7 @@ import type { UserPodman } from '../podman/user-podman.ts';
 import { type Answer, refusal } from './answer.ts';
 import type { Client, ClientParts } from './client.ts';
 import { type HoldEnd, hold } from './hold.ts';
+import { passInspect } from './pass-inspect.ts';
 import { type RelayOptions, relay } from './relay.ts';
 import type { Request } from './request.ts';
 import { routeOf } from './route.ts';
@@ -28,6 +29,8 @@ export interface Forwarding {
   readonly isRaw?: boolean;
   /** Called with the answer's bytes so far, of which the last 64 KiB are kept. */
   readonly onAnswer?: (bytes: string) => void;
+  /** Whether it asks what a container is: passInspect. */
+  readonly isInspect?: boolean;
   /** What is answered where Podman cannot be reached. */
   readonly inPlace?: (error: RootlessError) => Answer;
 }
@@ -53,7 +56,9 @@ export async function forward(
       if (holdMs > 0) podman.giveUp();
       return await answerInPlace(inPlace, podman.whyDown ?? hungUp(podman));
     }
-    const how = await pass(client, end.value, request, { ...options, isRaw: passesRest }, parts);
+    const how = options.isInspect
+      ? await passInspect(client, end.value, request, answerWithinMs ?? holdMs, parts)
+      : await pass(client, end.value, request, { ...options, isRaw: passesRest }, parts);
     if (how === 'answered') return;
     if (client.hasLeft) return client.count('abandoned');
     if (how === 'silent') {

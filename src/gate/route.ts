@@ -17,8 +17,8 @@ export type Route =
   /** @param query as sent, percent-encoded: the reference and what goes with it */
   | { readonly kind: 'pull'; readonly reference: string; readonly query: string }
   | { readonly kind: 'start'; readonly container: string }
-  /** `isHijack`: both sides may speak raw bytes afterwards. */
-  | { readonly kind: 'container'; readonly isHijack: boolean; readonly isLong: boolean }
+  /** `isHijack`: both sides may speak raw bytes afterwards; `isInspect`: asks what the container is. */
+  | { readonly kind: 'container'; readonly isInspect: boolean; readonly isHijack: boolean; readonly isLong: boolean }
   | { readonly kind: 'pass'; readonly isHijack: boolean; readonly isLong: boolean };
 
 /**
@@ -88,7 +88,13 @@ export function routeOf(method: string, target: string): Route {
   const isHijack = method.toUpperCase() === 'POST' && HIJACKS.test(path);
   const isLong = isHijack || isEndless(path, query);
   const isOne = first === 'containers' && segments.length > (method === 'DELETE' ? 1 : 2);
-  return { kind: isOne ? 'container' : 'pass', isHijack, isLong };
+  if (!isOne) return { kind: 'pass', isHijack, isLong };
+  return {
+    kind: 'container',
+    isInspect: method === 'GET' && segments.length === 3 && last === 'json',
+    isHijack,
+    isLong,
+  };
 }
 
 /** Whether a request can last for as long as a container runs, or for ever. */

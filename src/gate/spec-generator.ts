@@ -6,7 +6,7 @@ import { duplicateKey } from './duplicate-key.ts';
  * An object whose known keys must be spelt as they are: Go's decoder takes `Mounts` and even `mountſ` for `mounts`
  * (encoding/json folds case as Unicode does), and we would check something else than Podman reads.
  */
-function exact<S extends z.ZodRawShape>(shape: S) {
+export function exact<S extends z.ZodRawShape>(shape: S) {
   const known = new Map(Object.keys(shape).map((key) => [folded(key), key]));
   return z.looseObject(shape).check(({ value, issues }) => {
     for (const key of Object.keys(value)) {

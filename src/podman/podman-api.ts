@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Clock } from '../clock.ts';
 import { messageOf, NotYetError, ParseError, RootlessError } from '../errors.ts';
 import { connectToPodman, type PodmanUser } from './connect.ts';
@@ -27,13 +28,15 @@ export interface PodmanAnswer {
 /**
  * Calls the API of a user's own Podman, one connection a call. Whatever the user has put there instead costs at most
  * `timeoutMs` and `maxBytes`.
- * @throws NotYetError `podman_unreachable`, `podman_silent` (no whole answer in time, or it broke off); as connectToPodman; the signal's reason
+ * @param connect gives the connection, which ends with the call
+ * @throws NotYetError `podman_unreachable`, `podman_silent` (no whole answer in time), `podman_broke_off`; as connectToPodman; the signal's reason
  * @throws ParseError where the answer is longer than `maxBytes`
  */
 export async function callPodman(
   user: PodmanUser,
   { method, target, headers = {}, timeoutMs, maxBytes, signal }: PodmanCall,
   clock: Pick<Clock, 'after'>,
+  connect: () => Promise<Socket> = () => connectToPodman(user),
 ): Promise<PodmanAnswer> {
   const giveUp = new AbortController();
   const what = `${method} ${target} at the Podman of user ${user.name}`;
@@ -50,7 +53,7 @@ export async function callPodman(
     return await Promise.race([aborted, exchange()]);
   } catch (error) {
     if (error instanceof RootlessError) throw error;
-    throw new NotYetError('podman_silent', `${what} broke off: ${messageOf(error)}`, error);
+    throw new NotYetError('podman_broke_off', `${what} broke off: ${messageOf(error)}`, error);
   } finally {
     stop();
     signal?.removeEventListener('abort', onAbort);
@@ -58,7 +61,7 @@ export async function callPodman(
   }
 
   async function exchange(): Promise<PodmanAnswer> {
-    const socket = await connectToPodman(user);
+    const socket = await connect();
     giveUp.signal.addEventListener('abort', () => socket.destroy(), { once: true });
     if (giveUp.signal.aborted) socket.destroy();
     return await new Promise((resolve, reject) => {
@@ -69,6 +72,11 @@ export async function callPodman(
         headers: { host: 'd', connection: 'close', ...headers },
       });
       sent.once('error', reject);
+      // Podman sends none of 1xx; without an end they would be read for as long as the call may take.
+      sent.once('information', ({ statusCode }) => {
+        reject(new ParseError(what, 'an answer', `status ${statusCode}`));
+        socket.destroy();
+      });
       sent.once('response', (response) => {
         const chunks: Buffer[] = [];
         let length = 0;

@@ -130,7 +130,7 @@ describe('a start whose user has no Podman', () => {
     const client = bench.client().write(request);
     await vi.waitFor(() => expect(bench.podman.health.state).toBe('down'), WAIT);
     expect(client.text).toBe('');
-    await bench.rawPodman((peer) => void peer.socket.once('data', () => peer.socket.end(ok('{"hers":1}'))));
+    await bench.rawPodman((peer) => void peer.socket.once('data', () => peer.socket.end(ok('{"hers":1,"State":{}}'))));
     await client.sees('hers');
   });
 

@@ -87,10 +87,22 @@ describe('a request', () => {
     const yes = { isHijack: true, isLong: true };
     expect(hijacks('POST', '/exec/abc/start')).toEqual({ kind: 'pass', ...yes });
     expect(hijacks('POST', '/v1.0.0/libpod/exec/abc/start')).toEqual({ kind: 'pass', ...yes });
-    expect(hijacks('POST', '/libpod/containers/abc/attach?stream=1')).toEqual({ kind: 'container', ...yes });
+    expect(hijacks('POST', '/libpod/containers/abc/attach?stream=1')).toEqual({
+      kind: 'container',
+      isInspect: false,
+      ...yes,
+    });
     const no = { isHijack: false, isLong: false };
-    expect(hijacks('GET', '/libpod/containers/abc/attach')).toEqual({ kind: 'container', ...no });
-    expect(hijacks('POST', '/libpod/containers/abc/exec')).toEqual({ kind: 'container', ...no });
+    expect(hijacks('GET', '/libpod/containers/abc/attach')).toEqual({ kind: 'container', isInspect: false, ...no });
+    expect(hijacks('POST', '/libpod/containers/abc/exec')).toEqual({ kind: 'container', isInspect: false, ...no });
+  });
+
+  test('that asks what a container is is known', () => {
+    const route = (method: string, target: string) => routeOf(method, target);
+    expect(route('GET', '/v1.0.0/libpod/containers/abc/json')).toMatchObject({ kind: 'container', isInspect: true });
+    expect(route('GET', '/v1.0.0/libpod//containers/./abc/%6ason')).toMatchObject({ isInspect: true });
+    expect(route('GET', '/v1.0.0/libpod/containers/abc/stats')).toMatchObject({ isInspect: false });
+    expect(route('POST', '/v1.0.0/libpod/containers/abc/json')).toMatchObject({ isInspect: false });
   });
 
   test('that lasts as long as a container is known', () => {
