@@ -119,7 +119,7 @@ export class RealNomad implements NomadUnderTest {
     const drivers = this.#client.children('nomad-driver-podman');
     if (drivers.length === 0) throw new Error('the client has no process of the podman driver');
     await this.killClient();
-    for (const pid of drivers) process.kill(pid, 'SIGKILL');
+    for (const pid of drivers) killIfThere(pid);
   }
 
   /** Waits until the podman driver has found all its sockets alive. @throws Error with what it says otherwise */
@@ -268,5 +268,14 @@ export async function startRealNomad(options: RealNomadOptions): Promise<RealNom
   } catch (error) {
     await nomad.end('SIGKILL');
     throw error;
+  }
+}
+
+/** A driver ends by itself when it sees that its client has gone. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
   }
 }
