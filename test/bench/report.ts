@@ -1,6 +1,7 @@
 import { renderTable } from '../../src/cli/table.ts';
+import * as gate from './gate-report.ts';
 import type { Goal } from './goal.ts';
-import type { BenchResults } from './results.ts';
+import type { BenchResults, WaysResults } from './results.ts';
 import type { Comparison, Summary } from './samples.ts';
 import * as scale from './scale-report.ts';
 import * as start from './start-report.ts';
@@ -19,7 +20,6 @@ kernel waits with the lock of all networks held: moves do not overlap, however m
 
 /** The results as tables: what was measured, and the goals beside it. */
 export function toText(results: BenchResults): string {
-  const { podman, node, kernel, cpus } = results.machine;
   const { create, ready, cold, stats, ping, memory } = results;
   const measured = renderTable(
     ['CALL', 'n', 'DIRECT p50', 'p99', 'GATE p50', 'p99', 'ADDED p50', 'p99', 'GATE/DIRECT p50', 'ADDED/CREATE p50'],
@@ -40,23 +40,49 @@ export function toText(results: BenchResults): string {
     ],
   );
   const handed = renderTable(['NETNS', 'n', 'p50', 'p99', '/CNI ADD p50'], swapRows(results.swaps));
-  const goals = renderTable(
+  const started = start.toText(results.start);
+  const scaled = scale.toText(results.scale);
+  const ways = gate.toText(results.ways);
+  const tables = `${measured}\n${ways}\n\n${handed}\n${resident}\n${started}\n\n${scaled}`;
+  return `${about(results)}\n\n${METHOD}\n\n${tables}\n\n${goalTable(goalsOf(results))}`.trimEnd();
+}
+
+/** The results of the ways to a Podman alone, as tables. */
+export function waysToText(results: WaysResults): string {
+  const goals = goalTable(gate.goalsOf(results.ways));
+  return `${about(results)}\n\n${gate.toText(results.ways)}\n\n${goals}`.trimEnd();
+}
+
+function about({ machine: { podman, node, kernel, cpus } }: WaysResults): string {
+  return `podman ${podman}, node ${node}, Linux ${kernel}, ${cpus} CPUs; times in ms`;
+}
+
+function goalTable(goals: readonly Goal[]): string {
+  return renderTable(
     ['GOAL', 'AT MOST', 'MEASURED', ''],
-    goalsOf(results).map(({ what, unit, most, measured: got }) => {
+    goals.map(({ what, unit, most, measured: got }) => {
       const text = unit === 'MiB' ? mib(got) : ms(got);
       return [what, `${most} ${unit}`, `${text} ${unit}`, got <= most ? 'reached' : 'missed'];
     }),
   );
-  const about = `podman ${podman}, node ${node}, Linux ${kernel}, ${cpus} CPUs; times in ms`;
-  const started = start.toText(results.start);
-  const scaled = scale.toText(results.scale);
-  return `${about}\n\n${METHOD}\n\n${measured}\n${handed}\n${resident}\n${started}\n\n${scaled}\n\n${goals}`.trimEnd();
 }
 
 /** The results as JSON, the goals with them. */
 export function toJson(results: BenchResults): string {
-  const goals = goalsOf(results).map((goal) => ({ ...goal, reached: goal.measured <= goal.most }));
-  return JSON.stringify({ ...results, goals }, null, 2);
+  return withGoals(results, goalsOf(results));
+}
+
+/** The results of the ways to a Podman alone, as JSON. */
+export function waysToJson(results: WaysResults): string {
+  return withGoals(results, gate.goalsOf(results.ways));
+}
+
+function withGoals(results: WaysResults, goals: readonly Goal[]): string {
+  return JSON.stringify(
+    { ...results, goals: goals.map((one) => ({ ...one, reached: one.measured <= one.most })) },
+    null,
+    2,
+  );
 }
 
 function goalsOf({
@@ -66,6 +92,7 @@ function goalsOf({
   memory,
   allocations,
   swaps,
+  ways,
   start: started,
   scale: scaled,
 }: BenchResults): Goal[] {
@@ -73,6 +100,7 @@ function goalsOf({
     { what: 'added to a create, allocation ready, median', unit: 'ms', measured: added(ready, 'p50'), most: 2 },
     { what: 'added to a create, allocation cold, median', unit: 'ms', measured: added(cold, 'p50'), most: 10 },
     { what: 'added to stats, p99', unit: 'ms', measured: added(stats, 'p99'), most: 1 },
+    ...gate.goalsOf(ways),
     {
       what: 'handing over a netns, against the bare move, median',
       unit: 'times',
@@ -104,13 +132,13 @@ function goalsOf({
 }
 
 function row(what: string, comparison: Comparison, create: Summary | undefined): string[] {
-  const { direct, gate } = comparison;
+  const { direct, gate: through } = comparison;
   const more = added(comparison, 'p50');
   return [
     what,
-    String(gate.count),
-    ...[direct.p50, direct.p99, gate.p50, gate.p99, more, added(comparison, 'p99')].map(ms),
-    (gate.p50 / direct.p50).toFixed(2),
+    String(through.count),
+    ...[direct.p50, direct.p99, through.p50, through.p99, more, added(comparison, 'p99')].map(ms),
+    (through.p50 / direct.p50).toFixed(2),
     create ? (more / create.p50).toFixed(2) : '',
   ];
 }
@@ -135,8 +163,8 @@ function swapRows({ cni, move, swap, left, shell, atOnce }: SwapResults): string
   ];
 }
 
-function added({ direct, gate }: Comparison, percentile: 'p50' | 'p99'): number {
-  return gate[percentile] - direct[percentile];
+function added({ direct, gate: through }: Comparison, percentile: 'p50' | 'p99'): number {
+  return through[percentile] - direct[percentile];
 }
 
 function ms(milliseconds: number): string {

@@ -1,11 +1,18 @@
+import type { GateResults } from './gate-report.ts';
 import type { Comparison } from './samples.ts';
 import type { ScaleResults } from './scale-report.ts';
 import type { StartResults } from './start.ts';
 import type { SwapResults } from './swaps.ts';
 
-/** What one run of the bench measured; times in milliseconds, memory in MiB. */
-export interface BenchResults {
+/** What a run of the bench for the ways to a Podman alone measured; times in milliseconds. */
+export interface WaysResults {
   readonly machine: { readonly podman: string; readonly node: string; readonly kernel: string; readonly cpus: number };
+  /** The ways to a Podman, by an agent of its own. */
+  readonly ways: GateResults;
+}
+
+/** What one run of the whole bench measured; times in milliseconds, memory in MiB. */
+export interface BenchResults extends WaysResults {
   readonly allocations: number;
   /** A whole create by real Podman. */
   readonly create: Comparison;

@@ -2,12 +2,15 @@ import { availableParallelism, release } from 'node:os';
 import { mustRun } from '../support/command.ts';
 import { until } from '../support/until.ts';
 import { type Bench, startBench } from './bench.ts';
+import { measureConnections } from './connections.ts';
 import { measureColdCreates, measureCreates, measureReadyCreates } from './creates.ts';
 import { measureEventStream } from './event-stream.ts';
+import type { GateResults } from './gate-report.ts';
 import { measureManyAllocations } from './many-allocations.ts';
+import { measureNeighbour } from './neighbour.ts';
 import { measurePassThrough } from './pass-through.ts';
 import { PreparedAllocation } from './prepared-allocation.ts';
-import type { BenchResults } from './results.ts';
+import type { BenchResults, WaysResults } from './results.ts';
 import { measureShown } from './shown.ts';
 import { measureStart } from './start.ts';
 import { measureSwaps } from './swaps.ts';
@@ -19,9 +22,24 @@ export async function runBench(say: (what: string) => void): Promise<BenchResult
   say('measuring: starts');
   const start = await measureStart();
   const gate = await measureGate(say);
+  const ways = await measureWays(say);
   say('measuring: network namespaces handed over');
   const swaps = await measureSwaps();
-  return { machine: await describeMachine(), start, ...gate, swaps, scale: await measureScale(say) };
+  return { machine: await describeMachine(), start, ...gate, ways, swaps, scale: await measureScale(say) };
+}
+
+/** Measures the ways to a Podman alone. */
+export async function runWaysBench(say: (what: string) => void): Promise<WaysResults> {
+  return { machine: await describeMachine(), ways: await measureWays(say) };
+}
+
+async function measureWays(say: (what: string) => void): Promise<GateResults> {
+  say('preparing: a sandbox, the agent as it is installed');
+  await using bench = await startBench('bob');
+  say('measuring: a connection for each request');
+  const connections = await measureConnections(bench, 'bob');
+  say('measuring: a neighbour of a Podman that hangs');
+  return { connections, neighbour: await measureNeighbour(bench, { user: 'bob', hanging: 'alice' }) };
 }
 
 async function measureScale(say: (what: string) => void): Promise<BenchResults['scale']> {
@@ -37,7 +55,7 @@ async function measureScale(say: (what: string) => void): Promise<BenchResults['
 
 async function measureGate(
   say: (what: string) => void,
-): Promise<Omit<BenchResults, 'machine' | 'start' | 'swaps' | 'scale'>> {
+): Promise<Omit<BenchResults, 'machine' | 'start' | 'ways' | 'swaps' | 'scale'>> {
   say(`preparing: a sandbox, the agent as it is installed, ${ALLOCATIONS} allocations`);
   await using bench = await startBench();
   await using allocations = await buildAllocations(bench);

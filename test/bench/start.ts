@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { mkdirSync, rmSync, watch, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { AgentProcess } from '../support/agent.ts';
 import { createSandbox } from '../support/sandbox.ts';
 import { startStandInNomad } from '../support/stand-in-nomad.ts';
+import { accepts } from './accepts.ts';
 import { installProgram, startInstalledAgent } from './installed-agent.ts';
 import { MeasuredProcess } from './measured-process.ts';
 import { type Summary, summarize } from './samples.ts';
@@ -86,18 +85,5 @@ async function timeToConnection(argv: readonly string[], socketPath: string): Pr
     return performance.now() - started;
   } finally {
     watcher.close();
-  }
-}
-
-/** Whether somebody listens: between bind(2) and listen(2) nobody does. */
-async function accepts(socketPath: string): Promise<boolean> {
-  const socket = connect(socketPath);
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
   }
 }

@@ -1,11 +1,12 @@
 import { PodmanApi } from '../support/nomad/podman-api.ts';
 
-/** A podman socket called as the driver does it, one call after the other on a kept connection, with the time of each. */
+/** A podman socket called as the driver does it, one call after the other, with the time of each. */
 export class TimedApi implements Disposable {
   readonly #api: PodmanApi;
 
-  constructor(socketPath: string) {
-    this.#api = new PodmanApi(socketPath);
+  /** @param keepsConnections whether a call takes the connection of the one before, where the other side keeps it; true unless told */
+  constructor(socketPath: string, keepsConnections = true) {
+    this.#api = new PodmanApi(socketPath, keepsConnections);
   }
 
   /**

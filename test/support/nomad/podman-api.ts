@@ -24,10 +24,12 @@ export class PodmanApi {
   readonly socketPath: string;
   /** Every request so far, method and path, in order. */
   readonly requests: string[] = [];
-  readonly #agent = new Agent({ keepAlive: true });
+  readonly #agent: Agent;
 
-  constructor(socketPath: string) {
+  /** @param keepsConnections whether a request may take the connection of one before; true unless told, as with the driver */
+  constructor(socketPath: string, keepsConnections = true) {
     this.socketPath = socketPath;
+    this.#agent = new Agent({ keepAlive: keepsConnections });
   }
 
   /** @param body sent as JSON. @throws Error when there is no answer within the driver's 60 seconds */
