@@ -7,7 +7,7 @@ import { type Answer, type Refusal, refusal } from './answer.ts';
 import { Client } from './client.ts';
 import { type Forwarding, forward } from './forward.ts';
 import { create, type HeldParts, note, start, startHoldMs, whenQuiet } from './held-requests.ts';
-import { pulledId } from './images.ts';
+import { pull } from './pull.ts';
 import { type Request, readRequest } from './request.ts';
 import { type Route, routeOf } from './route.ts';
 
@@ -96,7 +96,7 @@ export class Connection {
       case 'image':
         return this.#lookForImage(route.reference, request);
       case 'pull':
-        return this.#pull(route, request);
+        return pull(this.#client, route, request, this.#parts);
       default: {
         if (route.isLong) this.#stage = 'long';
         // Nomad's client takes its tasks up one after the other, and answers nobody meanwhile: all of them wait as long as one.
@@ -127,21 +127,6 @@ export class Connection {
       holdMs,
       answerWithinMs: Math.max(holdMs, LEAST_PATIENCE_MS),
       inPlace: () => ({ status: 200, body: `{"Id":"${images.placeholder(asked)}","Os":"","Architecture":""}` }),
-    });
-  }
-
-  async #pull({ reference, query }: Route & { kind: 'pull' }, request: Request): Promise<void> {
-    const { images, podman } = this.#parts;
-    // It may fail at once, and takes long otherwise.
-    await whenQuiet(this.#parts);
-    const asked = { user: podman.name, reference, query };
-    await this.#forward(request, {
-      holdMs: startHoldMs(this.#parts),
-      onAnswer: (bytes) => {
-        const id = pulledId(bytes);
-        if (id !== undefined) images.pulled(id, asked);
-      },
-      inPlace: () => ({ status: 200, body: `{"id":"${images.placeholder(asked)}"}` }),
     });
   }
 

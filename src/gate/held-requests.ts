@@ -83,7 +83,9 @@ export async function start(client: Client, container: string, request: Request,
   const { podman, directories, readiness, created, clock } = parts;
   if (!created.delete(container)) {
     let target: CreateTarget | undefined;
-    const end = await holdUntilReady(client, parts, async (signal) => {
+    // As all that the driver asks when it takes tasks up: Nomad's client answers nobody before, us not either.
+    const timeoutMs = podman.patienceMs(parts.timeoutMs);
+    const end = await holdUntilReady(client, { ...parts, timeoutMs }, async (signal) => {
       (await podman.connectWhenReachable(signal)).destroy();
       target = await targetOfContainer(container, podman.user, await directories(signal), clock);
       if (target) await readiness.ready({ ...target, uid: podman.user.uid }, signal);

@@ -15,6 +15,8 @@ export interface AskedImage {
 
 interface Known extends AskedImage {
   readonly isPlaceholder: boolean;
+  /** Why this user's Podman could not pull it. */
+  readonly failure?: RefusedError | undefined;
   readonly at: number;
 }
 
@@ -22,16 +24,16 @@ interface Known extends AskedImage {
 const KEPT_MS = 10 * 60_000;
 const MOST_KEPT = 1000;
 const LOOK_MS = 10_000;
-/** The driver's own limit, image_pull_timeout, is five minutes. */
-const PULL_MS = 5 * 60_000;
+/** The driver's own limit, image_pull_timeout, is five minutes unless the job says more. */
+const PULL_MS = 60 * 60_000;
 const MAX_INSPECT_BYTES = 1024 * 1024;
 const MAX_REPORT_BYTES = 16 * 1024 * 1024;
 
 /**
  * Which image ids the gates have seen. The driver makes one pull of what several tasks pull at a time, by the image's name
  * alone: of two users who start the same new image only one's Podman gets it (driver.go, pullGroup). And where a user's
- * Podman cannot be reached, the driver is given the id of no image, a placeholder, so that it goes on to the create, whose
- * answer is the one that it shows; an error of the pull would be the other users', too.
+ * Podman cannot be reached, or cannot pull, the driver is given the id of no image, a placeholder, so that it goes on to the
+ * create, whose answer is the one that it shows; an error of the pull would be the other users', too.
  */
 export class Images {
   readonly #clock: Clock;
@@ -44,13 +46,28 @@ export class Images {
 
   /** An image that a user's Podman has just pulled. */
   pulled(id: string, asked: AskedImage): void {
-    this.#remember(id, asked, false);
+    this.#remember(id, { ...asked, isPlaceholder: false });
   }
 
-  /** An id that stands for an image which the user's Podman could not be asked for. */
-  placeholder(asked: AskedImage): string {
+  /**
+   * An id that stands for an image which the user's Podman could not be asked for.
+   * @param failure what this user's creates are refused with; without, they look for the image again
+   */
+  placeholder(asked: AskedImage, failure?: RefusedError): string {
     const id = randomBytes(32).toString('hex');
-    this.#remember(id, asked, true);
+    this.#remember(id, { ...asked, isPlaceholder: true, failure });
+    return id;
+  }
+
+  /**
+   * Has a user's Podman pull an image, or joins a pull of it that is under way; it goes on also where nobody waits any more.
+   * @param auth the driver's X-Registry-Auth, for this user's Podman alone
+   * @returns its id
+   * @throws RefusedError `image_pull_failed`; as callPodman
+   */
+  async pull(asked: AskedImage, podman: UserPodman, auth: string | undefined): Promise<string> {
+    const id = await this.#join(asked, podman, auth);
+    this.pulled(id, asked);
     return id;
   }
 
@@ -65,20 +82,21 @@ export class Images {
     const known = this.#known.get(image);
     if (!known) return undefined;
     if (known.isPlaceholder) {
+      if (known.failure && known.user === podman.name) throw known.failure;
       const id = await this.#idOf(known.reference, podman);
-      return id ?? (await this.#pull(known, podman, signal));
+      return id ?? (await this.#pullWithin(known, podman, signal));
     }
     if (known.user === podman.name || (await this.#idOf(image, podman))) return undefined;
-    const id = await this.#pull(known, podman, signal);
+    const id = await this.#pullWithin(known, podman, signal);
     if (id === image) return id;
     const message = `image ${known.reference} was pulled for user ${known.user} as ${image} and for user ${podman.name} as ${id}: it has changed in between; start the task again`;
     throw new RefusedError('image_changed', message);
   }
 
-  #remember(id: string, { user, reference, query }: AskedImage, isPlaceholder: boolean): void {
+  #remember(id: string, known: Omit<Known, 'at'>): void {
     const at = this.#clock.monotonic();
     this.#known.delete(id);
-    this.#known.set(id, { user, reference, query, isPlaceholder, at });
+    this.#known.set(id, { ...known, at });
     for (const [old, { at: since }] of this.#known) {
       if (at - since < KEPT_MS && this.#known.size <= MOST_KEPT) break;
       this.#known.delete(old);
@@ -95,15 +113,19 @@ export class Images {
     throw new ParseError(`${target} at the Podman of user ${user.name}`, 'status 200 or 404', `status ${status}`);
   }
 
-  /** Joins a pull that is under way; one that takes longer than anybody waits goes on, so that the next start finds the image. */
-  async #pull({ reference, query }: AskedImage, podman: UserPodman, signal: AbortSignal): Promise<string> {
+  #join({ reference, query }: AskedImage, podman: UserPodman, auth?: string): Promise<string> {
     const key = `${podman.name} ${query}`;
-    let pulling = this.#pulling.get(key);
-    if (!pulling) {
-      pulling = this.#startPull(reference, query, podman).finally(() => this.#pulling.delete(key));
-      pulling.catch(() => undefined); // whoever waits for it hears it; nobody has to
-      this.#pulling.set(key, pulling);
-    }
+    const known = this.#pulling.get(key);
+    if (known) return known;
+    const pulling = this.#startPull(reference, query, podman, auth).finally(() => this.#pulling.delete(key));
+    pulling.catch(() => undefined); // whoever waits for it hears it; nobody has to
+    this.#pulling.set(key, pulling);
+    return pulling;
+  }
+
+  /** A pull that takes longer than the signal goes on, so that the next start finds the image. */
+  async #pullWithin(asked: AskedImage, podman: UserPodman, signal: AbortSignal): Promise<string> {
+    const { reference } = asked;
     const late = new NotYetError(
       'image_pulling',
       `image ${reference} is still being pulled for user ${podman.name}; start the task again in a moment`,
@@ -112,12 +134,13 @@ export class Images {
       if (signal.aborted) reject(late);
       else signal.addEventListener('abort', () => reject(late), { once: true });
     });
-    return await Promise.race([pulling, aborted]);
+    return await Promise.race([this.#join(asked, podman), aborted]);
   }
 
-  async #startPull(reference: string, query: string, { user }: UserPodman): Promise<string> {
+  async #startPull(reference: string, query: string, { user }: UserPodman, auth?: string): Promise<string> {
     const target = `/v1.0.0/libpod/images/pull?${query}`;
-    const call = { method: 'POST', target, timeoutMs: PULL_MS, maxBytes: MAX_REPORT_BYTES } as const;
+    const headers = auth === undefined ? {} : { 'x-registry-auth': auth };
+    const call = { method: 'POST', target, headers, timeoutMs: PULL_MS, maxBytes: MAX_REPORT_BYTES } as const;
     const { status, body } = await callPodman(user, call, this.#clock);
     const text = body.toString('utf8');
     const reports = text.split('\n').filter((line) => line.trim() !== '');
@@ -145,9 +168,4 @@ function parse<T>(schema: z.ZodType<T>, where: string, text: string): T {
   } catch (error) {
     throw new ParseError(where, "Podman's form", 'another', error);
   }
-}
-
-/** The id in the raw bytes of a pull's answer, which Podman reports last; undefined where there is none. */
-export function pulledId(bytes: string): string | undefined {
-  return [...bytes.matchAll(/"id":"([0-9a-f]{64})"/g)].at(-1)?.[1];
 }

@@ -67,4 +67,22 @@ export function imageCases(environment: () => Environment<NomadUnderTest>): void
     await late.waitForLog('t', 'up');
     expect(registry.pulled).toEqual(['late', 'late']);
   });
+
+  test("a user whose Podman goes in the middle of the driver's one pull takes no other user's start with it", async () => {
+    const { sandbox } = environment();
+    const registry = await registryOfTest();
+    const release = registry.hold();
+    const image = registry.reference('broken-off');
+    const alice = sandbox.user('alice');
+    const gone = await run('alice', 'broken-off-alice', image);
+    await until('her pull is under way', () => registry.pulled.length > 0);
+    const other = await run('bob', 'broken-off-bob', image);
+    await until('his joins it', () => isPulling(other));
+    await new Promise((resolve) => setTimeout(resolve, ABOUT_TO_MS));
+    await alice.stopService('SIGKILL');
+    onTestFinished(() => (alice.isServed ? undefined : alice.startService()));
+    release();
+    await other.waitForLog('t', 'up');
+    expect(await driverFailure(gone, 't')).toMatch(/systemctl --user enable --now podman\.socket/);
+  });
 }

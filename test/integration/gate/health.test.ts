@@ -9,6 +9,9 @@ const INSPECT = `GET /v1.0.0/libpod/containers/t-${ID}/json HTTP/1.1\r\nHost: u\
 const IMAGE = 'GET /v1.0.0/libpod/images/registry.example/a:1/json HTTP/1.1\r\nHost: u\r\n\r\n';
 const PULL = post('/v1.0.0/libpod/images/pull?reference=registry.example/a:1&tlsVerify=true', '');
 
+/** The id of an image, or of whatever else is asked for. */
+const HERS = 'a'.repeat(64);
+
 /** A Podman that is only slow is not down. */
 const PATIENCE = { timeout: 14_000, interval: 5 };
 
@@ -130,8 +133,9 @@ describe('a start whose user has no Podman', () => {
     const client = bench.client().write(request);
     await vi.waitFor(() => expect(bench.podman.health.state).toBe('down'), WAIT);
     expect(client.text).toBe('');
-    await bench.rawPodman((peer) => void peer.socket.once('data', () => peer.socket.end(ok('{"hers":1,"State":{}}'))));
-    await client.sees('hers');
+    const answer = ok(`{"id":"${HERS}","State":{}}`);
+    await bench.rawPodman((peer) => void peer.socket.once('data', () => peer.socket.end(answer)));
+    await client.sees(HERS);
   });
 
   test('waits by one attempt for all requests that wait, and each goes on', async () => {

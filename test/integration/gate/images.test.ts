@@ -1,5 +1,9 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { RefusedError } from '../../../src/errors.ts';
 import { asPassed, GateBench, ok, post, withImage } from './gate-bench.ts';
+
+/** Of a Podman that pulls it is asked every 10 s whether it answers. */
+const PATIENCE = { timeout: 20_000, interval: 50 };
 
 const OF_ALICE = 'a'.repeat(64);
 const OTHER = 'b'.repeat(64);
@@ -12,7 +16,8 @@ async function start(options: { images?: readonly string[]; pull?: string; timeo
   const asked: string[] = [];
   const seen: string[] = [];
   await bench.rawPodman((peer) => {
-    void peer.sees('\r\n\r\n').then(() => {
+    // Each request comes in one piece; who only looks whether Podman is there sends none.
+    peer.socket.once('data', () => {
       const [line = ''] = peer.text.split(' HTTP/1.1\r\n');
       asked.push(line);
       seen.push(peer.text);
@@ -66,6 +71,43 @@ test('a pull through the gate is noted with the image that it brought', async ()
   // Her own pull is no reason to ask again.
   await bench.client().write(withImage(OTHER)).sees('c0ffee');
   expect(asked).toEqual([`POST /v1.0.0/libpod/images/pull?${ASKED.query}`, CREATE]);
+});
+
+test("a pull has the job's credentials, and that one's answer has the id alone", async () => {
+  const { bench, seen } = await start({ pull: pulled(OTHER) });
+  await using _ = bench;
+  const request = post(`/v1.0.0/libpod/images/pull?${ASKED.query}`, '');
+  const client = bench.client().write(request.replace('\r\n\r\n', '\r\nX-Registry-Auth: eyJ1IjoicCJ9\r\n\r\n'));
+  await client.seesEnd();
+  expect(client.text).toMatch(new RegExp(`^HTTP/1.1 200 OK\r\n.*\r\n\r\n\\{"id":"${OTHER}"\\}$`, 's'));
+  expect(seen[0]).toMatch(/\r\nx-registry-auth: eyJ1IjoicCJ9\r\n/i);
+});
+
+test('a pull that Podman cannot do is no error of the pull, which would be the other users`, but of this user`s create', async () => {
+  const { bench, asked } = await start({ pull: '{"error":"unauthorized: access to the resource is denied"}\n' });
+  await using _ = bench;
+  const client = bench.client().write(post(`/v1.0.0/libpod/images/pull?${ASKED.query}`, ''));
+  await client.sees('"id":"');
+  expect(client.text).toMatch(/^HTTP\/1\.1 200 OK/);
+  const [, id = ''] = /"id":"([0-9a-f]{64})"/.exec(client.text) ?? [];
+  await bench.client().write(withImage(id)).sees('cannot pull image registry.example/a:1 for user alice: unauthorized');
+  expect(asked).toEqual([`POST /v1.0.0/libpod/images/pull?${ASKED.query}`]);
+});
+
+test('a pull at a Podman that hangs is given up once that one answers no ping', async () => {
+  await using bench = new GateBench();
+  await bench.rawPodman(() => undefined);
+  await bench.open();
+  const client = bench.client().write(post(`/v1.0.0/libpod/images/pull?${ASKED.query}`, ''));
+  await vi.waitFor(() => expect(client.text).toMatch(/^HTTP\/1\.1 200 OK.*"id":"[0-9a-f]{64}"/s), PATIENCE);
+});
+
+test('a pull that failed for another user is done by this user`s own Podman', async () => {
+  const { bench, asked } = await start({ pull: pulled(OF_ALICE) });
+  await using _ = bench;
+  const id = bench.images.placeholder(ASKED, new RefusedError('image_pull_failed', 'not for bob'));
+  await bench.client().write(withImage(id)).sees('c0ffee');
+  expect(asked.at(-2)).toBe(`POST /v1.0.0/libpod/images/pull?${ASKED.query}`);
 });
 
 test('an image that has changed between the two pulls is refused', async () => {
