@@ -191,7 +191,7 @@ test.each([
   ['a create that names nothing', post('/v1.0.0/libpod/containers/create', '{"name":"x"}'), '"response":403'],
   ['a create that cannot be read', post('/v1.0.0/libpod/containers/create', '{{'), '"response":400'],
   ['an image archive', post('/v1.0.0/libpod/images/load', 'x'), '"response":403'],
-  ['a pull, which may fail at once', post('/v1.0.0/libpod/images/pull?reference=x', ''), 'c0ffee'],
+  ['a pull, which may fail at once', post('/v1.0.0/libpod/images/pull?reference=x', ''), '{"id":"'],
 ])('%s has its answer only when nothing is being done to the allocation that starts', async (_, request, answer) => {
   const { bench } = await start();
   await using __ = bench;
