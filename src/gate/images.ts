@@ -22,12 +22,14 @@ interface Known extends AskedImage {
 
 /** A start that joined another's pull comes for its container within seconds of the pull's end. */
 const KEPT_MS = 10 * 60_000;
+/** Of a user, whose Podman says what it likes of what it has pulled, and whose starts can fail all day. */
 const MOST_KEPT = 1000;
 const LOOK_MS = 10_000;
 /** The driver's own limit, image_pull_timeout, is five minutes unless the job says more. */
 const PULL_MS = 60 * 60_000;
 const MAX_INSPECT_BYTES = 1024 * 1024;
-const MAX_REPORT_BYTES = 16 * 1024 * 1024;
+/** A line for each layer, of which there are 127 at most. */
+const MAX_REPORT_BYTES = 256 * 1024;
 
 /**
  * Which image ids the gates have seen. The driver makes one pull of what several tasks pull at a time, by the image's name
@@ -37,7 +39,8 @@ const MAX_REPORT_BYTES = 16 * 1024 * 1024;
  */
 export class Images {
   readonly #clock: Clock;
-  readonly #known = new Map<string, Known>();
+  /** By user, then by id, the oldest first. */
+  readonly #known = new Map<string, Map<string, Known>>();
   readonly #pulling = new Map<string, Promise<string>>();
 
   constructor(clock: Clock) {
@@ -79,7 +82,7 @@ export class Images {
    * callPodman
    */
   async resolve(image: string, podman: UserPodman, signal: AbortSignal): Promise<string | undefined> {
-    const known = this.#known.get(image);
+    const known = this.#find(image, podman.name);
     if (!known) return undefined;
     if (known.isPlaceholder) {
       if (known.failure && known.user === podman.name) throw known.failure;
@@ -95,12 +98,22 @@ export class Images {
 
   #remember(id: string, known: Omit<Known, 'at'>): void {
     const at = this.#clock.monotonic();
-    this.#known.delete(id);
-    this.#known.set(id, { ...known, at });
-    for (const [old, { at: since }] of this.#known) {
-      if (at - since < KEPT_MS && this.#known.size <= MOST_KEPT) break;
-      this.#known.delete(old);
+    const ofUser = this.#known.get(known.user) ?? new Map<string, Known>();
+    this.#known.set(known.user, ofUser);
+    ofUser.delete(id);
+    ofUser.set(id, { ...known, at });
+    for (const [old, { at: since }] of ofUser) {
+      if (at - since < KEPT_MS && ofUser.size <= MOST_KEPT) break;
+      ofUser.delete(old);
     }
+  }
+
+  /** What this user has asked for, or else whoever asked last. */
+  #find(id: string, user: string): Known | undefined {
+    const own = this.#known.get(user)?.get(id);
+    if (own) return own;
+    const others = [...this.#known.values()].flatMap((known) => known.get(id) ?? []);
+    return others.sort((a, b) => b.at - a.at)[0];
   }
 
   /** @returns undefined where this user's Podman has no such image */
@@ -143,8 +156,9 @@ export class Images {
     const call = { method: 'POST', target, headers, timeoutMs: PULL_MS, maxBytes: MAX_REPORT_BYTES } as const;
     const { status, body } = await callPodman(user, call, this.#clock);
     const text = body.toString('utf8');
-    const reports = text.split('\n').filter((line) => line.trim() !== '');
-    const { id, error } = status === 200 ? lastOf(target, reports) : { id: undefined, error: text };
+    // Id and error come last. A user's Podman can make the lines before as many as it likes.
+    const last = text.trimEnd().split('\n').at(-1) ?? '';
+    const { id, error } = status === 200 ? parse(Report, target, last) : { id: undefined, error: text };
     if (id !== undefined && error === undefined) return id;
     const said = error?.trim().slice(0, 1000) || `status ${status}`;
     throw new RefusedError('image_pull_failed', `cannot pull image ${reference} for user ${user.name}: ${said}`);
@@ -155,12 +169,6 @@ const ImageId = z.string().regex(/^[0-9a-f]{64}$/);
 const Inspected = z.object({ Id: ImageId });
 /** pkg/domain/entities/images.go of Podman, ImagePullReport. */
 const Report = z.object({ id: ImageId.optional(), error: z.string().optional() });
-
-function lastOf(where: string, lines: readonly string[]): z.infer<typeof Report> {
-  let last: z.infer<typeof Report> = {};
-  for (const line of lines) last = { ...last, ...parse(Report, where, line) };
-  return last;
-}
 
 function parse<T>(schema: z.ZodType<T>, where: string, text: string): T {
   try {

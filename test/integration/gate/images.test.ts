@@ -152,3 +152,23 @@ test.each([
     expect(seen.at(-1)).toBe(asPassed(withImage(OF_ALICE)));
   },
 );
+
+test('whatever another user`s Podman says to have pulled, what stands for an image stays known', async () => {
+  const { bench, asked } = await start({ pull: pulled(OTHER) });
+  await using _ = bench;
+  const placeholder = bench.images.placeholder({ ...ASKED, user: 'alice' });
+  for (let index = 0; index < 2000; index++) {
+    bench.images.pulled(index.toString(16).padStart(64, '0'), ASKED);
+  }
+  await bench.client().write(withImage(placeholder)).sees('c0ffee');
+  expect(asked).toContain(`POST /v1.0.0/libpod/images/pull?${ASKED.query}`);
+});
+
+test('of what a pull says without an end no more is read than of any pull', async () => {
+  const { bench, asked } = await start({ pull: '{}\n'.repeat(1024 * 1024) });
+  await using _ = bench;
+  bench.images.pulled(OF_ALICE, ASKED);
+  const client = bench.client().write(withImage(OF_ALICE));
+  await client.sees('expected an answer of at most');
+  expect(asked).not.toContain(CREATE);
+});
