@@ -21,7 +21,10 @@ export interface ContainerGhostsParts {
 const NAMES = '^.+-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 /** What Nomad could say at the worst. */
 const WORST = { kind: 'gone' } as const;
-/** In one look: a user who makes thousands of such containers by hand does not have us ask Nomad thousands of times. */
+/**
+ * In one look, of Nomad and of the user's Podman each: a user who makes thousands of such containers by hand, or whose Podman
+ * says so, does not have us ask thousands of times. What a container was made for is remembered: the next look goes on.
+ */
 const MOST_ASKED = 100;
 
 /** The containers of one user that the driver has left behind. */
@@ -42,10 +45,12 @@ export class ContainerGhosts implements GhostSource {
     this.#made = new Map(listed.flatMap(({ id }) => (this.#made.has(id) ? [[id, this.#made.get(id) === true]] : [])));
     const ghosts: Ghost[] = [];
     let asked = 0;
+    let inspected = 0;
     for (const container of listed) {
       const name = containerNameOf(container.name);
       if (!name || answers.isKnownToRun(name.allocationId)) continue;
       if (!judgeContainer(container, WORST, false, keepsExited).isGhost) continue;
+      if (!this.#made.has(container.id) && ++inspected > MOST_ASKED) continue;
       if (!(await this.#isMade(container, name))) continue;
       if (++asked > MOST_ASKED) break;
       const { allocationId } = name;

@@ -18,6 +18,8 @@ const API = '/v1.0.0/libpod/containers';
 const LOOK_TIMEOUT_MS = 10_000;
 /** Thousands of containers; a user who has more of such names costs herself that they are looked after. */
 const MOST_BYTES = 4 * 1024 * 1024;
+/** One container. */
+const MOST_INSPECT_BYTES = 1024 * 1024;
 /** What a container gets to end by itself, in seconds: Podman's own default. */
 const STOP_SECONDS = 10;
 const REMOVE_TIMEOUT_MS = 30_000;
@@ -63,7 +65,7 @@ export class Containers {
 
   /** The host paths that a container mounts; undefined where it is gone. */
   async sourcesOf(id: string): Promise<string[] | undefined> {
-    const answer = await this.#call('GET', `/${id}/json`, LOOK_TIMEOUT_MS, [200, 404]);
+    const answer = await this.#call('GET', `/${id}/json`, LOOK_TIMEOUT_MS, [200, 404], MOST_INSPECT_BYTES);
     if (answer.status === 404) return undefined;
     const { Mounts } = this.#parse(inspected, answer, `container ${id}`);
     return (Mounts ?? []).map(({ Source }) => Source);
@@ -81,8 +83,9 @@ export class Containers {
     path: string,
     timeoutMs: number,
     expected: readonly number[],
+    maxBytes = MOST_BYTES,
   ): Promise<PodmanAnswer> {
-    const call = { method, target: `${API}${path}`, timeoutMs, maxBytes: MOST_BYTES, signal: this.#signal };
+    const call = { method, target: `${API}${path}`, timeoutMs, maxBytes, signal: this.#signal };
     const answer = await callPodman(this.#user, call, this.#clock);
     if (expected.includes(answer.status)) return answer;
     const said = answer.body.toString('utf8', 0, 300).trim();

@@ -173,6 +173,17 @@ describe('the containers of a user', () => {
     await expect(newSource().look()).rejects.toMatchObject({ code: 'parse_error' });
   });
 
+  test('are not looked into without end in one look, and the next one goes on', async () => {
+    podman.containers = Array.from({ length: 150 }, (_, index) => ({
+      name: `web-${ID}`,
+      sources: index === 149 ? MADE : [],
+    }));
+    const source = newSource();
+    expect(await source.look()).toEqual([]);
+    expect(podman.requests.filter((request) => /^GET .*[0-9a-f]{64}/.test(request))).toHaveLength(100);
+    expect(await source.look()).toMatchObject([{ key: idOf(149) }]);
+  });
+
   test('that Podman cannot remove say why', async () => {
     podman.containers = [{ name: `web-${ID}`, state: 'exited', sources: MADE }];
     const [ghost] = await newSource().look();
