@@ -82,6 +82,7 @@ export class Gates {
     const { config, log } = this.#parts;
     if (this.#isClosing) return;
     makeSocketDirectory(config.gate.dir);
+    this.#answers.load(users.keys());
     for (const [name, open] of this.#open) {
       const settings = users.get(name);
       const isRemoved = !socketFileIsThere(open.path);

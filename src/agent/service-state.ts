@@ -8,7 +8,7 @@ const TOLD_EACH_MS = 5000;
 
 /** What tells the service manager how the agent is: states, and that its main loop turns. */
 export class ServiceState {
-  readonly #manager: Pick<ServiceManager, 'notify' | 'watchdogMs'>;
+  readonly #manager: Pick<ServiceManager, 'announce' | 'notify' | 'watchdogMs'>;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #text: () => string;
@@ -17,7 +17,7 @@ export class ServiceState {
 
   /** @param text what people are told of the agent, in a line */
   constructor(
-    manager: Pick<ServiceManager, 'notify' | 'watchdogMs'>,
+    manager: Pick<ServiceManager, 'announce' | 'notify' | 'watchdogMs'>,
     { clock, log, text }: { clock: Clock; log: Log; text: () => string },
   ) {
     this.#manager = manager;
@@ -28,18 +28,18 @@ export class ServiceState {
 
   /** The gates are open and answer. From here on the manager hears that the main loop turns. */
   ready(): void {
-    this.#say('READY=1');
+    this.#announce('READY=1');
     this.#tell();
   }
 
   /** The configuration is being read again; `ready` is said when it is done. */
   reloading(): void {
-    this.#say('RELOADING=1');
+    this.#announce('RELOADING=1');
   }
 
   /** What is under way is brought to its end. */
   stopping(): void {
-    this.#say('STOPPING=1', 'STATUS=Stopping: answering the requests that are under way');
+    this.#announce('STOPPING=1', 'STATUS=Stopping: answering the requests that are under way');
   }
 
   /** Nothing is said any more. */
@@ -58,10 +58,17 @@ export class ServiceState {
     );
   }
 
+  #announce(...assignments: readonly string[]): void {
+    this.#try(() => this.#manager.announce(...assignments));
+  }
+
   #say(...assignments: readonly string[]): void {
-    if (assignments.length === 0) return;
+    if (assignments.length > 0) this.#try(() => this.#manager.notify(...assignments));
+  }
+
+  #try(tell: () => void): void {
     try {
-      this.#manager.notify(...assignments);
+      tell();
     } catch (error) {
       this.#log.warn({ reason: messageOf(error) }, 'cannot tell the service manager how the agent is');
     }

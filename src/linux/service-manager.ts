@@ -76,11 +76,16 @@ export class ServiceManager {
   }
 
   /**
-   * Says something of our state, as `READY=1` or `STATUS=…`; lost where the manager does not keep up.
+   * Says something of our state, as `STATUS=…` or `WATCHDOG=1`; lost where the manager does not keep up.
    * @throws SyscallError
    */
   notify(...assignments: readonly string[]): void {
     this.#send(assignments, undefined, MSG_DONTWAIT);
+  }
+
+  /** Says what the manager waits for, as `READY=1`, and waits until it has room for it. @throws SyscallError */
+  announce(...assignments: readonly string[]): void {
+    this.#send(assignments, undefined, 0);
   }
 
   /**

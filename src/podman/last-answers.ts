@@ -51,6 +51,11 @@ export class LastAnswers {
     this.#log = log;
   }
 
+  /** Reads what was kept of these users, so that one can be answered for by another from the first question on. */
+  load(users: Iterable<string>): void {
+    for (const user of users) this.#of(user);
+  }
+
   /** What this user's Podman last answered, or else another's on this host; undefined where none ever has. */
   find(user: string, question: Question): GoodAnswer | undefined {
     const own = this.#of(user)[question];

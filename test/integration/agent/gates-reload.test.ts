@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -83,4 +83,17 @@ test('of two reloads at once the later one is followed', async () => {
   const carol = { socket: undefined };
   await Promise.all([bench.gates.follow(new Map([...USERS, ['carol', carol]])), bench.gates.follow(USERS)]);
   expect(bench.gates.users().map(({ name }) => name)).toEqual(['alice']);
+});
+
+test('a user whose Podman has never answered is answered for by what was kept of another, from the first ping on', async () => {
+  await using bench = new GatesBench();
+  const kept = { ping: { headers: { 'libpod-api-version': '5.4.2' }, body: 'OK' } };
+  mkdirSync(join(bench.dir, 'state', 'podman'), { recursive: true });
+  writeFileSync(join(bench.dir, 'state', 'podman', 'bob.json'), JSON.stringify(kept));
+  await bench.gates.follow(new Map([...USERS, ['bob', { socket: '/nonexistent/bob.sock' }]]));
+  const answer = await new Promise<string>((resolve) => {
+    const socket = connect(bench.path, () => socket.write('GET /libpod/_ping HTTP/1.1\r\nHost: u\r\n\r\n'));
+    socket.once('data', (chunk) => resolve(chunk.toString()));
+  });
+  expect(answer).toContain('libpod-api-version: 5.4.2');
 });
