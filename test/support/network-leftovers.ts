@@ -68,3 +68,12 @@ async function rules(save: 'iptables-save' | 'ip6tables-save'): Promise<string[]
     .filter((line) => OF_AN_ALLOCATION.some((pattern) => pattern.test(line)))
     .map((line) => `${save}: ${line}`);
 }
+
+/** Takes the iptables rules of allocations off the host, for a test that has left some on purpose. */
+export async function removeRules(): Promise<void> {
+  for (const tool of ['iptables', 'ip6tables']) {
+    const lines = (await mustRun([`${tool}-save`])).split('\n');
+    const others = lines.filter((line) => !OF_AN_ALLOCATION.some((pattern) => pattern.test(line)));
+    await mustRun([`${tool}-restore`], { input: others.join('\n') });
+  }
+}
