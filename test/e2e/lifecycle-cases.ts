@@ -118,6 +118,7 @@ export function lifecycleCases(environment: () => Environment<NomadUnderTest>): 
       ),
     );
     for (const task of ['beside', 'main', 'behind']) await allocation.waitForLog(task, 'up');
+    await allocation.waitForLog('before', 'before');
     expect(await allocation.logs('before')).toEqual(['before']);
     const lines = await allocation.logs('behind');
     expect(lines.filter((line) => line !== 'beside')).toEqual(['before', 'main', 'behind', 'up']);
