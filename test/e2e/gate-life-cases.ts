@@ -65,7 +65,7 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
           const failed = (await allocation.events('t')).find(({ Type }) => Type === 'Driver Failure');
           return failed && { text: failed.DriverError };
         },
-        60_000,
+        LONG_MS,
       );
       // Cut in the middle; nobody was ever refused a connection.
       if (failure.text !== '')
@@ -74,7 +74,9 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
     }
   });
 
-  test("one user's Podman that is down leaves the driver healthy, and another user's job runs", async () => {
+  test("one user's Podman that is down leaves the driver healthy, and another user's job runs", {
+    timeout: LONG_MS,
+  }, async () => {
     const { nomad, sandbox, agent } = environment();
     const alice = sandbox.user('alice');
     await alice.stopService();
@@ -111,7 +113,9 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
     expect(await driverFailure(allocation, 't')).toMatch(/systemctl --user enable --now podman\.socket/);
   });
 
-  test("one user's Podman that hangs leaves the driver healthy, and another user's job runs", async () => {
+  test("one user's Podman that hangs leaves the driver healthy, and another user's job runs", {
+    timeout: LONG_MS,
+  }, async () => {
     const { nomad, sandbox } = environment();
     const goOn = sandbox.user('alice').hangService();
     onTestFinished(goOn);
@@ -120,7 +124,9 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
     expect(await nomad.driverHealth()).toEqual(ALL_WELL);
   });
 
-  test('a user whom the host does not know leaves the driver healthy, and has a gate once there is an account', async () => {
+  test('a user whom the host does not know leaves the driver healthy, and has a gate once there is an account', {
+    timeout: LONG_MS,
+  }, async () => {
     const { nomad, sandbox, agent } = environment();
     expect(await nomad.driverHealth()).toEqual(ALL_WELL);
     const { stdout } = await agent.command(['status']);
