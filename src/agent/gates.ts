@@ -26,8 +26,8 @@ export interface GatesParts extends Pick<GateParts, 'directories' | 'readiness' 
   readonly metrics: Metrics;
   readonly manager: ServiceManager;
   /**
-   * Looks the account of a user up, now and whenever it changes, until the returned function is called. `onChange` is
-   * called with undefined where the host does not know the user.
+   * Follows the account of a user until the returned function is called. `onChange` is called when there is one, when it
+   * changes, and with undefined when it goes; never during the call.
    */
   readonly watchAccount: (name: string, onChange: (account: HostUser | undefined) => void) => () => void;
 }
@@ -149,22 +149,19 @@ export class Gates {
     const { timeoutMs } = config.gate;
     const gate = new Gate({ podman, images: this.#images, directories, readiness, timeoutMs, clock, log, metrics });
     await gate.open(fd);
-    let open: OpenGate | undefined;
-    let account: HostUser | undefined;
-    const stopWatching = this.#parts.watchAccount(name, (found) => {
-      account = found;
-      if (open) this.#setAccount(open, found);
-    });
-    open = { gate, podman, path, socket, stopWatching, account, greeted: Promise.withResolvers() };
+    const stopWatching = this.#parts.watchAccount(name, (found) => this.#setAccount(open, found));
+    const greeted = Promise.withResolvers<void>();
+    const open: OpenGate = { gate, podman, path, socket, stopWatching, account: undefined, greeted };
     this.#open.set(name, open);
-    this.#setAccount(open, account);
   }
 
-  /** The driver gives a task's log FIFOs to the owner of the socket file, which the directory keeps from its owner all the same. */
+  /**
+   * The driver gives a task's log FIFOs to the owner of the socket file, which the directory keeps from its owner all the same. A
+   * file that was kept has its owner already: root's in between would be that of tasks that start just then.
+   */
   #setAccount(open: OpenGate, account: HostUser | undefined): void {
     const { gate, path, podman, socket, greeted } = open;
     const { log } = this.#parts;
-    if (!account) log.warn({ user: podman.name, code: 'unknown_user' }, `user ${podman.name} is not on this host yet`);
     if (open.account && open.account.uid !== account?.uid) gate.cut();
     open.account = account;
     podman.setUser(account && { ...account, name: podman.name, socket: socketOf(account.uid, socket) });

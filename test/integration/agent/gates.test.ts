@@ -23,6 +23,7 @@ import { listenAt, whyNotListeningAt } from '../../../src/linux/unix-listener.ts
 import { createLog } from '../../../src/log.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import type { HostUser } from '../../../src/reconcile/accounts.ts';
+import { requires } from '../../support/requires.ts';
 import { PlayedServiceManager } from '../../support/service-manager.ts';
 import { DIRECTORIES, ManualReadiness, OWN_UID, WAIT } from '../gate/gate-bench.ts';
 
@@ -103,6 +104,20 @@ test('who connects while there is no agent waits for the next one, where the soc
   played.kept.delete('gate-alice'); // the next gate's to close
   await gatesOf(nextManager(fd)).follow(USERS);
   expect(await waiting).toContain('alice');
+});
+
+requires('root')('a kept socket', () => {
+  test('keeps its owner while the account is looked up: the driver gives log FIFOs to that one meanwhile', async () => {
+    const first = gatesOf();
+    await first.follow(USERS);
+    tell({ ...ALICE, uid: OWN_UID + 1, gid: OWN_GID });
+    await vi.waitFor(() => expect(played.kept.has('gate-alice')).toBe(true), WAIT);
+    await first.close(0);
+    const fd = played.kept.get('gate-alice') ?? -1;
+    played.kept.delete('gate-alice');
+    await gatesOf(nextManager(fd)).follow(USERS);
+    expect(statSync(path).uid).toBe(OWN_UID + 1);
+  });
 });
 
 test('where nobody keeps it the socket goes with the agent', async () => {
