@@ -76,7 +76,7 @@ export async function forward(
 }
 
 /** Connects to Podman, and waits for it where it cannot be reached. */
-async function reach(client: Client, holdMs: number, parts: ForwardParts): Promise<HoldEnd<Socket>> {
+export async function reach(client: Client, holdMs: number, parts: ForwardParts): Promise<HoldEnd<Socket>> {
   const { podman, clock, log } = parts;
   try {
     return { kind: 'done', value: await podman.connect() };
@@ -118,7 +118,7 @@ async function pass(
 function isRepeatable({ head: { method, target } }: Request): boolean {
   if (method === 'GET' || method === 'HEAD') return true;
   const { kind } = routeOf(method, target);
-  return kind === 'create' || kind === 'start' || kind === 'pull';
+  return kind === 'create' || kind === 'start';
 }
 
 function unreachable(error: RootlessError): Answer {

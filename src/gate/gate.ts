@@ -23,15 +23,14 @@ const IDLE_MS = 1000;
  * from using her own Podman directly, nor root.
  */
 export class Gate {
-  readonly #parts: GateParts;
+  readonly #parts: GateParts & ConnectionParts;
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
-  readonly #created = new Set<string>();
-  readonly #starting = new Set<string>();
   #onEnded: (() => void) | undefined;
 
   constructor(parts: GateParts) {
-    this.#parts = { ...parts, log: parts.log.child({ gate: parts.podman.name }) };
+    const log = parts.log.child({ gate: parts.podman.name });
+    this.#parts = { ...parts, log, created: new Set(), starting: new Set() };
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
   }
 
@@ -88,11 +87,7 @@ export class Gate {
   }
 
   #accept(socket: Socket): void {
-    const connection = new Connection(socket, {
-      ...this.#parts,
-      created: this.#created,
-      starting: this.#starting,
-    });
+    const connection = new Connection(socket, this.#parts);
     this.#connections.add(connection);
     socket.once('close', () => {
       this.#connections.delete(connection);

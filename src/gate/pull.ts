@@ -1,7 +1,7 @@
 import { codeOf, messageOf, RefusedError } from '../errors.ts';
 import type { Client } from './client.ts';
+import { reach } from './forward.ts';
 import { type HeldParts, startHoldMs, whenQuiet } from './held-requests.ts';
-import { hold } from './hold.ts';
 import type { AskedImage } from './images.ts';
 import type { Request } from './request.ts';
 import type { Route } from './route.ts';
@@ -22,15 +22,12 @@ export async function pull(
   request: Request,
   parts: HeldParts,
 ): Promise<void> {
-  const { images, podman, clock, log } = parts;
+  const { images, podman, log } = parts;
   const asked = { user: podman.name, reference, query };
   client.socket.resume();
   // It may fail at once, and takes long otherwise.
   await whenQuiet(parts);
-  const end = await hold((signal) => podman.connectWhenReachable(signal), client.socket, {
-    timeoutMs: startHoldMs(parts),
-    clock,
-  });
+  const end = await reach(client, startHoldMs(parts), parts);
   if (end.kind === 'abandoned') return client.count('abandoned');
   if (end.kind === 'done') end.value.destroy();
   else podman.giveUp();

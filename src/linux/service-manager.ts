@@ -1,6 +1,7 @@
 import koffi from 'koffi';
 import { ParseError } from '../errors.ts';
 import { closeFd, connectCall, fcntl, O, sendmsg, socketCall } from './libc.ts';
+import { AF_UNIX, SOCKADDR_UN_SIZE, unixAddress } from './unix-address.ts';
 
 /** The first file descriptor that systemd passes: sd_listen_fds(3). */
 const FIRST_FD = 3;
@@ -8,15 +9,11 @@ const FIRST_FD = 3;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 /** include/linux/socket.h, include/linux/net.h. */
-const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
-/** struct sockaddr_un, unix(7). */
-const SOCKADDR_UN_SIZE = 110;
-const PATH_OFFSET = 2;
 /** struct msghdr and struct cmsghdr on 64-bit Linux: name, its length, iov, their number, control, its length, flags. */
 const MSGHDR = { SIZE: 56, IOV: 16, IOV_COUNT: 24, CONTROL: 32, CONTROL_LENGTH: 40 } as const;
 const CMSGHDR_SIZE = 16;
@@ -134,18 +131,12 @@ function isOurs({ SYSTEMD_EXEC_PID: pid }: Environment): boolean {
 
 function connectTo(path: string | undefined): number | undefined {
   if (!path) return undefined;
-  const bytes = Buffer.from(path);
-  if (!/^[/@]/.test(path) || bytes.length >= SOCKADDR_UN_SIZE - PATH_OFFSET) {
+  const address = unixAddress(path);
+  if (!/^[/@]/.test(path) || address.length > SOCKADDR_UN_SIZE) {
     throw new ParseError('NOTIFY_SOCKET', 'the path of a unix socket, or @ and an abstract name', JSON.stringify(path));
   }
-  const address = Buffer.alloc(SOCKADDR_UN_SIZE);
-  address.writeUInt16LE(AF_UNIX, 0);
-  bytes.copy(address, PATH_OFFSET);
-  const isAbstract = path.startsWith('@');
-  if (isAbstract) address[PATH_OFFSET] = 0;
   const socket = socketCall(path, AF_UNIX, SOCK_DGRAM | O.CLOEXEC, 0);
-  // The length of an abstract name is part of the name; a path ends with its NUL.
-  connectCall(path, socket, address, PATH_OFFSET + bytes.length + (isAbstract ? 0 : 1));
+  connectCall(path, socket, address, address.length);
   return socket;
 }
 

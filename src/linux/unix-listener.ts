@@ -1,16 +1,13 @@
 import { chmodSync, chownSync, lstatSync, unlinkSync } from 'node:fs';
 import { bindCall, closeFd, getsockname, getsockoptCall, listenCall, O, socketCall } from './libc.ts';
+import { AF_UNIX, PATH_OFFSET, SOCKADDR_UN_SIZE, unixAddress } from './unix-address.ts';
 
-/** Address family and socket types, include/linux/socket.h and include/linux/net.h. */
-const AF_UNIX = 1;
+/** include/linux/net.h. */
 const SOCK_STREAM = 1;
 /** Options of SOL_SOCKET, include/uapi/asm-generic/socket.h. */
 const SOL_SOCKET = 1;
 const SO_TYPE = 3;
 const SO_ACCEPTCONN = 30;
-/** struct sockaddr_un, unix(7): the family, then the path. */
-const SOCKADDR_UN_SIZE = 110;
-const PATH_OFFSET = 2;
 /** The kernel takes net.core.somaxconn where that is less. */
 const BACKLOG = 4096;
 
@@ -31,10 +28,8 @@ export interface SocketOwner {
 export function listenAt(path: string, owner: SocketOwner): number {
   const fd = socketCall(path, AF_UNIX, SOCK_STREAM | O.CLOEXEC | O.NONBLOCK, 0);
   try {
-    const address = Buffer.alloc(SOCKADDR_UN_SIZE);
-    address.writeUInt16LE(AF_UNIX, 0);
-    const length = address.write(path, PATH_OFFSET, 'utf8');
-    bindCall(path, fd, address, PATH_OFFSET + length + 1);
+    const address = unixAddress(path);
+    bindCall(path, fd, address, address.length);
     giveSocketFile(path, owner);
     listenCall(path, fd, BACKLOG);
     return fd;

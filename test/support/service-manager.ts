@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import koffi from 'koffi';
 import { bindCall, O, socketCall } from '../../src/linux/libc.ts';
+import { AF_UNIX, unixAddress } from '../../src/linux/unix-address.ts';
 
-const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 /** struct msghdr and struct cmsghdr on 64-bit Linux. */
@@ -32,10 +32,8 @@ export class PlayedServiceManager implements Disposable {
   constructor(path: string) {
     this.path = path;
     this.#fd = socketCall(path, AF_UNIX, SOCK_DGRAM | O.CLOEXEC | O.NONBLOCK, 0);
-    const address = Buffer.alloc(110);
-    address.writeUInt16LE(AF_UNIX, 0);
-    const length = address.write(path, 2);
-    bindCall(path, this.#fd, address, 2 + length + 1);
+    const address = unixAddress(path);
+    bindCall(path, this.#fd, address, address.length);
     this.#timer = setInterval(() => this.#hear(), POLL_MS);
   }
 
