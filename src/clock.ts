@@ -33,3 +33,12 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** What a promise resolves with, or undefined where `ms` pass before. @throws what the promise rejects with before */
+export async function within<T>(clock: Pick<Clock, 'after'>, ms: number, promise: Promise<T>): Promise<T | undefined> {
+  let stop: () => void = () => undefined;
+  const late = new Promise<undefined>((resolve) => {
+    stop = clock.after(ms, () => resolve(undefined));
+  });
+  return await Promise.race([promise, late]).finally(stop);
+}

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { within } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { codeOf, messageOf } from '../errors.ts';
 import { Gate, type GateParts } from '../gate/gate.ts';
@@ -102,12 +103,7 @@ export class Gates {
     const isKnown = (question: Question) => [...this.#open.keys()].some((name) => this.#answers.find(name, question));
     if (isKnown('ping') && isKnown('info')) return;
     const greeted = [...this.#open.values()].map((open) => open.greeted.promise);
-    let stop: () => void = () => undefined;
-    const late = new Promise<void>((resolve) => {
-      stop = this.#parts.clock.after(ms, resolve);
-    });
-    await Promise.race([Promise.all(first), Promise.all(greeted), late]);
-    stop();
+    await within(this.#parts.clock, ms, Promise.race([Promise.all(first), Promise.all(greeted)]));
   }
 
   /** What is known of each user, for people. */

@@ -1,3 +1,4 @@
+import { within } from '../clock.ts';
 import { codeOf, messageOf, ParseError, RefusedError } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Client } from './client.ts';
@@ -45,12 +46,7 @@ export function startHoldMs({ podman, timeoutMs }: HeldParts): number {
 export async function whenQuiet({ starting, readiness, clock }: HeldParts): Promise<void> {
   const idle = Promise.all([...starting].map((id) => readiness.whenIdle(id)));
   starting.clear();
-  let stop: () => void = () => undefined;
-  const late = new Promise<void>((resolve) => {
-    stop = clock.after(QUIET_MS, resolve);
-  });
-  await Promise.race([idle, late]);
-  stop();
+  await within(clock, QUIET_MS, idle);
 }
 
 /** Holds a create until its allocation is ready. Not a byte of it reaches Podman before. @throws ParseError */

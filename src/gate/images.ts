@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as z from 'zod';
 import type { Clock } from '../clock.ts';
 import { NotYetError, ParseError, RefusedError } from '../errors.ts';
+import { parseJson } from '../parse.ts';
 import { callPodman } from '../podman/podman-api.ts';
 import type { UserPodman } from '../podman/user-podman.ts';
 
@@ -122,7 +123,7 @@ export class Images {
     const call = { method: 'GET', target, timeoutMs: LOOK_MS, maxBytes: MAX_INSPECT_BYTES } as const;
     const { status, body } = await callPodman(user, call, this.#clock);
     if (status === 404) return undefined;
-    if (status === 200) return parse(Inspected, target, body.toString('utf8')).Id;
+    if (status === 200) return parseJson(Inspected, body.toString('utf8'), target).Id;
     throw new ParseError(`${target} at the Podman of user ${user.name}`, 'status 200 or 404', `status ${status}`);
   }
 
@@ -158,7 +159,7 @@ export class Images {
     const text = body.toString('utf8');
     // Id and error come last. A user's Podman can make the lines before as many as it likes.
     const last = text.trimEnd().split('\n').at(-1) ?? '';
-    const { id, error } = status === 200 ? parse(Report, target, last) : { id: undefined, error: text };
+    const { id, error } = status === 200 ? parseJson(Report, last, target) : { id: undefined, error: text };
     if (id !== undefined && error === undefined) return id;
     const said = error?.trim().slice(0, 1000) || `status ${status}`;
     throw new RefusedError('image_pull_failed', `cannot pull image ${reference} for user ${user.name}: ${said}`);
@@ -169,11 +170,3 @@ const ImageId = z.string().regex(/^[0-9a-f]{64}$/);
 const Inspected = z.object({ Id: ImageId });
 /** pkg/domain/entities/images.go of Podman, ImagePullReport. */
 const Report = z.object({ id: ImageId.optional(), error: z.string().optional() });
-
-function parse<T>(schema: z.ZodType<T>, where: string, text: string): T {
-  try {
-    return schema.parse(JSON.parse(text));
-  } catch (error) {
-    throw new ParseError(where, "Podman's form", 'another', error);
-  }
-}

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import type { Clock } from '../clock.ts';
 import { ParseError, RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
+import { parseJson } from '../parse.ts';
 import type { PodmanUser } from '../podman/connect.ts';
 import { callPodman } from '../podman/podman-api.ts';
 import { type CreateTarget, type NomadDirectories, targetOf } from './create-body.ts';
@@ -34,7 +35,7 @@ export async function targetOfContainer(
   if (status === 404) return undefined;
   const where = `GET ${target} at the Podman of user ${user.name}`;
   if (status !== 200) throw new ParseError(where, 'status 200 or 404', `status ${status}`);
-  const { Name: name, Mounts: mounts, HostConfig } = parse(where, body.toString('utf8'));
+  const { Name: name, Mounts: mounts, HostConfig } = parseJson(Inspected, body.toString('utf8'), where);
   if (name.at(-37) !== '-' || !isAllocationId(name.slice(-36))) return undefined;
   const [, netns] = /^ns:(.*)$/s.exec(HostConfig.NetworkMode ?? '') ?? [];
   try {
@@ -52,13 +53,5 @@ export async function targetOfContainer(
     // Named like a task's, and of none: the user made it herself.
     if (error instanceof RefusedError && error.code === 'no_allocation') return undefined;
     throw error;
-  }
-}
-
-function parse(where: string, text: string): z.infer<typeof Inspected> {
-  try {
-    return Inspected.parse(JSON.parse(text));
-  } catch (error) {
-    throw new ParseError(where, "Podman's form", 'another', error);
   }
 }

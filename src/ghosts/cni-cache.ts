@@ -7,6 +7,7 @@ import { O } from '../linux/libc.ts';
 import { readTextIfThere } from '../linux/read-file.ts';
 import { requireRootOnly } from '../linux/root-only.ts';
 import { removeFile } from '../linux/write-file.ts';
+import { parseJson } from '../parse.ts';
 
 /** Where libcni keeps what it did, CacheDir in libcni/api.go of containernetworking/cni: Nomad names no other place. */
 const CACHE_DIR = '/var/lib/cni';
@@ -79,8 +80,8 @@ export class CniCache {
 }
 
 function parse(file: string, allocationId: string): CniAttachment {
-  const info = parseJson(readTextIfThere(file, MOST_BYTES) ?? '', file, cachedInfo);
-  const { name, cniVersion, plugins } = parseJson(info.config, `${file}: config`, conflist);
+  const info = parseJson(cachedInfo, readTextIfThere(file, MOST_BYTES) ?? '', file);
+  const { name, cniVersion, plugins } = parseJson(conflist, info.config, `${file}: config`);
   if (info.containerId !== allocationId) throw new ParseError(file, `container ${allocationId}`, info.containerId);
   if (name !== info.networkName) throw new ParseError(file, `network ${info.networkName}`, name);
   return {
@@ -93,17 +94,4 @@ function parse(file: string, allocationId: string): CniAttachment {
     capabilityArgs: info.capabilityArgs ?? {},
     result: info.result ?? undefined,
   };
-}
-
-function parseJson<T>(text: string, where: string, schema: z.ZodType<T>): T {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new ParseError(where, 'JSON', JSON.stringify(text.slice(0, 80)), cause);
-  }
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new ParseError(`${where}: ${issue?.path.join('.')}`, "libcni's form", issue?.message ?? 'another');
 }

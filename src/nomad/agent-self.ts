@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { DriverSocket } from '../model/driver-sockets.ts';
-import { parse } from './parse.ts';
+import { parse } from '../parse.ts';
 
 /** Where Nomad's client keeps things on this machine: absolute paths, as Nomad spells them. */
 export interface ClientPaths {

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { ParseError } from '../errors.ts';
 import { type Allocation, isAllocationId, type Task } from '../model/allocation.ts';
-import { parse } from './parse.ts';
+import { parse } from '../parse.ts';
 
 const uuid = z.string().refine(isAllocationId, 'a lower-case UUID');
 /** Go marshals an empty map or list as null. */

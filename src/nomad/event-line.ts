@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { ParseError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
-import { parse } from './parse.ts';
+import { parse } from '../parse.ts';
 import type { Line } from './split-lines.ts';
 
 /** What a line of the event stream says to us. */

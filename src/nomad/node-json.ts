@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { parse } from './parse.ts';
+import { parse } from '../parse.ts';
 
 const node = z.object({ HostVolumes: z.record(z.string(), z.object({ Path: z.string() })).nullish() });
 

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { Clock } from '../clock.ts';
-import { ParseError, RootlessError } from '../errors.ts';
+import { RootlessError } from '../errors.ts';
+import { parseJson } from '../parse.ts';
 import type { PodmanUser } from './connect.ts';
 import { callPodman, type PodmanAnswer, type PodmanCall } from './podman-api.ts';
 
@@ -56,7 +57,7 @@ export class Containers {
   async list(pattern: string): Promise<ListedContainer[]> {
     const filters = encodeURIComponent(JSON.stringify({ name: [pattern] }));
     const answer = await this.#call('GET', `/json?all=true&filters=${filters}`, LOOK_TIMEOUT_MS, [200]);
-    return this.#parse(listed, answer, 'containers').map(({ Id, Names, State }) => ({
+    return parseJson(listed, answer.body.toString('utf8'), this.#where('containers')).map(({ Id, Names, State }) => ({
       id: Id,
       name: Names?.[0] ?? '',
       state: State.toLowerCase(),
@@ -67,7 +68,7 @@ export class Containers {
   async sourcesOf(id: string): Promise<string[] | undefined> {
     const answer = await this.#call('GET', `/${id}/json`, LOOK_TIMEOUT_MS, [200, 404], MOST_INSPECT_BYTES);
     if (answer.status === 404) return undefined;
-    const { Mounts } = this.#parse(inspected, answer, `container ${id}`);
+    const { Mounts } = parseJson(inspected, answer.body.toString('utf8'), this.#where(`container ${id}`));
     return (Mounts ?? []).map(({ Source }) => Source);
   }
 
@@ -93,17 +94,7 @@ export class Containers {
     throw new RootlessError(message, { code: 'podman_error', retryable: true });
   }
 
-  #parse<T>(schema: z.ZodType<T>, { body }: PodmanAnswer, what: string): T {
-    const where = `the Podman of user ${this.#user.name}: ${what}`;
-    let json: unknown;
-    try {
-      json = JSON.parse(body.toString('utf8'));
-    } catch (cause) {
-      throw new ParseError(where, 'JSON', JSON.stringify(body.toString('utf8', 0, 80)), cause);
-    }
-    const parsed = schema.safeParse(json);
-    if (parsed.success) return parsed.data;
-    const [issue] = parsed.error.issues;
-    throw new ParseError(`${where}: ${issue?.path.join('.')}`, "Podman's form", issue?.message ?? 'another');
+  #where(what: string): string {
+    return `the Podman of user ${this.#user.name}: ${what}`;
   }
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from '../parse.ts';
 
 /** The longest text that is passed on, in characters: it becomes an attribute of the node, in Nomad's state. */
 const MOST_TEXT = 4096;
@@ -75,8 +76,9 @@ const Info = z.object({
  * The body of an answer to `info`, written anew with nothing but what the driver reads. Stops a user whose answer is JSON that
  * Go's decoder does not take (a number for a text, `1.0` for a whole number, `HOST` beside `host`, ten thousand brackets): the
  * driver would call itself unhealthy for everybody. Does not stop her from saying what is not so.
- * @throws SyntaxError where it is no JSON; ZodError where it is of another form
+ * @param where what the answer is, for the error
+ * @throws ParseError
  */
-export function infoOf(body: string): string {
-  return JSON.stringify(Info.parse(JSON.parse(body)));
+export function infoOf(body: string, where: string): string {
+  return JSON.stringify(parseJson(Info, body, where));
 }

@@ -6,6 +6,7 @@ import { makeDirectories } from '../linux/directory.ts';
 import { readTextIfThere } from '../linux/read-file.ts';
 import { writeTextWhole } from '../linux/write-file.ts';
 import type { Log } from '../log.ts';
+import { parseJson } from '../parse.ts';
 
 /** What is asked of every Podman again and again. */
 export type Question = 'ping' | 'info';
@@ -98,7 +99,7 @@ export class LastAnswers {
     const path = join(this.#directory, `${user}.json`);
     try {
       const text = readTextIfThere(path, 3 * MAX_ANSWER_BYTES);
-      return text === undefined ? {} : z.parse(Saved, JSON.parse(text));
+      return text === undefined ? {} : parseJson(Saved, text, path);
     } catch (error) {
       this.#log.warn({ user, reason: messageOf(error) }, `cannot read ${path}; it is written again`);
       return {};

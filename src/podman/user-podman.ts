@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { Clock } from '../clock.ts';
+import { type Clock, within } from '../clock.ts';
 import { messageOf, NotYetError, ParseError, RootlessError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -247,13 +247,12 @@ export class UserPodman {
     }
   }
 
-  async #within<T>(ms: number, answer: Promise<T>): Promise<T> {
-    let stop: () => void = () => undefined;
-    const late = new Promise<never>((_, reject) => {
-      const message = `the Podman of user ${this.name} has not answered within ${ms / 1000} s`;
-      stop = this.#parts.clock.after(ms, () => reject(new NotYetError('podman_silent', message)));
-    });
-    return await Promise.race([answer, late]).finally(stop);
+  /** @throws NotYetError `podman_silent` where it takes longer */
+  async #within(ms: number, answer: Promise<GoodAnswer>): Promise<GoodAnswer> {
+    const inTime = await within(this.#parts.clock, ms, answer);
+    if (inTime) return inTime;
+    const message = `the Podman of user ${this.name} has not answered within ${ms / 1000} s`;
+    throw new NotYetError('podman_silent', message);
   }
 
   #readAnswer(question: Question, { status, headers, body }: Awaited<ReturnType<typeof callPodman>>): GoodAnswer {
@@ -267,14 +266,6 @@ export class UserPodman {
       return typeof value === 'string' && /^[\x20-\x7e]{1,200}$/.test(value) ? [[name, value] as const] : [];
     });
     const text = body.toString('utf8');
-    return { headers: Object.fromEntries(kept), body: question === 'info' ? readInfo(where, text) : text };
-  }
-}
-
-function readInfo(where: string, body: string): string {
-  try {
-    return infoOf(body);
-  } catch (error) {
-    throw new ParseError(where, "Podman's form", 'another', error);
+    return { headers: Object.fromEntries(kept), body: question === 'info' ? infoOf(text, where) : text };
   }
 }

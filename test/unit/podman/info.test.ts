@@ -12,7 +12,7 @@ test('keeps what the driver reads, and nothing else', () => {
   };
   const version = { Version: '5.4.2', Built: 0 };
   const body = JSON.stringify({ host: { ...host, idMappings: {} }, version, registries: { search: ['docker.io'] } });
-  expect(JSON.parse(infoOf(body))).toEqual({ host, version });
+  expect(JSON.parse(infoOf(body, 'info'))).toEqual({ host, version });
 });
 
 test.each([
@@ -25,7 +25,7 @@ test.each([
   ['a number that is no int64', '{"host":{"memFree":1e30}}'],
   ['a text that would fill the state of Nomad', JSON.stringify({ host: { arch: 'x'.repeat(5000) } })],
 ])('refuses %s, which Go decodes into an error', (_, body) => {
-  expect(() => infoOf(body)).toThrow();
+  expect(() => infoOf(body, 'info')).toThrow();
 });
 
 test.each([
@@ -38,5 +38,5 @@ test.each([
   ['a whole number that is written as a fraction', '{"host":{"cpus":2.0}}', '{"host":{"cpus":2}}'],
   ['more brackets than Go takes', `{"x":${'['.repeat(20_000)}${']'.repeat(20_000)}}`, '{}'],
 ])('writes %s so that Go reads what was checked', (_, body, expected) => {
-  expect(infoOf(body)).toBe(expected);
+  expect(infoOf(body, 'info')).toBe(expected);
 });

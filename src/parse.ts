@@ -1,5 +1,5 @@
 import type * as z from 'zod';
-import { ParseError } from '../errors.ts';
+import { ParseError } from './errors.ts';
 
 /**
  * Reads JSON that came from outside by a schema.
@@ -13,6 +13,20 @@ export function parse<T>(schema: z.ZodType<T>, value: unknown, where: string): T
   if (!issue) throw result.error;
   const place = [where, ...issue.path.map(String)].join('.');
   throw new ParseError(place, expectedBy(issue), describe(valueAt(value, issue.path)), result.error);
+}
+
+/**
+ * Reads JSON text that came from outside by a schema. What is no JSON is not quoted: it may hold secrets.
+ * @throws ParseError as parse
+ */
+export function parseJson<T>(schema: z.ZodType<T>, text: string, where: string): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new ParseError(where, 'JSON', 'none');
+  }
+  return parse(schema, value, where);
 }
 
 function expectedBy(issue: z.core.$ZodIssue): string {
