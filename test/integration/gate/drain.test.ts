@@ -1,19 +1,11 @@
 import { expect, test, vi } from 'vitest';
-import { asPassed, createRequest, GateBench, ok, type Peer, post, WAIT } from './gate-bench.ts';
+import { asPassed, createRequest, ok, post, startSilent, WAIT } from './gate-bench.ts';
 
 const LONG = 60_000;
 const GET = 'GET /v1.0.0/libpod/version HTTP/1.1\r\nHost: u\r\n\r\n';
 
-async function start() {
-  const bench = new GateBench();
-  const peers: Peer[] = [];
-  await bench.rawPodman((peer) => void peers.push(peer));
-  await bench.open();
-  return { bench, peers };
-}
-
 test('a drain lets a request in flight have its response', async () => {
-  const { bench, peers } = await start();
+  const { bench, peers } = await startSilent();
   await using _ = bench;
   const client = bench.client().write(GET);
   await vi.waitFor(() => expect(peers[0]?.text).toContain('GET'), WAIT);
@@ -26,7 +18,7 @@ test('a drain lets a request in flight have its response', async () => {
 });
 
 test('a drain lets a held create go through', async () => {
-  const { bench, peers } = await start();
+  const { bench, peers } = await startSilent();
   await using _ = bench;
   const release = bench.readiness.hold();
   const client = bench.client().write(createRequest());
@@ -42,7 +34,7 @@ test('a drain lets a held create go through', async () => {
 });
 
 test('a drain serves who has connected and whose request is still on its way', async () => {
-  const { bench, peers } = await start();
+  const { bench, peers } = await startSilent();
   await using _ = bench;
   const client = bench.client();
   await vi.waitFor(() => expect(bench.gate.connections).toBe(1), WAIT);
@@ -62,7 +54,7 @@ test.each([
   ['following logs', 'GET /v1.0.0/libpod/containers/x/logs?follow=true HTTP/1.1\r\n\r\n'],
   ['events', 'GET /v1.0.0/libpod/events HTTP/1.1\r\n\r\n'],
 ])('a drain does not wait for %s', async (_, request) => {
-  const { bench, peers } = await start();
+  const { bench, peers } = await startSilent();
   await using __ = bench;
   const client = bench.client().write(request);
   await vi.waitFor(() => expect(peers[0]?.text).toContain('HTTP/1.1'), WAIT);
@@ -75,7 +67,7 @@ test.each([
 });
 
 test('a drain waits for the wait by which the driver sees that a container runs', async () => {
-  const { bench, peers } = await start();
+  const { bench, peers } = await startSilent();
   await using _ = bench;
   const request = post('/v1.0.0/libpod/containers/x/wait?condition=running&condition=exited', '');
   const client = bench.client().write(request);
@@ -87,7 +79,7 @@ test('a drain waits for the wait by which the driver sees that a container runs'
 });
 
 test('a drain ends when the grace is over', async () => {
-  const { bench, peers } = await start();
+  const { bench, peers } = await startSilent();
   await using _ = bench;
   bench.client().write(GET);
   await vi.waitFor(() => expect(peers[0]?.text).toContain('GET'), WAIT);

@@ -144,6 +144,15 @@ export class GateBench implements AsyncDisposable {
   }
 }
 
+/** An open gate whose Podman answers nothing by itself: its connections, in order. */
+export async function startSilent() {
+  const bench = new GateBench();
+  const peers: Peer[] = [];
+  await bench.rawPodman((peer) => void peers.push(peer));
+  await bench.open();
+  return { bench, peers };
+}
+
 /** One end of a connection; collects what comes. */
 export class Peer {
   readonly socket: Socket;

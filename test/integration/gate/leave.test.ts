@@ -1,19 +1,11 @@
 import { expect, test, vi } from 'vitest';
-import { GateBench, ok, type Peer, post, WAIT } from './gate-bench.ts';
-
-async function start() {
-  const bench = new GateBench();
-  const peers: Peer[] = [];
-  await bench.rawPodman((peer) => void peers.push(peer));
-  await bench.open();
-  return { bench, peers };
-}
+import { ok, post, startSilent, WAIT } from './gate-bench.ts';
 
 test.each([
   ['stats', 'GET /v1.0.0/libpod/containers/c0ffee/stats?stream=false HTTP/1.1\r\nHost: u\r\n\r\n'],
   ['exec', post('/exec/abc/start', '{}')],
 ])('of a client that has gone from %s nothing stays, where Podman neither answers nor closes', async (_, request) => {
-  const { bench, peers } = await start();
+  const { bench, peers } = await startSilent();
   await using __ = bench;
   const client = bench.client().write(request);
   await vi.waitFor(() => expect(peers[0]?.text).toContain('HTTP/1.1'), WAIT);
@@ -23,7 +15,7 @@ test.each([
 });
 
 test('a client that has only said that nothing more comes of it gets its answer', async () => {
-  const { bench, peers } = await start();
+  const { bench, peers } = await startSilent();
   await using _ = bench;
   const client = bench.client();
   client.socket.end('GET /v1.0.0/libpod/version HTTP/1.1\r\nHost: u\r\n\r\n');
