@@ -34,10 +34,14 @@ export default defineConfig({
           ...inTurn,
         },
       },
-      { extends: true, test: { name: 'nomad', include: [nomad], sequence: { groupOrder: 3 }, ...inTurn } },
       {
         extends: true,
-        test: { name: 'systemd', include: ['test/systemd/**/*.test.ts'], sequence: { groupOrder: 4 }, ...booted },
+        test: { name: 'soak', include: ['test/soak/**/*.test.ts'], sequence: { groupOrder: 3 }, ...inTurn },
+      },
+      { extends: true, test: { name: 'nomad', include: [nomad], sequence: { groupOrder: 4 }, ...inTurn } },
+      {
+        extends: true,
+        test: { name: 'systemd', include: ['test/systemd/**/*.test.ts'], sequence: { groupOrder: 5 }, ...booted },
       },
     ],
   },

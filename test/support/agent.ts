@@ -16,6 +16,14 @@ const METRICS_ADDRESS = '127.0.0.1:4656';
 /** The agent's configuration as its YAML file has it; what is left out is the default, sockets and state in the sandbox. */
 export type AgentConfig = Readonly<Record<string, unknown>>;
 
+/** What runs the agent's program. */
+export interface AgentProgram {
+  /** What comes before the command. */
+  readonly launcher?: readonly string[];
+  /** Node's own options. */
+  readonly nodeOptions?: readonly string[];
+}
+
 /** The agent as a process of its own, with its sockets and state in a sandbox's directory. */
 export class AgentProcess {
   /** The lines of its log so far, of all its lives. */
@@ -26,9 +34,11 @@ export class AgentProcess {
   /** Starts it as systemd does where it is set. */
   manager: PlayedServiceManager | undefined;
   readonly #directory: string;
+  readonly #program: AgentProgram;
   #child: ChildProcess | undefined;
 
-  constructor(sandbox: Sandbox) {
+  constructor(sandbox: Sandbox, program: AgentProgram = {}) {
+    this.#program = program;
     this.#directory = join(sandbox.directory, 'agent');
     this.configFile = join(this.#directory, 'config.yaml');
     this.gateDir = join(this.#directory, 'gate');
@@ -88,8 +98,9 @@ export class AgentProcess {
   /** Starts the configured agent and waits only until its admin socket is there. */
   async startUnready(): Promise<void> {
     if (this.#child) throw new Error('the agent runs already');
-    const command = [process.execPath, MAIN, 'agent', '--config', this.configFile] as const;
-    const [program, ...args] = command;
+    const { launcher = [], nodeOptions = [] } = this.#program;
+    const command = [...launcher, process.execPath, ...nodeOptions, MAIN, 'agent', '--config', this.configFile];
+    const [program = '', ...args] = command;
     const child = this.manager?.start(command) ?? spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     for (const input of [child.stdout, child.stderr]) {

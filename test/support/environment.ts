@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type AgentConfig, AgentProcess } from './agent.ts';
+import { type AgentConfig, AgentProcess, type AgentProgram } from './agent.ts';
 import type { NomadUnderTest } from './nomad-under-test.ts';
 import { createSandbox, type Sandbox } from './sandbox.ts';
 import { PlayedServiceManager } from './service-manager.ts';
@@ -18,6 +18,10 @@ export interface EnvironmentOptions<N extends NomadUnderTest> {
   readonly expected?: readonly string[];
   /** Whether the agent is started as systemd does, which keeps its sockets. */
   readonly isManaged?: boolean;
+  /** What runs the agent, and how. */
+  readonly program?: AgentProgram;
+  /** Makes the host something else before there is an agent or a Nomad. @returns what undoes it */
+  readonly prepare?: (sandbox: Sandbox) => Promise<() => Promise<void>>;
 }
 
 /** Everything that a task needs: users with Podman in a sandbox, a Nomad, and the agent between them. */
@@ -34,7 +38,8 @@ export async function startEnvironment<N extends NomadUnderTest>(
   const { startNomad, nomadAddress, users = ['alice', 'bob'], expected = [], config = {} } = options;
   await using stack = new AsyncDisposableStack();
   const sandbox = stack.use(await createSandbox({ users }));
-  const agent = new AgentProcess(sandbox);
+  if (options.prepare) stack.defer(await options.prepare(sandbox));
+  const agent = new AgentProcess(sandbox, options.program);
   if (options.isManaged) {
     agent.manager = stack.use(new PlayedServiceManager(join(sandbox.directory, 'notify')));
   }

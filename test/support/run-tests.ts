@@ -1,7 +1,7 @@
 /**
  * `npm test`: runs vitest, as root inside one throwaway sandbox, and ends with a line of counts.
- * `--nomad` runs only the cases that need a real Nomad, `--systemd` those that boot one (run-systemd.ts); anything else is a
- * filter for vitest.
+ * `--nomad` runs only the cases that need a real Nomad, `--systemd` those that boot one (run-systemd.ts), `--soak` the soak for
+ * ten minutes, or as many seconds as SOAK_SECONDS says; anything else is a filter for vitest.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -39,7 +39,8 @@ process.exitCode =
   root && !isInNamespaces() ? await runInNamespaces([process.execPath, script, ...args]) : await test();
 
 async function test(): Promise<number> {
-  const filters = args.filter((arg) => !['--nomad', '--systemd'].includes(arg));
+  const filters = args.filter((arg) => !['--nomad', '--systemd', '--soak'].includes(arg));
+  if (args.includes('--soak')) process.env.SOAK_SECONDS ??= '600';
   const projects = chooseProjects();
   const directory = mkdtempSync(join(tmpdir(), 'nomad-rootless-tests-'));
   const resultsFile = join(directory, 'results.json');
@@ -63,7 +64,8 @@ async function test(): Promise<number> {
 function chooseProjects(): string[] {
   if (args.includes('--nomad')) return ['nomad'];
   if (args.includes('--systemd')) return ['systemd'];
-  return root ? ['unit', 'integration', 'kernel', 'e2e'] : ['unit', 'integration'];
+  if (args.includes('--soak')) return ['soak'];
+  return root ? ['unit', 'integration', 'kernel', 'e2e', 'soak'] : ['unit', 'integration'];
 }
 
 /** Counts tests. A file that could not be loaded, and a run that failed for another reason, counts as one failure. */

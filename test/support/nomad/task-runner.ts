@@ -12,6 +12,8 @@ import type { TaskEvent, TaskState } from './recorded.ts';
 import { TaskFiles } from './task-files.ts';
 
 const KILL_TIMEOUT_SECONDS = 1;
+const KILL_ATTEMPTS = 5;
+const KILL_BACKOFF_MS = 250;
 
 /** One task's life as Nomad's client leads it: set-up, driver, waiting, restarts, stop. Tells each change of its state. */
 export class TaskRunner {
@@ -85,7 +87,25 @@ export class TaskRunner {
     if (this.#process) killRawExec(this.#process);
     if (!this.#container) return;
     this.#tell('Killing', 'Sent interrupt. Waiting 1s before force killing');
-    await this.#driver.stop(this.#container, KILL_TIMEOUT_SECONDS);
+    try {
+      await this.#kill(this.#container);
+    } catch (error) {
+      // To be asked for again.
+      this.#stopping = false;
+      throw error;
+    }
+  }
+
+  /** A driver that cannot is asked again (killTask, task_runner.go: five times, with a back-off that is longer there). */
+  async #kill(container: Container): Promise<void> {
+    for (let failed = 1; ; failed++) {
+      try {
+        return await this.#driver.stop(container, KILL_TIMEOUT_SECONDS);
+      } catch (error) {
+        if (failed === KILL_ATTEMPTS) throw error;
+        await new Promise((resolve) => setTimeout(resolve, KILL_BACKOFF_MS * 2 ** failed));
+      }
+    }
   }
 
   /** `nomad alloc restart`: stops what runs, and starts it again without a look at the restart policy. */
@@ -94,7 +114,7 @@ export class TaskRunner {
     const { Restarts } = this.state;
     this.#restarting = true;
     if (this.#process) killRawExec(this.#process);
-    if (this.#container) await this.#driver.stop(this.#container, KILL_TIMEOUT_SECONDS);
+    if (this.#container) await this.#kill(this.#container);
     const started = () => this.state.State === 'dead' || (this.state.Restarts > Restarts && !this.#restarting);
     await until(`task ${this.name} has been started again`, started);
   }
@@ -150,7 +170,7 @@ export class TaskRunner {
     this.#container = container;
     this.#started();
     // A stop that came while the container was being created found nothing to stop.
-    if (this.#stopping) await this.#driver.stop(container, KILL_TIMEOUT_SECONDS);
+    if (this.#stopping) await this.#kill(container);
     const exitCode = await this.#driver.wait(container);
     this.#container = undefined;
     this.#terminated(exitCode);
