@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { requires } from '../support/requires.ts';
 import { type SoakReport, soak } from '../support/soak/soak.ts';
 import { SURROUNDINGS, type Surroundings } from '../support/soak/surroundings.ts';
@@ -19,24 +19,21 @@ requires(
   'podman',
   'cni',
 )(`allocations that come and go while anything is killed (SOAK_SEED=${SEED})`, () => {
-  const figures: string[] = [];
-  afterAll(() => console.log(figures.join('\n')));
-
-  for (const [name, surroundings] of all) {
+  for (const [index, [name, surroundings]] of all.entries()) {
     const reason = surroundings.missing();
     const title = `leave nothing more on ${name} than those to which nothing happens`;
     if (reason !== undefined && !isShort) test.skip(`${title} [skipped: ${reason}]`);
-    else test(title, { timeout: 600_000 + 2000 * SECONDS }, () => compare(name, surroundings));
+    else test(title, { timeout: 600_000 + 2000 * SECONDS }, () => compare(name, surroundings, SEED + index));
   }
 
-  async function compare(name: string, surroundings: Surroundings): Promise<void> {
+  async function compare(name: string, surroundings: Surroundings, seed: number): Promise<void> {
     const seconds = SECONDS / all.length;
-    const options = { seed: SEED, surroundings };
+    const options = { seed, surroundings };
     const calm = await soak({ ...options, seconds: seconds / 4, isTroubled: false });
-    figures.push(figureOf(`${name}, calm`, calm));
+    console.log(figureOf(`${name}, calm`, calm));
     expect(calm.failures).toEqual({});
     const troubled = await soak({ ...options, seconds: (seconds * 3) / 4, isTroubled: true, expected: calm.census });
-    figures.push(figureOf(`${name}, troubled`, troubled));
+    console.log(figureOf(`${name}, troubled`, troubled));
     expect(troubled.census.things).toEqual(calm.census.things);
     expect(troubled.census.descriptors).toBeLessThan(calm.census.descriptors + MORE_DESCRIPTORS);
     expect(troubled.census.rssMib).toBeLessThan(calm.census.rssMib + MORE_RSS_MIB);

@@ -24,7 +24,8 @@ export async function takeCensus(environment: Environment<StandInNomad>): Promis
     }),
   );
   const things = [
-    ...(await leftovers(environment)),
+    // Without what is the sandbox's own: its directory, its namespaces and processes.
+    ...(await leftovers(environment)).map((left) => left.replace(/ in mnt:.*/, '').replaceAll(sandbox.directory, '')),
     ...(await networkLeftovers(nomad)),
     ...containers.flat(),
     ...filesBelow(join(sandbox.directory, 'agent')).map((file) => `file ${file}`),
@@ -32,7 +33,7 @@ export async function takeCensus(environment: Environment<StandInNomad>): Promis
     ...processes(environment),
   ];
   return {
-    things: things.sort(),
+    things: [...new Set(things)].sort(),
     descriptors: readdirSync(`/proc/${agent.pid}/fd`).length,
     rssMib: Number(/^VmRSS:\s*(\d+) kB/m.exec(readFileSync(`/proc/${agent.pid}/status`, 'utf8'))?.[1]) / 1024,
   };

@@ -48,9 +48,11 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   await using stack = new AsyncDisposableStack();
   const environment = stack.use(await startSoaked(surroundings, seed));
   await environment.nomad.createHostVolume(VOLUME, ownedBy(environment, 'alice'));
-  const run = new Run(environment, seed);
+  const kinds = Object.entries(LIVES).filter(([name]) => !surroundings.without?.test(name));
+  const lives = kinds.map(([, life]) => life);
+  const run = new Run(environment, lives, seed);
   // Each lives once before anything goes wrong: what stays for good is there from then on.
-  await Promise.all(Object.values(LIVES).map((life) => run.live(life, new Dice(seed))));
+  await Promise.all(lives.map((life) => run.live(life, new Dice(seed))));
   const end = performance.now() + seconds * 1000;
   const isOver = () => performance.now() > end;
   await Promise.all([
@@ -80,17 +82,19 @@ class Run {
   readonly failures: Record<string, number> = {};
   readonly troubles: Record<string, number> = {};
   readonly #environment: Environment<StandInNomad>;
+  readonly #lives: readonly Life[];
   readonly #seed: number;
 
-  constructor(environment: Environment<StandInNomad>, seed: number) {
+  constructor(environment: Environment<StandInNomad>, lives: readonly Life[], seed: number) {
     this.#environment = environment;
+    this.#lives = lives;
     this.#seed = seed;
   }
 
   /** One allocation after the other. @param index of what goes on at the same time */
   async liveOn(index: number, isOver: () => boolean): Promise<void> {
     const dice = new Dice(this.#seed + index);
-    while (!isOver()) await this.live(dice.pick(Object.values(LIVES)), dice);
+    while (!isOver()) await this.live(dice.pick(this.#lives), dice);
   }
 
   /** The life of one allocation, until Nomad has collected it. */

@@ -19,6 +19,8 @@ export interface Surroundings {
   readonly make: (directories: { readonly dataDir: string; readonly agentDir: string }) => Promise<() => Promise<void>>;
   /** In front of the agent's command. */
   readonly launcher?: readonly string[];
+  /** Kinds of allocations (LIVES) that cannot be there. */
+  readonly without?: RegExp;
 }
 
 const nothing = async () => undefined;
@@ -46,6 +48,8 @@ export const SURROUNDINGS: Readonly<Record<string, Surroundings>> = {
       await mustRun(['mount', '--make-rprivate', '/']);
       return async () => void (await mustRun(['mount', '--make-rshared', '/']));
     },
+    // The namespace that Nomad mounts below /run/netns does not arrive at the users (netns_hidden).
+    without: /network/,
   },
   'a /run with little room': {
     missing: here,
