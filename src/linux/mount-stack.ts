@@ -9,7 +9,6 @@ const STATX_MNT_ID = 0x1000;
 
 /** One mount, as proc_pid_mountinfo(5) has it. */
 interface Mount {
-  readonly id: number;
   readonly parent: number;
   readonly mountPoint: string;
   /** What of its filesystem is mounted: of a namespace file, `net:[4026532247]`. */
@@ -23,15 +22,26 @@ interface Mount {
  * @throws ParseError, SyscallError, an Error of node:fs
  */
 export function mountStackAt(file: Handle): string[] {
-  const mounts = new Map(
-    parseMountInfo(readFileSync('/proc/thread-self/mountinfo', 'utf8')).map((one) => [one.id, one]),
-  );
+  return mountStackIn(readFileSync('/proc/thread-self/mountinfo', 'utf8'), mountIdOf(file));
+}
+
+/**
+ * The same of the text of a mountinfo file, from the mount with this ID down. A busy host has thousands of mounts: only the
+ * lines of these are parsed. @throws ParseError
+ */
+export function mountStackIn(mountInfo: string, id: number): string[] {
   const stack: string[] = [];
-  const top = mounts.get(mountIdOf(file));
-  for (let mount = top; mount && mount.mountPoint === top?.mountPoint; mount = mounts.get(mount.parent)) {
+  const top = mountIn(mountInfo, id);
+  for (let mount = top; mount && mount.mountPoint === top?.mountPoint; mount = mountIn(mountInfo, mount.parent)) {
     stack.push(mount.root);
   }
   return stack;
+}
+
+function mountIn(mountInfo: string, id: number): Mount | undefined {
+  const start = mountInfo.startsWith(`${id} `) ? 0 : mountInfo.indexOf(`\n${id} `) + 1;
+  const line = mountInfo.slice(start, mountInfo.indexOf('\n', start));
+  return line.startsWith(`${id} `) ? parseMount(line) : undefined;
 }
 
 function mountIdOf(file: Handle): number {
@@ -40,18 +50,12 @@ function mountIdOf(file: Handle): number {
   return Number(buffer.readBigUInt64LE(STATX.MNT_ID));
 }
 
-/** The mounts in a mountinfo file. @throws ParseError */
-export function parseMountInfo(text: string): Mount[] {
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const [id = '', parent = '', , root = '', mountPoint = ''] = line.split(' ');
-      if (!/^\d+$/.test(id) || !/^\d+$/.test(parent) || !mountPoint.startsWith('/')) {
-        throw new ParseError('/proc/self/mountinfo', 'ID, parent, device, root and mount point', line.slice(0, 200));
-      }
-      return { id: Number(id), parent: Number(parent), root: unescaped(root), mountPoint: unescaped(mountPoint) };
-    });
+function parseMount(line: string): Mount {
+  const [id = '', parent = '', , root = '', mountPoint = ''] = line.split(' ');
+  if (!/^\d+$/.test(id) || !/^\d+$/.test(parent) || !mountPoint.startsWith('/')) {
+    throw new ParseError('/proc/self/mountinfo', 'ID, parent, device, root and mount point', line.slice(0, 200));
+  }
+  return { parent: Number(parent), root: unescaped(root), mountPoint: unescaped(mountPoint) };
 }
 
 /** Spaces and the like are written in octal, as \040. */
