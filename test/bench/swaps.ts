@@ -130,11 +130,13 @@ export class SwapStage implements AsyncDisposable {
   async make(): Promise<string> {
     const id = randomUUID();
     await this.#networks.create(id, { id: 'bench', networkMode: 'bridge', tasks: [] }, []);
+    await this.#resource.plan(wantedNetns(id, this.#user.uid, false)); // as the agent, when it first sees an allocation
     return id;
   }
 
-  destroy(id: string): Promise<void> {
-    return this.#networks.destroy(id);
+  async destroy(id: string): Promise<void> {
+    await this.#resource.plan({ kind: 'nothing', id, why: 'gone' });
+    await this.#networks.destroy(id);
   }
 
   /** As between two allocations of the agent's: what it does in the background has been done. */

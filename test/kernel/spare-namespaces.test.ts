@@ -38,7 +38,7 @@ requires('root', 'sandbox')('the spare network namespaces of a user', () => {
 
   /** Until both are there. */
   async function filled(): Promise<void> {
-    spares.keep(OWNER, user);
+    spares.keep(OWNER, user, 0);
     const before = namespacesHeld();
     clock.advance(1000);
     await until('both are there', () => namespacesHeld() === before + 2 && childrenOfOurs().length === 0);
@@ -55,14 +55,23 @@ requires('root', 'sandbox')('the spare network namespaces of a user', () => {
 
   test('are two at most, and made anew when one has been taken', async () => {
     await filled();
-    spares.keep(OWNER, user);
+    spares.keep(OWNER, user, 0);
     clock.advance(1000);
     expect(childrenOfOurs()).toEqual([]);
     (await spares.take(OWNER, user)).netns.close();
     const before = namespacesHeld();
-    spares.keep(OWNER, user);
+    spares.keep(OWNER, user, 0);
     clock.advance(1000);
     await until('it is there again', () => namespacesHeld() === before + 1);
+  });
+
+  test('are as many as are expected to be taken, and two again afterwards', async () => {
+    const before = namespacesHeld();
+    spares.keep(OWNER, user, 5);
+    clock.advance(1000);
+    await until('all are there', () => namespacesHeld() === before + 5 && childrenOfOurs().length === 0);
+    spares.keep(OWNER, user, 0);
+    expect(namespacesHeld()).toBe(before + 2);
   });
 
   test('are given once each, and one is made for who finds none', async () => {

@@ -47,6 +47,8 @@ export class NetnsResource implements Resource {
   readonly #options: NetnsOptions;
   readonly #swap: NetnsSwap;
   readonly #owned = new Set<string>();
+  /** The allocations whose network is still to be handed over, with the uid of its user. */
+  readonly #coming = new Map<string, number>();
 
   constructor(options: NetnsOptions) {
     this.#options = options;
@@ -54,6 +56,7 @@ export class NetnsResource implements Resource {
   }
 
   async plan(desired: Desired): Promise<Step[]> {
+    this.#coming.delete(desired.id);
     if (desired.kind === 'refused') return [];
     if (desired.kind === 'nothing' || !desired.netns) {
       this.#owned.delete(desired.id);
@@ -68,14 +71,17 @@ export class NetnsResource implements Resource {
       return [this.#step(what, () => this.#swap.resume(id, owner))];
     }
     const [namespace] = await this.#options.namespaces.of(owner);
-    this.#options.spares.keep(owner, namespace.user);
     using current = this.#options.directory.open(id);
     this.#owned.delete(id);
+    const ownership = current && ownershipOf(current, namespace.user, user.uid);
+    if (ownership !== 'current') this.#coming.set(id, user.uid);
+    const coming = [...this.#coming.values()].filter((uid) => uid === user.uid).length;
+    this.#options.spares.keep(owner, namespace.user, coming);
     if (!current) {
       if (this.#isExpected(desired)) throw this.#notUp(id, 'is not there');
       return [];
     }
-    switch (ownershipOf(current, namespace.user, user.uid)) {
+    switch (ownership) {
       case 'current':
         this.#checkView(id, current, namespace, user);
         this.#owned.add(id);

@@ -9,7 +9,9 @@ import type { PodmanOwner } from '../podman-namespaces.ts';
 import type { Step } from '../resource.ts';
 
 /** Of a user. One is enough for an allocation now and then; the second is for the next one while the first is made anew. */
-const MOST_SPARES = 2;
+const LEAST_SPARES = 2;
+/** Of a user: the kernel has some 200 KiB of each. */
+const MOST_SPARES = 32;
 /** Of a user: each is a process of hers for some milliseconds, and she can keep it from ending for seconds. */
 const MOST_MAKING = 4;
 /** Nobody waits for a spare: starting a process takes the main thread's time from whoever waits for something else. */
@@ -22,6 +24,8 @@ interface Pool {
   readonly userNamespace: Handle;
   readonly spares: NewNetworkNamespace[];
   readonly making: PQueue;
+  /** How many spares there are to be. */
+  wanted: number;
   /** Set while spares are to be made, or are being made. */
   stopFilling: (() => void) | undefined;
   isDropped: boolean;
@@ -44,10 +48,15 @@ export class SpareNamespaces {
     this.#clock = clock;
   }
 
-  /** Has some made in the background, a moment later, where there are too few. @throws SyscallError */
-  keep(owner: PodmanOwner, userNamespace: Handle): void {
+  /**
+   * Has some made in the background, a moment later, where there are too few, and lets go what is too many.
+   * @param expected how many are known to be taken soon; @throws SyscallError
+   */
+  keep(owner: PodmanOwner, userNamespace: Handle, expected: number): void {
     const pool = this.#poolOf(owner, userNamespace);
-    if (pool.stopFilling || pool.spares.length >= MOST_SPARES) return;
+    pool.wanted = Math.min(MOST_SPARES, Math.max(LEAST_SPARES, expected));
+    for (const { netns } of pool.spares.splice(pool.wanted)) netns.close();
+    if (pool.stopFilling || pool.spares.length >= pool.wanted) return;
     pool.stopFilling = this.#clock.after(PAUSE_MS, () => void fill(pool));
   }
 
@@ -81,6 +90,7 @@ export class SpareNamespaces {
       owner,
       userNamespace: openKernelPath(`/proc/self/fd/${userNamespace.fd}`, O.RDONLY),
       spares: [],
+      wanted: LEAST_SPARES,
       making: new PQueue({ concurrency: MOST_MAKING }),
       stopFilling: undefined,
       isDropped: false,
@@ -101,7 +111,7 @@ export class SpareNamespaces {
 
 async function fill(pool: Pool): Promise<void> {
   try {
-    while (!pool.isDropped && pool.spares.length < MOST_SPARES) {
+    while (!pool.isDropped && pool.spares.length < pool.wanted) {
       const made = await make(pool);
       if (pool.isDropped) made.netns.close();
       else pool.spares.push(made);
