@@ -1,3 +1,4 @@
+import { type LinkConfiguration, linkConfiguration } from './link-configuration.ts';
 import { attributeOf, decodeAttributes, encodeAttributes, textOf, typeOf, u32Attribute } from './netlink-message.ts';
 import type { NetlinkRequest, NetlinkSocket } from './netlink-socket.ts';
 
@@ -30,9 +31,6 @@ const IFLA = {
 const AF_INET = 2;
 const AF_INET6 = 10;
 
-/** DEVCONF_ACCEPT_DAD, include/uapi/linux/ipv6.h: which of the 32-bit numbers of IFLA_INET6_CONF. */
-const ACCEPT_DAD = 27;
-
 /** Flags of a link, include/uapi/linux/if.h. */
 export const IFF = { UP: 0x1, RUNNING: 0x40, NOARP: 0x80, PROMISC: 0x100, ALLMULTI: 0x200, MULTICAST: 0x1000 } as const;
 
@@ -56,11 +54,7 @@ export interface Link {
   readonly master: number | undefined;
   readonly hasXdpProgram: boolean;
   readonly hasToken: boolean;
-  /**
-   * What it has for itself below net/ipv4/conf and net/ipv6/conf, as a text to compare, without stable_secret, which the
-   * kernel does not tell, and without accept_dad.
-   */
-  readonly configuration: string;
+  readonly configuration: LinkConfiguration;
 }
 
 /** The index of lo in every network namespace, LOOPBACK_IFINDEX in include/net/net_namespace.h. */
@@ -128,11 +122,9 @@ function parseLink(payload: Buffer): Link {
     master: number(IFLA.MASTER),
     hasXdpProgram: (attributeOf(nested(IFLA.XDP), IFLA.XDP_ATTACHED)?.[0] ?? 0) !== 0,
     hasToken: token?.some((byte) => byte !== 0) ?? false,
-    configuration: configurationOf(attributeOf(ofFamily(AF_INET), IFLA.INET_CONF), attributeOf(inet6, IFLA.INET6_CONF)),
+    configuration: linkConfiguration(
+      attributeOf(ofFamily(AF_INET), IFLA.INET_CONF),
+      attributeOf(inet6, IFLA.INET6_CONF),
+    ),
   };
-}
-
-function configurationOf(inet: Buffer = Buffer.alloc(0), inet6: Buffer = Buffer.alloc(0)): string {
-  const compared = Buffer.from(inet6).fill(0, ACCEPT_DAD * 4, ACCEPT_DAD * 4 + 4);
-  return `${inet.toString('hex')} ${compared.toString('hex')}`;
 }

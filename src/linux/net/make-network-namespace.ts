@@ -5,7 +5,8 @@ import { asUser } from '../as-user.ts';
 import type { Handle } from '../handle.ts';
 import { owningUserNamespace, ProcessHandle } from '../process.ts';
 import { isSameFile, stat } from '../stat.ts';
-import { LOCKED_PARAMETERS, PARAMETERS, readLockedSysctls, SUPERSEDED_PARAMETERS, type Sysctls } from './sysctl.ts';
+import { LOCKED_PARAMETERS, readLockedSysctls, type Sysctls } from './sysctl.ts';
+import { PARAMETERS, SUPERSEDED_PARAMETERS } from './sysctl-names.ts';
 
 /** util-linux and grep, where every distribution has them. */
 const NSENTER = '/usr/bin/nsenter';

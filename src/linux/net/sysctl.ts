@@ -1,6 +1,4 @@
-import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { NotYetError } from '../../errors.ts';
 import { Handle, openKernelPath } from '../handle.ts';
 import {
   AT,
@@ -13,12 +11,13 @@ import {
   writeBlocking,
   writeParameter,
 } from '../libc.ts';
+import type { Link } from './link.ts';
+import { toldValue } from './link-configuration.ts';
 import { makeFreshNetworkNamespace } from './make-fresh-network-namespace.ts';
 import { inNetworkNamespace } from './network-namespace.ts';
 import { whileFree } from './networks-lock.ts';
+import { entriesIn, type Listed, listBelow, namesOfLink, OF_NO_LINK, PARAMETERS } from './sysctl-names.ts';
 
-/** Where a process finds the parameters of its network namespace, proc(5). */
-export const PARAMETERS = '/proc/sys/net';
 /** The longest value is a line of numbers; far below one page, which is all that the kernel gives at once. */
 const LONGEST = 4096;
 
@@ -28,11 +27,6 @@ export type Sysctls = Readonly<Record<string, string>>;
 /** Parameters that the kernel gives only with the lock of its networks. */
 export const LOCKED_PARAMETERS = ['addr_gen_mode', 'stable_secret'] as const;
 const LOCKED = new Set<string>(LOCKED_PARAMETERS);
-/**
- * Earlier names of parameters that have another one with the unit in it: the kernel logs who uses them (net/ipv6/ndisc.c).
- */
-export const SUPERSEDED_PARAMETERS = ['base_reachable_time', 'retrans_time'] as const;
-const SUPERSEDED = new Set<string>(SUPERSEDED_PARAMETERS);
 /** Parameters of which some are set only with that lock, net/ipv4/devinet.c, net/ipv6/addrconf.c, net/mpls/af_mpls.c. */
 const SET_LOCKED = /^(ipv4\/ip_forward$|ipv[46]\/conf\/|mpls\/)/;
 
@@ -49,19 +43,40 @@ export function readSysctls(netns: Handle): Promise<Sysctls> {
 }
 
 /**
- * Like readSysctls, without LOCKED_PARAMETERS and what links beside lo have for themselves: at once, whoever has the lock of
- * the kernel's networks.
+ * Like readSysctls, without LOCKED_PARAMETERS and what links have for themselves: at once, whoever has the lock of the
+ * kernel's networks.
  */
 export function readUnlockedSysctls(netns: Handle): Sysctls {
-  return inNetworkNamespace(netns, () => readHere(listBelow('', (link) => ALWAYS_THERE.has(link))));
+  return inNetworkNamespace(netns, () => readHere(listBelow('', (link) => OF_NO_LINK.has(link))));
 }
 
-/** Parameters of a network namespace in these directories, such as `ipv4/conf/eth0`. @throws SyscallError */
-export function readSysctlsOf(netns: Handle, directories: readonly string[]): Promise<Sysctls> {
-  return readAt(
-    netns,
-    inNetworkNamespace(netns, () => directories.flatMap((directory) => listBelow(directory))),
+/**
+ * What links have for themselves, `ipv4/conf/eth0/forwarding` and the like: of the hundred that a link has, those that the
+ * kernel does not tell by netlink are read.
+ * @param links as they are now
+ * @param others paths of parameters to read with them
+ * @throws SyscallError
+ */
+export async function readSysctlsOfLinks(
+  netns: Handle,
+  links: readonly Pick<Link, 'name' | 'configuration'>[],
+  others: readonly string[] = [],
+): Promise<Sysctls> {
+  const told: Record<string, string> = {};
+  const listed = inNetworkNamespace(netns, () =>
+    links.flatMap(({ name: link, configuration }) =>
+      (['ipv4', 'ipv6'] as const).flatMap((ip) => {
+        const directory = `${ip}/conf/${link}`;
+        const untold = namesOfLink(directory).filter((name) => {
+          const value = toldValue(configuration, ip, name);
+          if (value !== undefined) told[`${directory}/${name}`] = value;
+          return value === undefined;
+        });
+        return [{ directory, names: untold }, ...listBelow(`${ip}/neigh/${link}`)];
+      }),
+    ),
   );
+  return { ...told, ...(await readAt(netns, [...listed, ...byDirectory(others)])) };
 }
 
 /** Parameters of a network namespace at these paths. @throws SyscallError */
@@ -102,12 +117,6 @@ export async function writeSysctls(
     }
     return errors;
   });
-}
-
-/** The names of some parameters in one directory. */
-interface Listed {
-  readonly directory: string;
-  readonly names: readonly string[];
 }
 
 async function readAt(netns: Handle, listed: readonly Listed[]): Promise<Sysctls> {
@@ -166,67 +175,6 @@ function openDirectory(directory: string): Handle | undefined {
   return fd < 0 ? undefined : new Handle(fd, path);
 }
 
-/** What links have for themselves is the same for all: listed once, since a link has a hundred of them. */
-const OF_LINKS = /^ipv[46]\/(conf|neigh)$/;
-/** Beside links: what holds for all, what new ones get; and lo, which no namespace is without. */
-export const ALWAYS_THERE: ReadonlySet<string> = new Set(['all', 'default', 'lo']);
-/** More than a network may have that is carried: a user can make thousands in the moment before they are looked at. */
-const MOST_LINKS = 64;
-const namesOfLinks = new Map<string, readonly string[]>();
-
-/** @param isWanted whether what a link has for itself is listed */
-function listBelow(directory: string, isWanted: (link: string) => boolean = () => true): Listed[] {
-  if (OF_LINKS.test(dirname(directory))) {
-    return isWanted(basename(directory)) ? [{ directory, names: namesOfLink(directory) }] : [];
-  }
-  const base = directory === '' ? '' : `${directory}/`;
-  const { files, directories } = entriesIn(directory);
-  return [{ directory, names: files }, ...directories.flatMap((name) => listBelow(`${base}${name}`, isWanted))];
-}
-
-function namesOfLink(directory: string): readonly string[] {
-  const kind = dirname(directory);
-  const names = namesOfLinks.get(kind) ?? namesIn(directory).filter((name) => !SUPERSEDED.has(name));
-  if (names.length > 0) namesOfLinks.set(kind, names);
-  return names;
-}
-
-/** What is in a directory; `all` are the names of both, one a line. */
-interface Entries {
-  readonly all: string;
-  readonly files: readonly string[];
-  readonly directories: readonly string[];
-}
-
-/** Which entries are directories is the same in every network namespace, and each one asked for is an object made. */
-const knownEntries = new Map<string, Entries>();
-
-/** @throws NotYetError `network_too_large` */
-function entriesIn(directory: string): Entries {
-  const names = namesIn(directory);
-  if (OF_LINKS.test(directory)) {
-    if (names.length <= MOST_LINKS) return { all: '', files: [], directories: names };
-    throw new NotYetError('network_too_large', `net/${directory}: more than ${MOST_LINKS} links`);
-  }
-  const all = names.join('\n');
-  const known = knownEntries.get(directory);
-  if (known?.all === all) return known;
-  const isDirectory = (name: string) => statSync(`${PARAMETERS}/${directory}/${name}`).isDirectory();
-  const directories = names.filter(isDirectory);
-  const entries = { all, files: names.filter((name) => !directories.includes(name)), directories };
-  knownEntries.set(directory, entries);
-  return entries;
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(`${PARAMETERS}/${directory}`);
-  } catch (error) {
-    if (isMissing(error)) return []; // this kernel has none of these
-    throw error;
-  }
-}
-
 /** Opened for both: the kernel then refuses what can only be read, and what can only be written, at the cost of no call. */
 function read(directory: Handle, name: string, buffer: Buffer): string | undefined {
   const fd = openParameter(directory.path, directory.fd, name, O.RDWR | O.CLOEXEC);
@@ -258,8 +206,4 @@ function openIfThere(netns: Handle, path: string, flags: number): Handle | undef
   const whole = `${PARAMETERS}/${path}`;
   const fd = inNetworkNamespace(netns, () => openParameter(whole, AT.FDCWD, whole, flags | O.CLOEXEC));
   return fd < 0 ? undefined : new Handle(fd, whole);
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

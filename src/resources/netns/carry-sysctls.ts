@@ -1,23 +1,25 @@
 import { messageOf } from '../../errors.ts';
 import type { Handle } from '../../linux/handle.ts';
+import type { Link } from '../../linux/net/link.ts';
 import {
-  ALWAYS_THERE,
+  LOCKED_PARAMETERS,
   readFreshSysctls,
-  readLockedSysctls,
   readSysctlsAt,
-  readSysctlsOf,
+  readSysctlsOfLinks,
   type Sysctls,
   writeSysctls,
 } from '../../linux/net/sysctl.ts';
+import { ALWAYS_THERE } from '../../linux/net/sysctl-names.ts';
 
 /** Parameters that a link has for itself: `ipv4/conf/eth0/forwarding`. */
 const OF_LINK = /^(ipv[46]\/(?:conf|neigh))\/([^/]+)\/(.+)$/;
 /** Writing one of these changes others: first come those that change the most. */
 const ORDER = [/^ipv4\/ip_forward$/, /\/conf\/all\//, /\/conf\/default\//];
-const OF_CONFIGURATION = /^ipv[46]\/conf\//;
 /** Whether IPv6 addresses are first looked for on the link: for seconds, in which nobody could use them. */
 const DETECTS_DUPLICATES = /^ipv6\/conf\/[^/]+\/accept_dad$/;
 const NO_DETECTION: readonly string[] = ['ipv6/conf/all/accept_dad', 'ipv6/conf/default/accept_dad'];
+/** What the kernel gives only with its lock, beside what links have. */
+const LOCKED = ['all', 'default'].flatMap((one) => LOCKED_PARAMETERS.map((name) => `ipv6/conf/${one}/${name}`));
 
 /** Path and value. */
 type Parameter = readonly [string, string];
@@ -30,12 +32,8 @@ let fresh: Sysctls | undefined;
  * have for themselves, and what the kernel gives only with its lock. Among them NO_DETECTION, which are others meanwhile.
  * @throws SyscallError, NotYetError
  */
-export async function readLinkSysctls(netns: Handle, links: readonly string[]): Promise<Sysctls> {
-  return {
-    ...(await readLockedSysctls(netns)),
-    ...(await readSysctlsOf(netns, directoriesOf(links))),
-    ...(await readSysctlsAt(netns, NO_DETECTION)),
-  };
+export function readLinkSysctls(netns: Handle, links: readonly Link[]): Promise<Sysctls> {
+  return readSysctlsOfLinks(netns, links, [...LOCKED, ...NO_DETECTION]);
 }
 
 /**
@@ -57,24 +55,11 @@ export async function carrySysctls(wanted: Sysctls, to: Handle, current: Sysctls
 /**
  * Makes what links have for themselves in a network namespace be what it is to be, before they come up. Duplicate
  * address detection stays off: what is carried was found to be the only one already.
- * @param links their names, and whether they have the configuration that they are to have (Link.configuration)
- * @throws the first error
+ * @param links as they are there now; @throws the first error
  */
-export async function carryLinkSysctls(
-  wanted: Sysctls,
-  to: Handle,
-  links: readonly { readonly name: string; readonly isConfigured: boolean }[],
-): Promise<void> {
+export async function carryLinkSysctls(wanted: Sysctls, to: Handle, links: readonly Link[]): Promise<void> {
   const concerned = Object.entries(wanted).filter(([path]) => !DETECTS_DUPLICATES.test(path));
-  const hasSecret = concerned.some(([path]) => path.endsWith('/stable_secret'));
-  const directories = links.flatMap(({ name, isConfigured }) =>
-    directoriesOf([name]).filter((directory) => hasSecret || !isConfigured || !OF_CONFIGURATION.test(directory)),
-  );
-  demand(await equalize(concerned, to, await readSysctlsOf(to, directories)));
-}
-
-function directoriesOf(links: readonly string[]): string[] {
-  return links.flatMap((link) => ['ipv4', 'ipv6'].flatMap((ip) => [`${ip}/conf/${link}`, `${ip}/neigh/${link}`]));
+  demand(await equalize(concerned, to, await readSysctlsOfLinks(to, links)));
 }
 
 /** Turns duplicate address detection off for the links that come. @throws SyscallError */

@@ -88,10 +88,8 @@ async function carry(
     const obstacles = read ? await carryParameters(read) : [];
     if (obstacles.length > 0) return { obstacles, changed: [] };
     const current = await readLinks(route);
-    const links = network.links.filter(({ index }) => index !== LOOPBACK_INDEX);
-    const isConfigured = ({ index, configuration }: Link) => currentOf(index, current)?.configuration === configuration;
-    const configured = links.map((link) => ({ name: link.name, isConfigured: isConfigured(link) }));
-    await carryLinkSysctls(network.sysctls, to, configured);
+    const carried = current.filter(({ index }) => index !== LOOPBACK_INDEX);
+    await carryLinkSysctls(network.sysctls, to, carried);
     await setUpLinks(network, current, route);
     return { obstacles, changed: await carryObjects(network, route) };
   });

@@ -65,7 +65,7 @@ export async function surveyNetwork(netns: Handle): Promise<Survey> {
     objects: objects.carried,
     ruleset,
     xTables: await readXTables(netns),
-    sysctls: await readLinkSysctls(netns, namesOf(links)),
+    sysctls: await readLinkSysctls(netns, links),
   };
   return {
     network,

@@ -48,7 +48,8 @@ const link = z.object({
   master: z.number().optional(),
   hasXdpProgram: z.boolean(),
   hasToken: z.boolean(),
-  configuration: z.string().default(''), // not written by versions before it was read
+  // Versions before this one wrote another form of it, or none.
+  configuration: z.object({ ipv4: z.string(), ipv6: z.string() }).catch({ ipv4: '', ipv6: '' }),
 });
 const nftTypes = ['table', 'set', 'object', 'chain', 'element', 'rule', 'flowtable'] as const;
 const swap = z.object({
