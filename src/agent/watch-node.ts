@@ -6,6 +6,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import type { Nomad } from '../nomad/nomad.ts';
 import type { Reconciler } from '../reconcile/reconciler.ts';
+import { SHARED_DIR } from '../resources/view/shared-dir.ts';
 import { watchDataDir } from '../watch/data-dir.ts';
 import { watchEventStream } from '../watch/event-stream.ts';
 import { watchNetnsDir } from '../watch/netns-dir.ts';
@@ -14,12 +15,15 @@ import { TaskDirsWatch } from '../watch/task-dirs.ts';
 import type { Host } from './host.ts';
 import type { NomadHealth } from './nomad-health.ts';
 
+/** What all tasks of an allocation share, SharedAllocName in Nomad's client/allocdir. */
+const ALLOC = 'alloc';
+
 /** What tells of changes, and who is told. */
 export interface NodeWatchOptions {
   readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines' | 'nodeAllocations'>;
   readonly nodeId: string;
   readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'sweeps'>;
-  readonly reconciler: Pick<Reconciler, 'notice' | 'noticeHost' | 'noticeListed' | 'noticeFound'>;
+  readonly reconciler: Pick<Reconciler, 'notice' | 'noticeHost' | 'noticeListed' | 'noticeFound' | 'allocation'>;
   readonly health: NomadHealth;
   /** Between one listing and the next, in milliseconds. */
   readonly intervalMs: number;
@@ -41,8 +45,8 @@ export interface NodeWatch {
 
 /**
  * Leads everything that tells of a change on this node to the reconciler, until the signal is aborted: Nomad's event
- * stream, the alloc dir, the network namespaces and the directories of tasks where no gate says when one is ready, and the listing of all allocations, which alone is the truth: after each gap in the stream, and
- * at intervals.
+ * stream, the alloc dir, the network namespaces and the directories of tasks, and the listing of all allocations, which
+ * alone is the truth: after each gap in the stream, and at intervals.
  */
 export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeWatch {
   const { nomad, nodeId, host, reconciler, health, intervalMs, clock, log, metrics } = options;
@@ -79,18 +83,30 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   };
   const { allocDir } = host;
   const onHost = (id: string) => reconciler.noticeHost(id);
-  const taskDirs = new TaskDirsWatch({ allocDir, onAllocation: onHost, log });
+  const isWatched = options.ordering === 'watch';
+  const taskDirs = new TaskDirsWatch({
+    allocDir,
+    others: [ALLOC, SHARED_DIR],
+    once: !isWatched,
+    onAllocation: onHost,
+    log,
+  });
   const onDirectory = (id: string) => {
     onAllocation(id);
-    if (options.ordering === 'watch') taskDirs.follow(id, host.hasDirectory(id));
+    if (isWatched) taskDirs.follow(id, host.hasDirectory(id));
   };
-  const stopDirectory = watchDataDir({ allocDir, onAllocation: onDirectory, log });
-  signal.addEventListener('abort', () => void Promise.all([stopDirectory(), taskDirs.stop()]), { once: true });
-  if (options.ordering === 'watch') {
-    for (const id of host.allocationIds()) taskDirs.follow(id, host.hasDirectory(id));
-    const stopNetns = watchNetnsDir({ netnsDir: host.netnsDir, onAllocation: onHost, log });
-    signal.addEventListener('abort', () => void stopNetns(), { once: true });
-  }
+  const onNetns = (id: string) => {
+    if (isWatched) onHost(id);
+    // With a gate: so that its netns is the user's by the time that the driver is asked to start a task.
+    else if (reconciler.allocation(id)) taskDirs.follow(id, host.hasDirectory(id));
+  };
+  const stopWatches = [
+    watchDataDir({ allocDir, onAllocation: onDirectory, log }),
+    watchNetnsDir({ netnsDir: host.netnsDir, onAllocation: onNetns, log }),
+    () => taskDirs.stop(),
+  ];
+  signal.addEventListener('abort', () => void Promise.all(stopWatches.map((stop) => stop())), { once: true });
+  if (isWatched) for (const id of host.allocationIds()) taskDirs.follow(id, host.hasDirectory(id));
   return { cover: stream.cover, finished: Promise.all([listing.finished, stream.finished]) };
 }
 

@@ -6,6 +6,8 @@ import { STATX } from './stat.ts';
 
 /** include/uapi/linux/stat.h; Linux 5.8. */
 const STATX_MNT_ID = 0x1000;
+/** The same; Linux 6.8. */
+const STATX_MNT_ID_UNIQUE = 0x4000;
 
 /** One mount, as proc_pid_mountinfo(5) has it. */
 interface Mount {
@@ -42,6 +44,24 @@ function mountIn(mountInfo: string, id: number): Mount | undefined {
   const start = mountInfo.startsWith(`${id} `) ? 0 : mountInfo.indexOf(`\n${id} `) + 1;
   const line = mountInfo.slice(start, mountInfo.indexOf('\n', start));
   return line.startsWith(`${id} `) ? parseMount(line) : undefined;
+}
+
+/**
+ * Whether the mount that an open file is on was made after that of another one: the kernel numbers mounts from its boot on,
+ * and gives no number twice. That holds for mounts made in this mount namespace, or come here by propagation; those that
+ * were copied with it when it was made have numbers of that time, in no order. False where the kernel does not tell.
+ * @throws SyscallError
+ */
+export function isMountedAfter(file: Handle, other: Handle): boolean {
+  const [at, before] = [uniqueMountIdOf(file), uniqueMountIdOf(other)];
+  return at !== undefined && before !== undefined && at > before;
+}
+
+function uniqueMountIdOf(file: Handle): bigint | undefined {
+  const buffer = Buffer.alloc(STATX.SIZE);
+  statxCall(file.path, file.fd, '', AT.EMPTY_PATH | AT.STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, buffer);
+  const isTold = (buffer.readUInt32LE(STATX.MASK) & STATX_MNT_ID_UNIQUE) !== 0;
+  return isTold ? buffer.readBigUInt64LE(STATX.MNT_ID) : undefined;
 }
 
 function mountIdOf(file: Handle): number {

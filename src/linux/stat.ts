@@ -15,6 +15,7 @@ export interface Stat {
 /** sizeof(struct statx) and the offsets in it, include/uapi/linux/stat.h. */
 export const STATX = {
   SIZE: 256,
+  MASK: 0,
   ATTRIBUTES: 8,
   UID: 20,
   GID: 24,

@@ -65,6 +65,8 @@ export interface DesiredNetns {
   readonly mode: string;
   /** Whether a container is held at the gate that joins it, or is sure to come: then Nomad has finished the network. */
   readonly isAwaited: boolean;
+  /** Whether the containers of all its podman tasks join it: none asks for a network of its own. */
+  readonly isJoined: boolean;
 }
 
 /** The desired state of an allocation that is over on this node; undefined for one that may have something. Nothing need be known of its users. */
@@ -113,7 +115,7 @@ export function desire(allocation: Allocation, rules: Rules): Desired {
     named: rules.named,
     started: tasks.filter(({ name, state }) => isStarted(state) && !rules.creating.has(name)).map(({ name }) => name),
     usesConnect: allocation.usesConnect,
-    netns: mode === undefined ? undefined : { mode, isAwaited: isNetnsAwaited(tasks, rules) },
+    netns: mode === undefined ? undefined : netnsOf(mode, tasks, rules),
     volumes: desiredVolumes(allocation, users, rules.hostVolumes),
     unfollowed,
   };
@@ -148,8 +150,9 @@ function othersOf(allocation: Allocation, { accounts }: Rules): Access[] {
 }
 
 /** A task with a network of its own joins the group's only if its create says so: until then other drivers' tasks may need it as it is. */
-function isNetnsAwaited(tasks: readonly Task[], rules: Rules): boolean {
-  return rules.isNetnsAwaited || (rules.isStarting && !tasks.some(({ hasOwnNetwork }) => hasOwnNetwork));
+function netnsOf(mode: string, tasks: readonly Task[], rules: Rules): DesiredNetns {
+  const isJoined = !tasks.some(({ hasOwnNetwork }) => hasOwnNetwork);
+  return { mode, isAwaited: rules.isNetnsAwaited || (rules.isStarting && isJoined), isJoined };
 }
 
 function isStarted(state: Task['state']): boolean {

@@ -6,13 +6,18 @@ import type { Log } from '../log.ts';
 /** What watchTaskDirs works with; `allocDir` is where the allocations' directories lie. */
 export interface TaskDirsWatchOptions {
   readonly allocDir: string;
+  /** Names of directories beside those of tasks. */
+  readonly others: readonly string[];
+  /** Whether to tell of the first directory of an allocation alone. */
+  readonly once: boolean;
   readonly onAllocation: (id: string) => void;
   readonly log: Log;
 }
 
 /**
- * Emits the id of an allocation when Nomad makes the directory of one of its tasks: where no gate holds the creates of
- * containers, that is the time to show it. An allocation is watched from the first call of `follow` on.
+ * Emits the id of an allocation when Nomad makes the directory of one of its tasks: its network is finished then, and where
+ * no gate holds the creates of containers that is the time to show it. An allocation is watched from the first call of
+ * `follow` on.
  */
 export class TaskDirsWatch {
   readonly #options: TaskDirsWatchOptions;
@@ -24,7 +29,7 @@ export class TaskDirsWatch {
 
   /** @param isThere whether the allocation has its directory */
   follow(id: string, isThere: boolean): void {
-    const { allocDir, onAllocation, log } = this.#options;
+    const { allocDir, others, once, onAllocation, log } = this.#options;
     if (!isThere) {
       void this.#watches.get(id)?.();
       this.#watches.delete(id);
@@ -35,7 +40,11 @@ export class TaskDirsWatch {
     const stop = watchDirectory(path, {
       kind: 'directories',
       fromStart: true,
-      onEntry: () => onAllocation(id),
+      onEntry: (name) => {
+        if (others.includes(name)) return;
+        onAllocation(id);
+        if (once) this.follow(id, false);
+      },
       onError: (error) => log.warn({ path, code: 'watch' }, `watching ${path}: ${messageOf(error)}`),
     });
     this.#watches.set(id, stop);

@@ -1,10 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { NetnsResource } from '../../src/resources/netns/netns.ts';
+import { accessOf } from '../support/access-of.ts';
 import { mountsOfThisNamespaceBelow } from '../support/leftovers.ts';
 import { wantedNetns } from '../support/netns-resource.ts';
 import { ALICE, BOB, ID, NETNS_FILE, NetnsStage } from '../support/netns-stage.ts';
@@ -120,6 +122,43 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
     await settle(wanted);
     execFileSync('umount', [secrets]);
     expect(stage.owner()).toBe(ALICE);
+  });
+
+  /** What Nomad does to set a task up. @returns what takes it away */
+  function setUpTask(): () => void {
+    const secrets = join(stage.base, 'alloc', ID, 't/secrets');
+    mkdirSync(secrets, { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', secrets]);
+    return () => execFileSync('umount', [secrets]);
+  }
+
+  describe.runIf(tellsOrderOfMounts())('with gates', () => {
+    test("is the user's already when the driver begins, once Nomad has set up a task", async () => {
+      const wanted = wantedNetns(ID, ALICE, false);
+      expect(await resource.plan(wanted)).toEqual([]);
+      mkdirSync(join(stage.base, 'alloc', ID, 't'));
+      await expect(resource.plan(wanted)).rejects.toMatchObject({ code: 'network_not_up', retryable: true });
+      const takeAway = setUpTask();
+      await settle(wanted);
+      takeAway();
+      expect(stage.owner()).toBe(ALICE);
+    });
+
+    test('is left alone where the task was set up before the network was made: Nomad makes it anew', async () => {
+      const takeAway = setUpTask();
+      stage.tearDown();
+      stage.make();
+      expect(await resource.plan(wantedNetns(ID, ALICE, false))).toEqual([]);
+      expect(await resource.plan(wantedNetns(ID, ALICE))).toHaveLength(1);
+      takeAway();
+    });
+
+    test('is left alone while a task may yet say that it has a network of its own', async () => {
+      const takeAway = setUpTask();
+      const netns = { mode: 'bridge', isAwaited: false, isJoined: false };
+      expect(await resource.plan(accessOf(ID, [{ name: 'alice', uid: ALICE, tasks: ['t'] }], { netns }))).toEqual([]);
+      takeAway();
+    });
   });
 
   test('that is not there is waited for while a container waits for it', async () => {
@@ -263,3 +302,9 @@ while not stopping:
     if looks == 1: print('looked', flush=True)
 print(failures, flush=True)
 `;
+
+/** STATX_MNT_ID_UNIQUE, Linux 6.8. */
+function tellsOrderOfMounts(): boolean {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  return major > 6 || (major === 6 && minor >= 8);
+}

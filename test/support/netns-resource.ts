@@ -44,5 +44,7 @@ export function newNetnsResource(
 
 /** What an allocation of alice's with a group network is to have, a container waiting for it. */
 export function wantedNetns(id: string, uid: number, isAwaited = true): Desired {
-  return accessOf(id, [{ name: 'alice', uid, tasks: ['t'] }], { netns: { mode: 'bridge', isAwaited } });
+  return accessOf(id, [{ name: 'alice', uid, tasks: ['t'] }], {
+    netns: { mode: 'bridge', isAwaited, isJoined: true },
+  });
 }

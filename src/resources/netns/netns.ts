@@ -1,5 +1,5 @@
 import { NotYetError, RefusedError } from '../../errors.ts';
-import { type Handle, openCached, openMountedBeneath } from '../../linux/handle.ts';
+import { type Handle, openCached } from '../../linux/handle.ts';
 import { O } from '../../linux/libc.ts';
 import { inMountNamespace } from '../../linux/mount-namespace.ts';
 import { openOwnNamespace, ownerUid, owningUserNamespace, pidsIn } from '../../linux/process.ts';
@@ -10,12 +10,10 @@ import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-name
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import { NetnsSwap, type SwapOptions } from './swap.ts';
+import { taskSetUp } from './task-set-up.ts';
 
-/** Without a gate the driver waits for nobody: in that time a container is created. */
-const WATCH_POLL_MS = 20;
-
-/** Mounted by Nomad in a task's directory when it sets the task up, after everything that it does for the allocation. */
-const TASK_MOUNT = 'secrets';
+/** In that time Nomad has set a task up: without a gate, a container is created. */
+const SET_UP_POLL_MS = 20;
 
 /** What the resource works with. */
 export interface NetnsOptions extends SwapOptions {
@@ -24,8 +22,9 @@ export interface NetnsOptions extends SwapOptions {
   /** The users that have a gate. */
   readonly owners: () => readonly PodmanOwner[];
   /**
-   * How it is known that Nomad has finished a network. With `gate` a container is held that joins it: the driver creates
-   * one only then. With `watch` Nomad has begun with a task, which it does only then: a race with the driver all the same.
+   * How it is known that Nomad has finished a network. With either, Nomad has begun with a task, which it does only then.
+   * With `gate`, where that cannot be told, a container is held that joins it: the driver creates one only then. With
+   * `watch` it is a race with the driver all the same.
    */
   readonly ordering: 'gate' | 'watch';
 }
@@ -92,10 +91,7 @@ export class NetnsResource implements Resource {
         refuseWhileInUse(current, user);
         break;
       case 'root':
-        if (!this.#isFinished(desired, desired.netns)) {
-          if (this.#options.ordering === 'gate') return [];
-          throw this.#notUp(id, 'is not finished', WATCH_POLL_MS);
-        }
+        if (!this.#isFinished(desired, desired.netns, current)) return [];
     }
     const what = `the network namespace of ${id}: replaced by one of ${user.name}'s Podman`;
     return [this.#step(what, () => this.#replace(id, owner, namespace.user))];
@@ -132,25 +128,25 @@ export class NetnsResource implements Resource {
     await this.#swap.begin(id, former, owner, userNamespace);
   }
 
-  /** Whether Nomad has finished the network, so that it can be taken out of its hands. */
-  #isFinished(desired: Desired & { kind: 'access' }, netns: DesiredNetns): boolean {
-    return this.#options.ordering === 'gate' ? netns.isAwaited : this.#isTaskSetUp(desired);
+  /**
+   * Whether Nomad has finished the network, so that it can be taken out of its hands: not while a CNI plugin is at work.
+   * @throws NotYetError while Nomad sets a task up
+   */
+  #isFinished({ id, tasks }: Desired & { kind: 'access' }, desired: DesiredNetns, netns: Handle): boolean {
+    const isByGate = this.#options.ordering === 'gate';
+    if (isByGate && (desired.isAwaited || !desired.isJoined)) return desired.isAwaited;
+    using allocation = this.#options.dataDir.open(id);
+    const setUp = allocation ? taskSetUp(allocation, tasks, netns) : 'none';
+    if (setUp === 'after' || (setUp === 'before' && !isByGate)) return true;
+    if (setUp === 'begun' || !isByGate) throw this.#notUp(id, 'is not finished', SET_UP_POLL_MS);
+    return false;
   }
 
   /** Whether a network that is not there will come: it is taken down before Nomad says that the allocation has ended. */
-  #isExpected(desired: Desired & { kind: 'access' }): boolean {
-    return this.#options.ordering === 'gate' ? desired.netns?.isAwaited === true : !this.#isTaskSetUp(desired);
-  }
-
-  /** Whether Nomad has begun with a task: it does so only after it has finished the network of the allocation. */
-  #isTaskSetUp({ id, tasks }: Desired & { kind: 'access' }): boolean {
+  #isExpected({ id, tasks, netns }: Desired & { kind: 'access' }): boolean {
+    if (this.#options.ordering === 'gate') return netns?.isAwaited === true;
     using allocation = this.#options.dataDir.open(id);
-    if (!allocation) return false;
-    const root = stat(allocation);
-    return tasks.some((task) => {
-      using mounted = openMountedBeneath(allocation, `${task}/${TASK_MOUNT}`);
-      return mounted !== undefined && stat(mounted).dev !== root.dev;
-    });
+    return !allocation || ['none', 'begun'].includes(taskSetUp(allocation, tasks));
   }
 
   /** Where mounts do not propagate, the user's Podman sees another file at the path than the host. */

@@ -134,7 +134,7 @@ describe('an allocation', () => {
     ['', undefined],
   ])('with the network mode "%s" gets its netns where Nomad makes one', (networkMode, mode) => {
     const given = desired(allocationOf({ networkMode }));
-    expect(given).toMatchObject({ netns: mode === undefined ? undefined : { mode, isAwaited: false } });
+    expect(given).toMatchObject({ netns: mode === undefined ? undefined : { mode, isAwaited: false, isJoined: true } });
   });
 
   test('knows whether a container is held that joins its netns', () => {
@@ -148,8 +148,8 @@ describe('an allocation', () => {
       const tasks = [taskOf('t'), taskOf('u', { hasOwnNetwork: own })];
       return desired(allocationOf({ networkMode: 'bridge', tasks }), { isStarting: true });
     };
-    expect(startingWith(false)).toMatchObject({ netns: { isAwaited: true } });
-    expect(startingWith(true)).toMatchObject({ netns: { isAwaited: false } });
+    expect(startingWith(false)).toMatchObject({ netns: { isAwaited: true, isJoined: true } });
+    expect(startingWith(true)).toMatchObject({ netns: { isAwaited: false, isJoined: false } });
     expect(desired(allocationOf({ networkMode: 'host' }), { isStarting: true })).toMatchObject({ netns: undefined });
   });
 
