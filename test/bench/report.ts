@@ -120,7 +120,7 @@ function goalsOf({
       most: 1.5,
     },
     {
-      what: "left of it after the driver's look-ups, against the bare move, median",
+      what: 'left of it when the create comes, against the bare move, median',
       unit: 'times',
       measured: swaps.left.p50 / swaps.move.p50,
       most: 0.5,
@@ -156,7 +156,7 @@ function swapRows({ cni, move, swap, left, shell, atOnce }: SwapResults): string
     row('CNI ADD', cni),
     row('bare move of the veth', move),
     row('handed over', swap),
-    row("left of it after the driver's look-ups", left),
+    row('left of it when the create comes', left),
     row('handed over by shell', shell),
     once(`${atOnce.count} bare moves at once`, atOnce.moves),
     once(`${atOnce.count} handed over at once`, atOnce.swaps),
