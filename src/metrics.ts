@@ -51,6 +51,7 @@ export function createMetrics(version: string) {
       'Time a container create was held until its allocation was ready.',
     ),
     gateHeld: gauge('gate_held', 'Container creates held now.'),
+    gateUnknownFields: counter('gate_unknown_fields_total', 'Fields of container creates that the gate does not know.'),
     userPodmanUp: gauge('user_podman_up', "Whether a user's Podman answers: 1 or 0.", ['user']),
     latePreparations: counter('late_preparations_total', 'Containers found running before their allocation was ready.'),
     streamConnected: gauge('event_stream_connected', 'Whether the event stream stands: 1 or 0.'),

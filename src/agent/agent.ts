@@ -11,6 +11,7 @@ import { Accounts } from '../reconcile/accounts.ts';
 import { AdminServer } from './admin-server.ts';
 import { Gates } from './gates.ts';
 import { makeHost } from './host.ts';
+import { directoriesBy } from './host-directories.ts';
 import { MetricsServer } from './metrics-server.ts';
 import { NodeFollower } from './node-follower.ts';
 import { nomadConnection } from './nomad-connection.ts';
@@ -70,9 +71,10 @@ export class Agent {
     const status = () => this.status();
     const explain = (id: string) => this.#node.explain(id);
     this.#admin = new AdminServer({ socketPath: config.admin.socket, status, explain, log, manager });
+    const directories = directoriesBy(config);
     this.#gates = new Gates({
       ...parts,
-      directories: (signal) => this.#node.whenKnown(signal),
+      directories: async (signal) => directories(await this.#node.whenKnown(signal)),
       readiness: this.#node,
       watchAccount: (name, onChange) => this.#accounts.watch(name, onChange),
     });

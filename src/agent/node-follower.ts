@@ -2,7 +2,7 @@ import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { codeOf, messageOf, NotYetError, retryInMs } from '../errors.ts';
-import type { Readiness, ReadyRequest } from '../gate/readiness.ts';
+import type { Readiness, ReadyAnswer, ReadyRequest } from '../gate/readiness.ts';
 import { withGhosts } from '../ghosts/explain-ghosts.ts';
 import type { Ghosts } from '../ghosts/ghosts.ts';
 import type { Log } from '../log.ts';
@@ -161,13 +161,13 @@ export class NodeFollower implements Readiness {
     await this.#attached?.readiness.whenIdle(allocationId);
   }
 
-  async ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {
+  async ready(request: ReadyRequest, signal: AbortSignal): Promise<ReadyAnswer> {
     const { readiness, ended } = await this.#whenAttached(signal);
     try {
-      await readiness.ready(request, AbortSignal.any([signal, ended.signal]));
+      return await readiness.ready(request, AbortSignal.any([signal, ended.signal]));
     } catch (error) {
       if (signal.aborted || !ended.signal.aborted) throw error;
-      await this.ready(request, signal);
+      return await this.ready(request, signal);
     }
   }
 
@@ -296,7 +296,10 @@ export class NodeFollower implements Readiness {
       { nomad, nodeId, host, reconciler, health, intervalMs, ordering, onListed, clock, log, metrics },
       signal,
     );
-    const readiness = new ReconcilerReadiness(reconciler, config.metaKey, self.csiDir, host.isSelinuxOn);
+    const { csiDir } = self;
+    const { isSelinuxOn } = host;
+    const policy = () => config.policy;
+    const readiness = new ReconcilerReadiness(reconciler, { metaKey: config.metaKey, csiDir, policy, isSelinuxOn });
     const attached: Attached = { self, host, reconciler, readiness, watch, ghosts, ended };
     log.info({ node: nodeId, allocDir, nomad: self.version }, 'attached to Nomad');
     made.move();

@@ -1,32 +1,35 @@
 import { codeOf, messageOf, NotYetError, RefusedError } from '../errors.ts';
-import type { Readiness, ReadyRequest } from '../gate/readiness.ts';
+import type { Readiness, ReadyAnswer, ReadyRequest } from '../gate/readiness.ts';
 import { isAllocationId } from '../model/allocation.ts';
-import type { Desired } from '../model/desired.ts';
+import type { Access, Desired } from '../model/desired.ts';
+import { mayNameAllPaths, type PolicyEntry } from '../model/policy.ts';
 import { type DesiredVolume, isSourceOf } from '../model/volume.ts';
 import type { Reconciler } from '../reconcile/reconciler.ts';
 import type { Outcome } from '../reconcile/record.ts';
 
+type OfReconciler = Pick<
+  Reconciler,
+  'passNow' | 'nextOutcome' | 'noticeStart' | 'whenIdle' | 'awaitNetns' | 'awaitMounts'
+>;
+
+/** What decides beside the reconciler. */
+export interface ReadinessOptions {
+  readonly metaKey: string;
+  /** Where Nomad mounts CSI volumes, as it spells it. */
+  readonly csiDir: string;
+  /** Which can change while the agent runs. */
+  readonly policy: () => readonly PolicyEntry[] | undefined;
+  readonly isSelinuxOn: boolean;
+}
+
 /** Answers the gate from the reconciler: every create waits for a pass of its own, so that what it finds is so now. */
 export class ReconcilerReadiness implements Readiness {
-  readonly #reconciler: Pick<
-    Reconciler,
-    'passNow' | 'nextOutcome' | 'noticeStart' | 'whenIdle' | 'awaitNetns' | 'awaitMounts'
-  >;
-  readonly #metaKey: string;
-  readonly #csiDir: string;
-  readonly #isSelinuxOn: boolean;
+  readonly #reconciler: OfReconciler;
+  readonly #options: ReadinessOptions;
 
-  /** @param csiDir where Nomad mounts CSI volumes, as it spells it */
-  constructor(
-    reconciler: Pick<Reconciler, 'passNow' | 'nextOutcome' | 'noticeStart' | 'whenIdle' | 'awaitNetns' | 'awaitMounts'>,
-    metaKey: string,
-    csiDir: string,
-    isSelinuxOn = false,
-  ) {
+  constructor(reconciler: OfReconciler, options: ReadinessOptions) {
     this.#reconciler = reconciler;
-    this.#metaKey = metaKey;
-    this.#csiDir = csiDir;
-    this.#isSelinuxOn = isSelinuxOn;
+    this.#options = options;
   }
 
   prepare(allocationId: string): void {
@@ -37,8 +40,9 @@ export class ReconcilerReadiness implements Readiness {
     return this.#reconciler.whenIdle(allocationId);
   }
 
-  async ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {
-    if (this.#isSelinuxOn && request.privateLabel !== undefined) throw privateLabel(request, request.privateLabel);
+  async ready(request: ReadyRequest, signal: AbortSignal): Promise<ReadyAnswer> {
+    const { metaKey, csiDir, policy, isSelinuxOn } = this.#options;
+    if (isSelinuxOn && request.privateLabel !== undefined) throw privateLabel(request, request.privateLabel);
     this.#reconciler.awaitMounts(request.allocationId, request.task, namedIn(request));
     if (request.joinsNetns) this.#reconciler.awaitNetns(request.allocationId);
     let outcome: Outcome = await this.#reconciler.passNow(request.allocationId, signal);
@@ -49,9 +53,12 @@ export class ReconcilerReadiness implements Readiness {
         throw new NotYetError(codeOf(error), messageOf(error), aborted);
       });
     }
-    const desired = judge(request, outcome.desired, this.#metaKey);
+    const { desired, owner } = judge(request, outcome.desired, metaKey);
     judgeMounts(request, desired);
-    for (const mounted of request.volumes) judgeVolume(request, mounted, desired.volumes, this.#csiDir);
+    refuseCsiPlugin(request, csiDir);
+    for (const mounted of request.volumes) judgeVolume(request, mounted, desired.volumes, { csiDir, isSelinuxOn });
+    const { allocation } = outcome;
+    return { mayNameAllPaths: allocation !== undefined && mayNameAllPaths(policy(), allocation, owner.name) };
   }
 }
 
@@ -60,8 +67,12 @@ const MOST_NAMED = 100;
 
 type Granted = Desired & { kind: 'access' };
 
-/** @throws RefusedError unless that task is to run as the user through whose gate it came */
-function judge({ allocationId, task, uid }: ReadyRequest, desired: Desired, metaKey: string): Granted {
+/** Whom the task runs as. @throws RefusedError unless that is the user through whose gate it came */
+function judge(
+  { allocationId, task, uid }: ReadyRequest,
+  desired: Desired,
+  metaKey: string,
+): { readonly desired: Granted; readonly owner: Access } {
   const remedy = `add meta { ${metaKey} = "alice" } to the job, group or task`;
   if (desired.kind === 'refused') throw new RefusedError(desired.code, `allocation ${allocationId}: ${desired.reason}`);
   if (desired.kind === 'nothing') {
@@ -78,7 +89,7 @@ function judge({ allocationId, task, uid }: ReadyRequest, desired: Desired, meta
   if (!owner) {
     throw new RefusedError('no_podman_user', `task ${task} of allocation ${allocationId} has no ${metaKey}; ${remedy}`);
   }
-  if (owner.uid === uid) return desired;
+  if (owner.uid === uid) return { desired, owner };
   const message = `task ${task} of allocation ${allocationId} has ${metaKey} = "${owner.name}", but its socket is another user's; set socket = "${owner.name}" in the task's config, or change ${metaKey}`;
   throw new RefusedError('wrong_socket', message);
 }
@@ -107,15 +118,34 @@ function judgeMounts({ allocationId, task, uid, mounts }: ReadyRequest, { podman
 }
 
 /**
+ * Says why a task that is a CSI plugin cannot be a rootless one: Nomad mounts `<csi>/plugins/<allocation>` and `<csi>/<type>/<plugin>`
+ * for it (client/allocrunner/taskrunner/plugin_supervisor_hook.go).
+ * @throws RefusedError `csi_plugin`
+ */
+function refuseCsiPlugin({ allocationId, task, volumes }: ReadyRequest, csiDir: string): void {
+  const parts = volumes.map(({ path }) =>
+    path.startsWith(`${csiDir}/`) ? path.slice(csiDir.length + 1).split('/') : [],
+  );
+  if (!parts.some(([kind, id, ...more]) => kind === 'plugins' && id === allocationId && more.length === 0)) return;
+  const isController = parts.some(([kind, , ...more]) => kind === 'controller' && more.length === 0);
+  // A controller needs no more than its socket: in a directory that the user could write to, and in which Nomad's root looks it up.
+  const why = isController
+    ? "Nomad's client opens the socket of its plugins by name, as root, in a directory that the user could then write to"
+    : 'a node plugin mounts filesystems on the host, which takes root';
+  const message = `task ${task} is a CSI plugin, which cannot run as a user: ${why}; run it without podman_user, with a socket of root's own Podman or another driver`;
+  throw new RefusedError('csi_plugin', message);
+}
+
+/**
  * Stops a job author who names something else in Nomad's data dir than what Nomad itself would mount for the task, or who
- * would write to what the group has claimed for reading only.
+ * would write to what the group has claimed for reading only, or change its owners.
  * @throws RefusedError
  */
 function judgeVolume(
   { allocationId, task }: ReadyRequest,
-  { where, path, readOnly }: ReadyRequest['volumes'][number],
+  { where, path, readOnly, ownersBy, labelsBy }: ReadyRequest['volumes'][number],
   volumes: readonly DesiredVolume[],
-  csiDir: string,
+  { csiDir, isSelinuxOn }: Pick<ReadinessOptions, 'csiDir' | 'isSelinuxOn'>,
 ): void {
   const shown = `${where} ${JSON.stringify(path)}`;
   const volume = volumes.find((one) => one.tasks.includes(task) && isSourceOf(path, allocationId, one, csiDir));
@@ -123,7 +153,14 @@ function judgeVolume(
     const message = `${shown} lies in Nomad's data dir, but neither in the directory of allocation ${allocationId} nor is it a volume that task ${task} mounts by a volume_mount block`;
     throw new RefusedError('data_dir_refused', message);
   }
-  if (!volume.claim.readOnly || readOnly) return;
+  if (!volume.claim.readOnly) return;
+  // A label that the volume_mount asks for is given by us.
+  const changes = ownersBy ?? (isSelinuxOn && !volume.isShared ? labelsBy : undefined);
+  if (changes !== undefined) {
+    const message = `${shown} is volume ${volume.claim.name}, which the group claims read_only; option ${changes} changes ${changes === ownersBy ? 'its owners' : 'its labels'} all the same: ${changes === ownersBy ? 'leave it out' : 'write selinux_label = "z" into the volume_mount'}, or claim it for writing`;
+    throw new RefusedError('volume_read_only', message);
+  }
+  if (readOnly) return;
   const message = `${shown} is volume ${volume.claim.name}, which the group claims read_only; mount it read-only, or claim it for writing`;
   throw new RefusedError('volume_read_only', message);
 }

@@ -132,7 +132,11 @@ function toConfig({ nomad, gate, users, metrics, admin, log, ...file }: FileConf
     ordering: file.ordering,
     volumes: file.volumes,
     gate: { dir: gate.dir, timeoutMs: milliseconds(gate.timeout) },
-    policy: file.policy?.map((entry) => ({ ...entry, users: new Set(entry.users) })),
+    policy: file.policy?.map(({ host_paths: hostPaths, users, ...entry }) => ({
+      ...entry,
+      users: new Set(users),
+      hostPaths,
+    })),
     users: new Map(Object.entries(users).map(([name, { socket }]) => [name, { socket }])),
     metrics: { address: isOff(metrics.address) ? undefined : parseListenAddress(metrics.address) },
     admin,

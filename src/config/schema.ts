@@ -102,6 +102,7 @@ const policyEntry = section({
   namespace: pattern('a namespace'),
   jobs: pattern('the id of a job').default('*'),
   users: z.array(userName, { error: 'a list of user names' }),
+  host_paths: z.literal('all', { error: 'all, or no such key' }).optional(),
 });
 
 /** The configuration file as it is written: snake_case keys, durations and addresses as text, and the defaults. */
@@ -123,7 +124,7 @@ export const FileSchema = section({
   users: z.record(userName, section({ socket: socketPath.optional() }), {
     error: (issue) => (issue.code === 'invalid_type' ? 'a mapping of user names' : undefined),
   }),
-  policy: z.array(policyEntry, { error: 'a list of {namespace, jobs, users}' }).optional(),
+  policy: z.array(policyEntry, { error: 'a list of {namespace, jobs, users, host_paths}' }).optional(),
   metrics: section({
     address: text(port, (value) => isOff(value) || parseListenAddress(value) !== undefined).default('127.0.0.1:4656'),
   }),

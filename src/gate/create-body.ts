@@ -1,12 +1,21 @@
-import { posix } from 'node:path';
 import { RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
-import { type CreateBody, hostPaths } from './spec-generator.ts';
+import { below, cleaned } from './guarded-paths.ts';
+import { type HostPath, hostPaths } from './host-paths.ts';
+import { refuseFields } from './refused-fields.ts';
+import type { CreateBody } from './spec-generator.ts';
 
-/** Nomad's directories as the driver names them, absolute: with Nomad's own spelling, not canonicalised. */
-export interface NomadDirectories {
+/** Directories of this host. */
+export interface HostDirectories {
+  /** Nomad's, absolute, as the driver names them: with Nomad's own spelling, not canonicalised. */
   readonly dataDir: string;
   readonly allocDir: string;
+  /** The alloc dir by its canonical name. */
+  readonly canonicalAllocDir: string;
+  /** Where else Nomad's client keeps its state and volumes, spelled so too; in the data dir or not. */
+  readonly clientDirs: readonly string[];
+  /** What no container is to get at, whole or in part: these and our own, as they are spelled and canonical. */
+  readonly guarded: readonly string[];
 }
 
 /** Whom a create is for. */
@@ -30,32 +39,46 @@ export interface MountedVolume {
   /** As the driver spells it. */
   readonly path: string;
   readonly readOnly: boolean;
+  /** The option by which Podman changes owners, `U` or `idmap`, of what it mounts, read-only or not. */
+  readonly ownersBy?: string | undefined;
+  /** The option by which it changes labels, `z` or `Z`, where SELinux is on. */
+  readonly labelsBy?: string | undefined;
 }
+
+/** Podman takes whatever begins with idmap. */
+const CHANGES_OWNERS = /^(?:U$|idmap)/;
+const CHANGES_LABELS = /^[zZ]$/;
+
+/** Where dockerd keeps the namespaces of its containers: SandboxKey in what it says of one, below its exec-root. */
+const DOCKER_NETNS = /^(?:\/var)?\/run\/docker[^/]*\/netns\//;
+
+/** The longest path that the kernel takes, with the NUL behind it (PATH_MAX, limits.h). */
+const PATH_MAX = 4096;
 
 /**
  * The allocation and task that a create is for, by what it reaches: its mount sources. `env` is the job author's, and
- * proves nothing. Stops a job author who names another allocation's directory or netns. Paths are compared as text:
- * a symlink that leads elsewhere is stopped by the user's own rights, not here.
+ * proves nothing. Stops a job author who names another allocation's directory or netns. Paths are compared as text.
  * @throws RefusedError with the reason and the remedy, for the job author
  */
-export function targetOf(body: CreateBody, directories: NomadDirectories): CreateTarget {
-  if (body.volumes_from?.length) {
-    throw refused(
-      'volumes_from_refused',
-      'volumes_from takes the mounts of another container; name the mounts themselves',
-    );
-  }
+export function targetOf(body: CreateBody, directories: HostDirectories): CreateTarget {
+  refuseFields(body);
   let allocationId: string | undefined;
   const mounts: string[] = [];
   let privateLabel: string | undefined;
   const volumes: MountedVolume[] = [];
-  for (const { where, path, isMount, readOnly, isPrivate } of hostPaths(body)) {
+  for (const { where, path, isMount, options } of hostPaths(body)) {
     const owner = ownerOf(where, path, directories);
     if (owner === 'nobody') continue;
-    if (isPrivate) privateLabel ??= `${where} ${JSON.stringify(path)}`;
+    if (options.includes('Z')) privateLabel ??= `${where} ${JSON.stringify(path)}`;
     if (owner === 'nomad') {
       if (!isMount) throw outsideOfAllocation(where, path, directories);
-      volumes.push({ where, path, readOnly });
+      volumes.push({
+        where,
+        path,
+        readOnly: options.includes('ro') && !options.includes('rw'),
+        ownersBy: options.find((option) => CHANGES_OWNERS.test(option)),
+        labelsBy: options.find((option) => CHANGES_LABELS.test(option)),
+      });
       continue;
     }
     if (allocationId === undefined && isMount) allocationId = owner;
@@ -80,15 +103,24 @@ export function targetOf(body: CreateBody, directories: NomadDirectories): Creat
   return { allocationId, task, joinsNetns: joinsNetns(body, allocationId), mounts, privateLabel, volumes };
 }
 
-/** The allocation whose directory holds the path; `nomad` where it is elsewhere in the data dir, `nobody` where it is not Nomad's at all. */
-function ownerOf(where: string, path: string, { dataDir, allocDir }: NomadDirectories): string {
-  const shown = `${where} ${JSON.stringify(path)}`;
-  if (!path.startsWith('/') || path.split('/').includes('..') || path.includes('\0')) {
-    throw refused('bad_path', `${shown} must be an absolute path without ".."`);
+/** The paths of a create that lie outside of what is Nomad's: the job author's choice, and Podman's rights. */
+export function pathsElsewhere(body: CreateBody, directories: HostDirectories): HostPath[] {
+  return hostPaths(body).filter(({ where, path }) => ownerOf(where, path, directories) === 'nobody');
+}
+
+/** The allocation whose directory holds the path; `nomad` where it is elsewhere in Nomad's directories, `nobody` where it is not Nomad's at all. */
+function ownerOf(where: string, path: string, { dataDir, allocDir, clientDirs }: HostDirectories): string {
+  const shown = `${where} ${JSON.stringify(path.slice(0, PATH_MAX))}`;
+  // The kernel takes a backslash out of what overlay mounts are given: of which, depends on its version.
+  const isEscaped = where.endsWith('.options') && path.includes('\\');
+  if (path === '' || path.length >= PATH_MAX || path.split('/').includes('..') || path.includes('\0') || isEscaped) {
+    throw refused('bad_path', `${shown} must be a path without ".."`);
   }
   const inAllocDir = below(cleaned(allocDir), cleaned(path));
   if (inAllocDir === undefined) {
-    return below(cleaned(dataDir), cleaned(path)) === undefined ? 'nobody' : 'nomad';
+    return [dataDir, ...clientDirs].some((dir) => below(cleaned(dir), cleaned(path)) !== undefined)
+      ? 'nomad'
+      : 'nobody';
   }
   const id = inAllocDir.split('/', 1)[0] ?? '';
   if (isAllocationId(id)) return id;
@@ -98,7 +130,7 @@ function ownerOf(where: string, path: string, { dataDir, allocDir }: NomadDirect
   );
 }
 
-function outsideOfAllocation(where: string, path: string, { dataDir }: NomadDirectories): RefusedError {
+function outsideOfAllocation(where: string, path: string, { dataDir }: HostDirectories): RefusedError {
   return refused(
     'data_dir_refused',
     `${where} ${JSON.stringify(path)} lies in Nomad's data dir ${dataDir} but not in an allocation's directory; a task can use only what is in its own`,
@@ -116,22 +148,19 @@ function foreign(where: string, path: string, allocationId: string | undefined):
 function joinsNetns({ netns }: CreateBody, allocationId: string): boolean {
   if (netns?.nsmode !== 'path') return false;
   const allowed = [`/var/run/netns/${allocationId}`, `/run/netns/${allocationId}`];
-  if (allowed.includes(netns.value ?? '')) return true;
+  const path = netns.value ?? '';
+  if (allowed.includes(path)) return true;
+  const shown = `netns ${JSON.stringify(path)}`;
+  if (DOCKER_NETNS.test(path)) {
+    throw refused(
+      'docker_netns',
+      `${shown} is a network namespace of Docker's: where a task of the group has the docker driver, Docker makes the group's network and keeps it for root, so that no rootless container can join it; give the docker task a group of its own, or the group network mode "host"`,
+    );
+  }
   throw refused(
     'foreign_netns',
-    `netns ${JSON.stringify(netns.value)} is not that of allocation ${allocationId} (${allowed[0]}); use the group's network block instead of network_mode = "ns:…"`,
+    `${shown} is not that of allocation ${allocationId} (${allowed[0]}); a task can join the network of its own group alone: use the group's network block instead of network_mode = "ns:…"`,
   );
-}
-
-/** What follows `dir/`, or an empty string for `dir` itself; undefined where the path lies elsewhere. */
-function below(dir: string, path: string): string | undefined {
-  if (path === dir) return '';
-  return path.startsWith(`${dir}/`) ? path.slice(dir.length + 1) : undefined;
-}
-
-function cleaned(path: string): string {
-  const normal = posix.normalize(path);
-  return normal.endsWith('/') ? normal.slice(0, -1) : normal;
 }
 
 function refused(code: string, message: string): RefusedError {

@@ -1,27 +1,34 @@
 import { within } from '../clock.ts';
 import { codeOf, messageOf, ParseError, RefusedError } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
+import type { PodmanUser } from '../podman/connect.ts';
 import type { Client } from './client.ts';
-import { type CreateTarget, type NomadDirectories, targetOf } from './create-body.ts';
+import { type CreateTarget, type HostDirectories, pathsElsewhere, targetOf } from './create-body.ts';
+import { guardedAmong, leadingOut } from './followed-paths.ts';
 import { type ForwardParts, forward } from './forward.ts';
 import { type HoldEnd, hold } from './hold.ts';
 import type { Images } from './images.ts';
 import { refuseUnjoinable } from './join-netns.ts';
+import { refuseForeignContainers } from './named-containers.ts';
 import type { Readiness } from './readiness.ts';
 import { MAX_BODY_BYTES, type Request } from './request.ts';
-import { type CreateBody, parseCreateBody } from './spec-generator.ts';
-import { targetOfContainer } from './start.ts';
+import { type CreateBody, parseCreateBody, unknownFields } from './spec-generator.ts';
+import { createdContainer } from './start.ts';
 
 /** Of what one request says and another one needs, which comes within seconds or never. */
 const MOST_NOTED = 1000;
+
+/** Of the fields that a create has and the gate does not know, and of each of their names. */
+const MOST_FIELDS_NAMED = 20;
+const MOST_FIELD_LENGTH = 100;
 
 /** How long a refusal waits at the most for what is being done to its allocation, in milliseconds. */
 const QUIET_MS = 5000;
 
 /** What holding a request until its allocation is ready needs. */
 export interface HeldParts extends ForwardParts {
-  /** Nomad's directories; resolves once Nomad has named them. */
-  readonly directories: (signal: AbortSignal) => Promise<NomadDirectories>;
+  /** The directories of this host; resolves once Nomad has named its own. */
+  readonly directories: (signal: AbortSignal) => Promise<HostDirectories>;
   readonly readiness: Readiness;
   readonly images: Images;
   /** The containers whose create has passed and whose start is to come, of this gate. */
@@ -30,7 +37,7 @@ export interface HeldParts extends ForwardParts {
   readonly starting: Set<string>;
   /** How long a request waits for its allocation, or for a Podman that cannot be reached, in milliseconds. */
   readonly timeoutMs: number;
-  readonly metrics: Pick<Metrics, 'gateRequests' | 'gateHeld' | 'gateHoldSeconds'>;
+  readonly metrics: Pick<Metrics, 'gateRequests' | 'gateHeld' | 'gateHoldSeconds' | 'gateUnknownFields'>;
 }
 
 /** What a request of a start waits for Podman, in ms: where the first one has waited in vain, the others need not. */
@@ -57,11 +64,13 @@ export async function create(client: Client, request: Request, parts: HeldParts)
     throw new ParseError('container create', expected, 'another body');
   }
   const spec = parseCreateBody(request.body);
+  noteUnknown(spec, parts);
   let target: CreateTarget | undefined;
   let image: string | undefined;
   const end = await holdUntilReady(client, parts, async (signal) => {
-    target = targetOf(spec, await directories(signal));
-    await whenReady(spec, target, signal, parts);
+    const known = await directories(signal);
+    target = targetOf(spec, known);
+    await whenReady(spec, target, known, signal, parts);
     if (spec.image) image = await images.resolve(spec.image, podman, signal);
   });
   if (end.kind !== 'done') return refuseHeld(client, end, target, parts);
@@ -83,8 +92,12 @@ export async function start(client: Client, container: string, request: Request,
     const timeoutMs = podman.patienceMs(parts.timeoutMs);
     const end = await holdUntilReady(client, { ...parts, timeoutMs }, async (signal) => {
       (await podman.connectWhenReachable(signal)).destroy();
-      target = await targetOfContainer(container, podman.user, await directories(signal), clock);
-      if (target) await readiness.ready({ ...target, uid: podman.user.uid }, signal);
+      const known = await directories(signal);
+      const found = await createdContainer(container, podman.user, known, clock);
+      target = found?.target;
+      if (!found) return;
+      const answer = await readiness.ready({ ...found.target, uid: podman.user.uid }, signal);
+      if (!answer.mayNameAllPaths) await refuseGuarded(found.spec, found.target, podman.user, known);
     });
     if (end.kind !== 'done') return refuseHeld(client, end, target, parts);
   }
@@ -95,14 +108,49 @@ export async function start(client: Client, container: string, request: Request,
 async function whenReady(
   spec: CreateBody,
   target: CreateTarget,
+  directories: HostDirectories,
   signal: AbortSignal,
-  { podman, readiness }: HeldParts,
+  { podman, readiness, clock }: HeldParts,
 ): Promise<void> {
   if (podman.isGivenUp) await podman.ping();
   const user = await podman.userWhenKnown(signal);
+  await refuseForeignContainers(spec, target, user, clock);
   // Before anything is done for it: Nomad tears a network down as soon as its task is refused.
   if (target.joinsNetns) await refuseUnjoinable(spec, target, user);
-  await readiness.ready({ ...target, uid: user.uid }, signal);
+  const { mayNameAllPaths } = await readiness.ready({ ...target, uid: user.uid }, signal);
+  if (!mayNameAllPaths) await refuseGuarded(spec, target, user, directories);
+}
+
+/**
+ * Stops a task that would get at what is not its own, or at what it mounts read-only, by way of the user's view of all that is hers.
+ * @throws RefusedError `host_path_refused`, `link_out_of_allocation`; as guardedAmong, leadingOut
+ */
+async function refuseGuarded(
+  spec: CreateBody,
+  target: CreateTarget,
+  user: PodmanUser,
+  directories: HostDirectories,
+): Promise<void> {
+  const remedy = `name what the task needs in there, or ask the operator for host_paths: all in the policy of nomad-rootless's config`;
+  const out = leadingOut(target, directories);
+  if (out !== undefined) {
+    const message = `task ${target.task} mounts ${JSON.stringify(out)} of its allocation, which a symlink leads out of the allocation's directory; ${remedy}`;
+    throw new RefusedError('link_out_of_allocation', message);
+  }
+  const found = await guardedAmong(pathsElsewhere(spec, directories), user, directories);
+  if (!found) return;
+  const { where, path, leadsTo } = found;
+  const message = `${where} ${JSON.stringify(path)} leads to ${leadsTo}: a container of user ${user.name} could reach all of her allocations there; ${remedy}`;
+  throw new RefusedError('host_path_refused', message);
+}
+
+/** A newer driver or Podman may mean something by them that the gate should know. */
+function noteUnknown(spec: CreateBody, { metrics, log }: HeldParts): void {
+  const fields = unknownFields(spec);
+  if (fields.length === 0) return;
+  metrics.gateUnknownFields.inc(fields.length);
+  const named = fields.slice(0, MOST_FIELDS_NAMED).map((field) => field.slice(0, MOST_FIELD_LENGTH));
+  log.debug({ fields: named }, 'a create has fields that the gate does not know; they pass');
 }
 
 async function holdUntilReady(

@@ -13,7 +13,13 @@ export interface Readiness {
    * @param request the allocation named by a create body, the task its container name gives, and the uid whose gate it came through
    * @throws RefusedError when the task is not that user's, or the allocation is refused or unknown to Nomad
    */
-  ready(request: ReadyRequest, signal: AbortSignal): Promise<void>;
+  ready(request: ReadyRequest, signal: AbortSignal): Promise<ReadyAnswer>;
+}
+
+/** What a task may have beside what is its allocation's. */
+export interface ReadyAnswer {
+  /** Whether an entry of the policy lets it name any path of the host: host_paths of the configuration. */
+  readonly mayNameAllPaths: boolean;
 }
 
 /** Which task of which allocation asks to be created, through whose gate. */

@@ -17,15 +17,26 @@ export function exact<S extends z.ZodRawShape>(shape: S) {
   });
 }
 
-const folded = (key: string) => key.toUpperCase().toLowerCase();
-const text = z.string().nullish();
-const texts = z.array(z.string()).nullish();
+/** At least as much as Go takes for the same name: U+017F for s, U+212A for k, and more that Go tells apart. */
+export const folded = (key: string) => key.toUpperCase().toLowerCase();
+
+/** Go reads each half of a surrogate pair that stands alone as U+FFFD. */
+const word = z.string().refine((value) => value.isWellFormed(), { error: 'half of a surrogate pair' });
+const text = word.nullish();
+const texts = z.array(word).nullish();
+const isThere = z.unknown().optional();
 const namespace = exact({ nsmode: text, value: text }).nullish();
 const devices = z.array(exact({ path: text })).nullish();
 
-/** What names host paths in Podman's SpecGenerator (pkg/specgen/specgen.go, v3 to v5). */
+/**
+ * What reaches out of the container in Podman's SpecGenerator (pkg/specgen/specgen.go, 3.0 to 6.0): names of paths on the
+ * host, of other containers, and what the driver has no option for.
+ *
+ * Whatever is taken here Go reads as the same. The other way round it is not so, and need not be: Go also takes null in place of
+ * a text in a list, keys twice, another case, U+FFFD for what is no UTF-8 and for half a surrogate pair, and anything behind the first value.
+ */
 const createBody = exact({
-  name: z.string(),
+  name: word,
   image: text,
   mounts: z.array(exact({ type: text, source: text, options: texts })).nullish(),
   overlay_volumes: z.array(exact({ source: text, options: texts })).nullish(),
@@ -36,9 +47,24 @@ const createBody = exact({
   conmon_pid_file: text,
   seccomp_profile_path: text,
   base_hosts_file: text,
-  log_configuration: exact({ path: text }).nullish(),
+  healthLogDestination: text,
+  timezone: text,
+  oci_runtime: text,
+  log_configuration: exact({ path: text, options: z.record(word, word).nullish() }).nullish(),
+  idmappings: exact({ AutoUserNsOpts: exact({ PasswdFile: text, GroupFile: text }).nullish() }).nullish(),
   devices,
   host_device_list: devices,
+  devices_from: texts,
+  dependencyContainers: texts,
+  pod: text,
+  annotations: z.record(word, word).nullish(),
+  hooks: isThere,
+  secrets: isThere,
+  secret_env: isThere,
+  image_volumes: isThere,
+  artifact_volumes: isThere,
+  rootfs_overlay: isThere,
+  rootfs_mapping: isThere,
   netns: namespace,
   ipcns: namespace,
   pidns: namespace,
@@ -49,6 +75,68 @@ const createBody = exact({
 });
 /** The body of a container create, as far as the gate reads it. */
 export type CreateBody = z.infer<typeof createBody>;
+
+/** The namespaces that a container can take from elsewhere. */
+export const NAMESPACES = ['netns', 'ipcns', 'pidns', 'utsns', 'userns', 'cgroupns'] as const;
+
+/** The other fields, of Podman 3.0 to 6.0 and of the driver: they stay within the container, or within what Podman gives every one of the user's. */
+const HARMLESS = [
+  ...[
+    'entrypoint',
+    'command',
+    'env_host',
+    'httpproxy',
+    'env',
+    'terminal',
+    'stdin',
+    'labels',
+    'labels_nested',
+    'label_nested',
+  ],
+  ...[
+    'stop_signal',
+    'stop_timeout',
+    'timeout',
+    'restart_policy',
+    'restart_tries',
+    'systemd',
+    'sdnotifyMode',
+    'namespace',
+  ],
+  ...['hostname', 'hostusers', 'remove', 'removeImage', 'containerCreateCommand', 'init_container_type', 'personality'],
+  ...['envmerge', 'unsetenv', 'unsetenvall', 'manage_password', 'passwd_entry', 'group_entry', 'raw_image_name'],
+  ...['image_os', 'image_arch', 'image_variant', 'image_volume_mode', 'init', 'device_cgroup_rule', 'gpus', 'shm_size'],
+  ...['shm_size_systemd', 'work_dir', 'create_working_dir', 'storage_opts', 'rootfs_propagation', 'volatile'],
+  ...['chroot_directories', 'privileged', 'user', 'groups', 'cap_add', 'cap_drop', 'selinux_opts', 'apparmor_profile'],
+  ...[
+    'seccomp_policy',
+    'no_new_privileges',
+    'read_only_filesystem',
+    'read_write_tmpfs',
+    'umask',
+    'procfs_opts',
+    'mask',
+  ],
+  ...['unmask', 'cgroups_mode', 'cgroup_parent', 'static_ip', 'static_ipv6', 'static_mac', 'portmappings', 'expose'],
+  ...['publish_image_ports', 'cni_networks', 'Networks', 'networkOrder', 'dns_server', 'dns_search', 'dns_option'],
+  ...['hostadd', 'network_options', 'use_image_resolve_conf', 'use_image_hosts', 'use_image_hostname', 'intelRdt'],
+  ...[
+    'resource_limits',
+    'r_limits',
+    'oom_score_adj',
+    'weightDevice',
+    'throttleReadBpsDevice',
+    'throttleWriteBpsDevice',
+  ],
+  ...['throttleReadIOPSDevice', 'throttleWriteIOPSDevice', 'cpu_period', 'cpu_quota', 'unified', 'healthconfig'],
+  ...['health_check_on_failure_action', 'startupHealthConfig', 'healthMaxLogCount', 'healthMaxLogSize'],
+];
+const KNOWN = new Set([...Object.keys(createBody.shape), ...HARMLESS].map(folded));
+
+/** The fields that neither any Podman up to now reads nor the driver writes: a newer one may mean something by them. */
+export function unknownFields(body: CreateBody): string[] {
+  return Object.keys(body).filter((key) => !KNOWN.has(folded(key)));
+}
 
 /**
  * Reads the body of a container create.
@@ -78,61 +166,4 @@ export function parseCreateBody(bytes: Buffer): CreateBody {
     "Podman's form",
     issue?.message ?? 'another',
   );
-}
-
-/** A path on the host that a create names. */
-export interface HostPath {
-  /** The field, such as `mounts.0.source`. */
-  readonly where: string;
-  readonly path: string;
-  /** Whether it decides which allocation the container is for. */
-  readonly isMount: boolean;
-  /** Whether it is a mount that the container cannot write to. */
-  readonly readOnly: boolean;
-  /** Whether Podman is to label it for this container alone: option Z of podman-run(1). */
-  readonly isPrivate: boolean;
-}
-
-const NO_MOUNT = { isMount: false, readOnly: false, isPrivate: false } as const;
-
-/** Every host path that the create names. Mount sources come first: they say whose everything after them has to be. */
-export function* hostPaths(body: CreateBody): Generator<HostPath> {
-  for (const [index, { type, source, options }] of (body.mounts ?? []).entries()) {
-    const readOnly = (options ?? []).includes('ro') && !(options ?? []).includes('rw');
-    const isPrivate = (options ?? []).includes('Z');
-    const isWord = source === undefined || source === null || !source.includes('/');
-    const isBind =
-      !isWord || type === 'bind' || (options ?? []).some((option) => option === 'bind' || option === 'rbind');
-    // "tmpfs", "proc", "devpts": the sources of filesystems that have no place on the host.
-    if (isBind) yield { where: `mounts.${index}.source`, path: source ?? '', isMount: true, readOnly, isPrivate };
-  }
-  for (const [index, mount] of (body.mounts ?? []).entries()) yield* optionPaths(`mounts.${index}`, mount.options);
-  for (const [index, { source, options }] of (body.overlay_volumes ?? []).entries()) {
-    yield { where: `overlay_volumes.${index}.source`, path: source ?? '', ...NO_MOUNT };
-    yield* optionPaths(`overlay_volumes.${index}`, options);
-  }
-  for (const [index, { Options }] of (body.volumes ?? []).entries()) yield* optionPaths(`volumes.${index}`, Options);
-  for (const list of ['devices', 'host_device_list'] as const) {
-    for (const [index, { path }] of (body[list] ?? []).entries()) {
-      // Others are names of devices in the Container Device Interface, such as nvidia.com/gpu=all.
-      if (path?.startsWith('/')) yield { where: `${list}.${index}.path`, path, ...NO_MOUNT };
-    }
-  }
-  for (const key of ['rootfs', 'init_path', 'conmon_pid_file', 'seccomp_profile_path', 'base_hosts_file'] as const) {
-    const path = body[key];
-    if (path) yield { where: key, path, ...NO_MOUNT };
-  }
-  const log = body.log_configuration?.path;
-  if (log) yield { where: 'log_configuration.path', path: log, ...NO_MOUNT };
-  for (const key of ['netns', 'ipcns', 'pidns', 'utsns', 'userns', 'cgroupns'] as const) {
-    if (body[key]?.nsmode === 'path') yield { where: `${key}.value`, path: body[key].value ?? '', ...NO_MOUNT };
-  }
-}
-
-/** Options of overlay mounts name directories too: `upperdir=/…`, `lowerdir=/…:/…`. */
-function* optionPaths(where: string, options: readonly string[] | null | undefined): Generator<HostPath> {
-  for (const option of options ?? []) {
-    const [, list = ''] = /^(?:upperdir|workdir|lowerdir)=(.*)$/is.exec(option) ?? [];
-    for (const path of list.split(':')) if (path) yield { where: `${where}.options`, path, ...NO_MOUNT };
-  }
 }

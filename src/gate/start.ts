@@ -1,14 +1,11 @@
 import * as z from 'zod';
 import type { Clock } from '../clock.ts';
-import { ParseError, RefusedError } from '../errors.ts';
+import { RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
-import { parseJson } from '../parse.ts';
 import type { PodmanUser } from '../podman/connect.ts';
-import { callPodman } from '../podman/podman-api.ts';
-import { type CreateTarget, type NomadDirectories, targetOf } from './create-body.ts';
-
-const LOOK_MS = 10_000;
-const MAX_INSPECT_BYTES = 1024 * 1024;
+import { type CreateTarget, type HostDirectories, targetOf } from './create-body.ts';
+import { inspect } from './inspect.ts';
+import type { CreateBody } from './spec-generator.ts';
 
 /** libpod/define/container_inspect.go of Podman, InspectContainerData. */
 const Inspected = z.object({
@@ -17,38 +14,38 @@ const Inspected = z.object({
   HostConfig: z.object({ NetworkMode: z.string().nullish() }),
 });
 
+/** A container of a task, as its create named it. */
+export interface CreatedContainer {
+  readonly target: CreateTarget;
+  readonly spec: CreateBody;
+}
+
 /**
  * Whose task a container is that was created before: the driver starts one anew after a reboot (its recover_stopped), and
  * what it mounts has to be there by then, as at its create.
  * @returns undefined where it is no container of a task, or not there: Podman says so then
- * @throws as callPodman and targetOf; ParseError where Podman describes it in another form
+ * @throws as inspect and targetOf
  */
-export async function targetOfContainer(
+export async function createdContainer(
   container: string,
   user: PodmanUser,
-  directories: NomadDirectories,
+  directories: HostDirectories,
   clock: Pick<Clock, 'after'>,
-): Promise<CreateTarget | undefined> {
-  const target = `/v1.0.0/libpod/containers/${encodeURIComponent(container)}/json`;
-  const call = { method: 'GET', target, timeoutMs: LOOK_MS, maxBytes: MAX_INSPECT_BYTES } as const;
-  const { status, body } = await callPodman(user, call, clock);
-  if (status === 404) return undefined;
-  const where = `GET ${target} at the Podman of user ${user.name}`;
-  if (status !== 200) throw new ParseError(where, 'status 200 or 404', `status ${status}`);
-  const { Name: name, Mounts: mounts, HostConfig } = parseJson(Inspected, body.toString('utf8'), where);
+): Promise<CreatedContainer | undefined> {
+  const inspected = await inspect(Inspected, container, user, clock);
+  if (!inspected) return undefined;
+  const { Name: name, Mounts: mounts, HostConfig } = inspected;
   if (name.at(-37) !== '-' || !isAllocationId(name.slice(-36))) return undefined;
   const [, netns] = /^ns:(.*)$/s.exec(HostConfig.NetworkMode ?? '') ?? [];
+  const spec: CreateBody = {
+    name,
+    mounts: (mounts ?? [])
+      .filter(({ Type }) => Type === 'bind')
+      .map(({ Source, RW }) => ({ type: 'bind', source: Source, options: [RW ? 'rw' : 'ro'] })),
+    netns: netns === undefined ? undefined : { nsmode: 'path', value: netns },
+  };
   try {
-    return targetOf(
-      {
-        name,
-        mounts: (mounts ?? [])
-          .filter(({ Type }) => Type === 'bind')
-          .map(({ Source, RW }) => ({ type: 'bind', source: Source, options: [RW ? 'rw' : 'ro'] })),
-        netns: netns === undefined ? undefined : { nsmode: 'path', value: netns },
-      },
-      directories,
-    );
+    return { target: targetOf(spec, directories), spec };
   } catch (error) {
     // Named like a task's, and of none: the user made it herself.
     if (error instanceof RefusedError && error.code === 'no_allocation') return undefined;

@@ -1,4 +1,4 @@
-import { mkdirSync, opendirSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { lstatSync, mkdirSync, opendirSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import type { Handle } from './handle.ts';
 
 /** Makes a directory and those above it, where only root can write. @throws an Error of node:fs */
@@ -14,6 +14,11 @@ export function directoryIsThere(path: string): boolean {
 /** The canonical form of a path that only root has shaped. @throws an Error of node:fs */
 export function canonicalPath(path: string): string {
   return realpathSync(path);
+}
+
+/** As canonicalPath; the path itself where nothing is there. @throws an Error of node:fs for any other reason */
+export function canonicalPathIfThere(path: string): string {
+  return lstatSync(path, { throwIfNoEntry: false }) ? realpathSync(path) : path;
 }
 
 /** The canonical form of a directory's path that only root has shaped. @throws an Error of node:fs, also where it is no directory */

@@ -101,6 +101,27 @@ export function openMountedBeneath(
   }
 }
 
+/**
+ * Whether a path leads nowhere but to what lies beneath a handle, symlinks that stay in there followed; also where nothing is
+ * there. Only to look: whoever can write in there can make it lead elsewhere a moment later.
+ * @throws NotYetError `path_changing` where names on the way are being changed
+ */
+export function staysBeneath(parent: Handle, path: string): boolean {
+  for (let tries = 1; ; tries++) {
+    try {
+      open(parent, path, O.PATH, RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS)?.close();
+      return true;
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      if (error.is('EXDEV', 'ELOOP')) return false;
+      if (error.is('ENOTDIR', 'ENAMETOOLONG')) return true;
+      if (!error.is('EAGAIN')) throw error;
+      if (tries === CACHED_TRIES)
+        throw new NotYetError('path_changing', `${parent.path}/${path} is being changed`, error);
+    }
+  }
+}
+
 /** Whether something is mounted on what has this name in an open directory. What is mounted is not gone into. @throws SyscallError */
 export function isMountedIn(directory: Handle, name: string): boolean {
   try {

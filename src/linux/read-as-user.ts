@@ -4,6 +4,7 @@ import { asUser } from './as-user.ts';
 
 const GREP = '/usr/bin/grep';
 const FIND = '/usr/bin/find';
+const REALPATH = '/usr/bin/realpath';
 /** Far more than any configuration has. */
 const MOST_BYTES = 1024 * 1024;
 /** A home directory on a server that is away, or a user who stops the child. Not to wait for its end: she can trace it, and then it does not. */
@@ -55,6 +56,20 @@ export async function socketsOf(user: User, pids: readonly number[]): Promise<Re
     held.set(Number(pid), [...(held.get(Number(pid)) ?? []), String(inode)]);
   }
   return held;
+}
+
+/**
+ * Where paths lead, canonical, in the order given: as far as the user can see, and as text from there on. A child of hers looks, as in
+ * readConfAsUser. Only to look: it may be otherwise a moment later, and in a mount namespace of hers.
+ * @param paths absolute
+ * @throws as readConfAsUser
+ */
+export async function canonicalAsUser(user: User, paths: readonly string[]): Promise<string[]> {
+  const output = await run(user, [REALPATH, '--canonicalize-missing', '--zero', '--', ...paths]);
+  const canonical = output.split('\0').slice(0, -1);
+  if (canonical.length === paths.length) return canonical;
+  const message = `uid ${user.uid} cannot look where ${paths.join(' ').slice(0, 500)} leads`;
+  throw new NotYetError('user_files_unreadable', message);
 }
 
 function grep(user: User, search: readonly string[], paths: readonly string[]): Promise<string> {

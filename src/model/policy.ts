@@ -5,6 +5,8 @@ export interface PolicyEntry {
   readonly namespace: string;
   readonly jobs: string;
   readonly users: ReadonlySet<string>;
+  /** Whether these jobs may name any path of the host. */
+  readonly hostPaths?: 'all' | undefined;
 }
 
 /**
@@ -22,6 +24,16 @@ export function entryAllowing(
       entry.users.has(user) && matches(entry.namespace, namespace) && jobIds.some((id) => matches(entry.jobs, id)),
   );
   return at === -1 ? undefined : at;
+}
+
+/** Whether an entry lets the job of an allocation, running as a user, name any path of the host. */
+export function mayNameAllPaths(
+  policy: readonly PolicyEntry[] | undefined,
+  allocation: Pick<Allocation, 'namespace' | 'jobId' | 'parentJobId'>,
+  user: string,
+): boolean {
+  const granting = (policy ?? []).filter(({ hostPaths }) => hostPaths === 'all');
+  return entryAllowing(granting, allocation, user) !== undefined;
 }
 
 /**

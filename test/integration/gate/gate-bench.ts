@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
 import { systemClock } from '../../../src/clock.ts';
+import type { HostDirectories } from '../../../src/gate/create-body.ts';
 import { Gate, type GateParts } from '../../../src/gate/gate.ts';
 import { Images } from '../../../src/gate/images.ts';
-import type { Readiness, ReadyRequest } from '../../../src/gate/readiness.ts';
+import type { Readiness, ReadyAnswer, ReadyRequest } from '../../../src/gate/readiness.ts';
 import { makeSocketDirectory } from '../../../src/linux/socket-file.ts';
 import { listenAt } from '../../../src/linux/unix-listener.ts';
 import type { Log } from '../../../src/log.ts';
@@ -15,7 +16,18 @@ import { LastAnswers } from '../../../src/podman/last-answers.ts';
 import { UserPodman } from '../../../src/podman/user-podman.ts';
 
 export const ID = '3446d5e1-6ff3-0022-b7ba-b606572ea818';
-export const DIRECTORIES = { dataDir: '/var/lib/nomad', allocDir: '/var/lib/nomad/alloc' };
+export const DIRECTORIES: HostDirectories = {
+  dataDir: '/var/lib/nomad',
+  allocDir: '/var/lib/nomad/alloc',
+  canonicalAllocDir: '/var/lib/nomad/alloc',
+  clientDirs: ['/var/lib/nomad/client', '/var/lib/nomad/host_volumes'],
+  guarded: [
+    '/var/lib/nomad',
+    '/run/nomad-rootless/gate',
+    '/run/nomad-rootless/state',
+    '/run/nomad-rootless/admin.sock',
+  ],
+};
 export const OWN_UID = process.getuid?.() ?? -1;
 
 /** A readiness whose answers the test gives. */
@@ -36,9 +48,13 @@ export class ManualReadiness implements Readiness {
     return this.idle(allocationId);
   }
 
-  ready(request: ReadyRequest, signal: AbortSignal): Promise<void> {
+  /** What the policy lets every task do. */
+  grants: ReadyAnswer = { mayNameAllPaths: false };
+
+  async ready(request: ReadyRequest, signal: AbortSignal): Promise<ReadyAnswer> {
     this.asked.push(request);
-    return this.answer(request, signal);
+    await this.answer(request, signal);
+    return this.grants;
   }
 
   /** Holds every create until the returned function is called. */

@@ -2,15 +2,17 @@ import { describe, expect, test } from 'vitest';
 import { ReconcilerReadiness } from '../../../src/agent/readiness.ts';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
 import type { Desired } from '../../../src/model/desired.ts';
+import type { PolicyEntry } from '../../../src/model/policy.ts';
 import type { Outcome } from '../../../src/reconcile/record.ts';
 import { accessOf } from '../../support/access-of.ts';
+import { allocationOf } from '../../support/allocation-of.ts';
 
 const ID = '11111111-2222-3333-4444-555555555555';
 const request = { allocationId: ID, task: 't', uid: 1001, joinsNetns: false, mounts: [], volumes: [] };
 const alice = { name: 'alice', uid: 1001, tasks: ['t'] };
 
 /** A reconciler whose passes end as told, one after another; then no further one comes. */
-function readinessOf(outcomes: Outcome[], isSelinuxOn = false) {
+function readinessOf(outcomes: Outcome[], isSelinuxOn = false, policy?: readonly PolicyEntry[]) {
   const asked: string[] = [];
   const next = (how: string) => (_: string, signal: AbortSignal) => {
     asked.push(how);
@@ -33,7 +35,8 @@ function readinessOf(outcomes: Outcome[], isSelinuxOn = false) {
     awaitNetns,
     awaitMounts,
   };
-  return { asked, readiness: new ReconcilerReadiness(reconciler, 'podman_user', '/data/client/csi', isSelinuxOn) };
+  const options = { metaKey: 'podman_user', csiDir: '/data/client/csi', policy: () => policy, isSelinuxOn };
+  return { asked, readiness: new ReconcilerReadiness(reconciler, options) };
 }
 
 const settled = (desired: Desired): Outcome => ({ kind: 'settled', desired, allocation: undefined });
@@ -151,6 +154,54 @@ describe('a create', () => {
       const message = new RegExp(`^mounts.3.source "${path}" lies in Nomad's data dir, but .* task t mounts`);
       await expect(create(path)).rejects.toMatchObject({ code: 'data_dir_refused', message });
     }
+  });
+
+  test('must not have Podman change owners or labels of what is claimed read-only', async () => {
+    const claim = { name: 'data', type: 'host', source: 'files', readOnly: true };
+    const create = (more: object, isSelinuxOn = false, isShared = false) => {
+      const volumes = [{ uid: 1001, tasks: ['t'], claim, path: '/data/hv/1', isShared }];
+      const { readiness } = readinessOf([settled(accessOf(ID, [alice], { volumes }))], isSelinuxOn);
+      const mounted = { where: 'm', path: '/data/hv/1', readOnly: true, ...more };
+      return readiness.ready({ ...request, volumes: [mounted] }, never);
+    };
+    const code = 'volume_read_only';
+    await expect(create({ ownersBy: 'U' })).rejects.toMatchObject({ code, message: /option U changes its owners/ });
+    await expect(create({ labelsBy: 'z' }, true)).rejects.toMatchObject({
+      code,
+      message: /option z changes its labels/,
+    });
+    await create({ labelsBy: 'z' }, true, true);
+    // The driver adds it to every volume where its configuration says so; without SELinux it means nothing.
+    await create({ labelsBy: 'z' });
+  });
+
+  test('of a CSI plugin is refused, with what stands in the way', async () => {
+    const create = (kind: string) => {
+      const { readiness } = readinessOf([settled(access())]);
+      const paths = [`/data/client/csi/plugins/${ID}`, `/data/client/csi/${kind}/nfs`];
+      const volumes = paths.map((path, index) => ({ where: `mounts.${index + 3}.source`, path, readOnly: false }));
+      return readiness.ready({ ...request, volumes }, never);
+    };
+    const code = 'csi_plugin';
+    await expect(create('node')).rejects.toMatchObject({ code, message: /mounts filesystems on the host/ });
+    await expect(create('monolith')).rejects.toMatchObject({ code, message: /mounts filesystems on the host/ });
+    await expect(create('controller')).rejects.toMatchObject({ code, message: /opens the socket .* as root/ });
+  });
+
+  test('may name all paths of the host where an entry of the policy says so', async () => {
+    const allocation = allocationOf({ id: ID, namespace: 'infra', jobId: 'node-exporter' });
+    const entry = { namespace: 'infra', jobs: '*', users: new Set(['alice']) };
+    const answer = (policy?: PolicyEntry[]) => {
+      const outcome: Outcome = { kind: 'settled', desired: access(), allocation };
+      return readinessOf([outcome], false, policy).readiness.ready(request, never);
+    };
+    expect(await answer()).toEqual({ mayNameAllPaths: false });
+    expect(await answer([entry])).toEqual({ mayNameAllPaths: false });
+    expect(await answer([entry, { ...entry, hostPaths: 'all' }])).toEqual({ mayNameAllPaths: true });
+    expect(await answer([entry, { ...entry, namespace: 'x', hostPaths: 'all' }])).toEqual({ mayNameAllPaths: false });
+    expect(await answer([entry, { ...entry, users: new Set(['bob']), hostPaths: 'all' }])).toEqual({
+      mayNameAllPaths: false,
+    });
   });
 
   test('must mount a volume read-only that is claimed read-only', async () => {

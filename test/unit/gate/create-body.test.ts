@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ParseError, RefusedError } from '../../../src/errors.ts';
-import { targetOf } from '../../../src/gate/create-body.ts';
-import { parseCreateBody } from '../../../src/gate/spec-generator.ts';
+import { pathsElsewhere, targetOf } from '../../../src/gate/create-body.ts';
+import { parseCreateBody, unknownFields } from '../../../src/gate/spec-generator.ts';
 
 const fixture = readFileSync(
   new URL('../../fixtures/podman-driver-0.6.5/container-create.json', import.meta.url),
@@ -11,7 +11,13 @@ const fixture = readFileSync(
 );
 const ID = '3446d5e1-6ff3-0022-b7ba-b606572ea818';
 const OTHER = '11111111-2222-3333-4444-555555555555';
-const DIRECTORIES = { dataDir: '/var/lib/nomad', allocDir: '/var/lib/nomad/alloc' };
+const DIRECTORIES = {
+  dataDir: '/var/lib/nomad',
+  allocDir: '/var/lib/nomad/alloc',
+  canonicalAllocDir: '/var/lib/nomad/alloc',
+  clientDirs: ['/srv/nomad/client', '/srv/nomad/host_volumes'],
+  guarded: [],
+};
 const ALLOC = `/var/lib/nomad/alloc/${ID}`;
 
 const read = (json: string) => targetOf(parseCreateBody(Buffer.from(json)), DIRECTORIES);
@@ -62,7 +68,7 @@ describe('a create body', () => {
 
   test('is read the same where the paths have double slashes or the directories a slash at their end', () => {
     const body = parseCreateBody(Buffer.from(withMount(`//var/lib//nomad/./alloc/${ID}//t`)));
-    const directories = { dataDir: '/var/lib/nomad/', allocDir: '/var/lib/nomad/alloc//' };
+    const directories = { ...DIRECTORIES, dataDir: '/var/lib/nomad/', allocDir: '/var/lib/nomad/alloc//' };
     const mounts = ['alloc', 't', 'alloc/logs/.t.stdout.fifo'];
     expect(targetOf(body, directories)).toEqual({ allocationId: ID, task: 't', joinsNetns: true, mounts, volumes: [] });
   });
@@ -76,6 +82,49 @@ describe('a create body', () => {
     expect(volumesOf('/var/lib/nomad/x', ['ro', 'rprivate'])).toMatchObject([{ readOnly: true }]);
     expect(volumesOf('/var/lib/nomad/x', ['ro', 'rw'])).toMatchObject([{ readOnly: false }]);
     expect(volumesOf('/srv')).toEqual([]);
+  });
+
+  test('may name words for paths, paths relative to where Podman runs, and nothing', () => {
+    const fields = {
+      seccomp_profile_path: 'unconfined',
+      base_hosts_file: 'image',
+      healthLogDestination: 'events_logger',
+      init_path: 'bin/catatonit',
+      timezone: 'Europe/Berlin',
+      oci_runtime: 'runc',
+      annotations: { 'io.podman.annotations.seccomp': 'unconfined' },
+      secrets: [],
+      pod: '',
+      hooks: null,
+      log_configuration: { options: { tag: 'x', path: '' } },
+    };
+    expect(read(changed(fields)).task).toBe('t');
+    expect(read(withMount('data/x')).task).toBe('t');
+  });
+
+  test('says by which options Podman changes what it mounts', () => {
+    const volumeOf = (...options: string[]) => read(withMount('/var/lib/nomad/host_volumes/x', { options })).volumes;
+    expect(volumeOf('ro', 'U')).toMatchObject([{ ownersBy: 'U', labelsBy: undefined }]);
+    expect(volumeOf('ro', 'idmap=uids=0-1-1')).toMatchObject([{ ownersBy: 'idmap=uids=0-1-1' }]);
+    expect(volumeOf('ro', 'z')).toMatchObject([{ labelsBy: 'z', ownersBy: undefined }]);
+    expect(volumeOf('ro', 'rprivate')).toMatchObject([{ labelsBy: undefined, ownersBy: undefined }]);
+  });
+
+  test('has the paths of volumes wherever Nomad`s client keeps them', () => {
+    expect(read(withMount('/srv/nomad/host_volumes/x')).volumes).toMatchObject([{ path: '/srv/nomad/host_volumes/x' }]);
+  });
+
+  test('says which of its paths are not Nomad`s', () => {
+    const body = parseCreateBody(Buffer.from(changed({ init_path: '/sbin/init', seccomp_profile_path: 'a.json' })));
+    expect(pathsElsewhere(body, DIRECTORIES)).toMatchObject([
+      { where: 'init_path', path: '/sbin/init' },
+      { where: 'seccomp_profile_path', path: 'a.json' },
+    ]);
+  });
+
+  test('names the fields that neither Podman nor the driver has', () => {
+    const body = parseCreateBody(Buffer.from(changed({ sidecars: [], Networks: {}, ENV: {}, healthconfig: {} })));
+    expect(unknownFields(body)).toEqual(['sidecars']);
   });
 
   test('that mounts nothing but a volume is for no allocation', () => {
@@ -93,7 +142,6 @@ describe('a create body', () => {
     ['foreign_path', withMount(`/var/lib/nomad/alloc/${OTHER}/alloc`)],
     ['foreign_path', withMount(`/var/lib/nomad/alloc/${OTHER}/alloc`, { type: 'tmpfs' })],
     ['foreign_path', changed({ log_configuration: { path: `/var/lib/nomad/alloc/${OTHER}/alloc/logs/x` } })],
-    ['foreign_path', changed({ rootfs: `/var/lib/nomad/alloc/${OTHER}/t` })],
     ['foreign_path', changed({ init_path: `/var/lib/nomad/alloc/${OTHER}/t` })],
     ['foreign_path', changed({ overlay_volumes: [{ source: `/var/lib/nomad/alloc/${OTHER}/t` }] })],
     ['foreign_path', changed({ volumes: [{ Name: 'v', Options: [`upperdir=/var/lib/nomad/alloc/${OTHER}/t`] }] })],
@@ -101,17 +149,38 @@ describe('a create body', () => {
     ['foreign_path', changed({ devices: [{ path: `/var/lib/nomad/alloc/${OTHER}/x:/dev/x` }] })],
     ['foreign_path', changed({ ipcns: { nsmode: 'path', value: `/var/lib/nomad/alloc/${OTHER}/x` } })],
     ['foreign_path', changed({ mounts: [] })],
-    ['data_dir_refused', changed({ rootfs: '/var/lib/nomad/host_volumes/x' })],
     ['data_dir_refused', changed({ overlay_volumes: [{ source: '/var/lib/nomad/host_volumes/x' }] })],
     ['data_dir_refused', withMount('/srv', { options: ['lowerdir=/var/lib/nomad/host_volumes/x'] })],
     ['alloc_dir_refused', withMount('/var/lib/nomad/alloc')],
     ['alloc_dir_refused', withMount('/var/lib/nomad/alloc/x')],
     ['alloc_dir_refused', withMount(`/var/lib/nomad/alloc/${ID}x/t`)],
     ['bad_path', withMount(`${ALLOC}/../${OTHER}`)],
-    ['bad_path', withMount('alloc')],
     ['bad_path', withMount('')],
-    ['bad_path', withMount('./x', { type: 'tmpfs' })],
-    ['bad_path', withMount('x', { type: 'tmpfs', options: ['rbind'] })],
+    ['bad_path', withMount('../x')],
+    ['bad_path', changed({ seccomp_profile_path: '../x' })],
+    ['bad_path', changed({ devices: [{ path: 'a/b=../../x' }] })],
+    ['bad_path', changed({ timezone: '../../../etc/shadow' })],
+    ['bad_path', withMount(`/${'a'.repeat(4096)}`)],
+    ['bad_path', withMount('/srv', { options: ['lowerdir=/opt/nom\\\\ad'] })],
+    ['foreign_path', withMount('/srv', { options: [`lowerdir+=/var/lib/nomad/alloc/${OTHER}/t`] })],
+    ['foreign_path', withMount('/srv', { options: [`datadir+=/var/lib/nomad/alloc/${OTHER}/t`] })],
+    ['foreign_path', withMount('/srv', { options: ['O', `upperdirs=/var/lib/nomad/alloc/${OTHER}/t`] })],
+    ['foreign_path', changed({ healthLogDestination: `/var/lib/nomad/alloc/${OTHER}/t` })],
+    ['foreign_path', changed({ log_configuration: { options: { path: `/var/lib/nomad/alloc/${OTHER}/t` } } })],
+    ['foreign_path', changed({ idmappings: { AutoUserNsOpts: { PasswdFile: `/var/lib/nomad/alloc/${OTHER}/t` } } })],
+    ['too_many_paths', withMount('/srv', { options: [`lowerdir=${'/a:'.repeat(257)}`] })],
+    ['data_dir_refused', changed({ init_path: '/srv/nomad/client/csi/node/p/x' })],
+    ['docker_netns', changed({ netns: { nsmode: 'path', value: '/var/run/docker/netns/1b2c3d4e5f60' } })],
+    ['field_refused', changed({ devices_from: ['other'] })],
+    ['field_refused', changed({ pod: 'p' })],
+    ['field_refused', changed({ rootfs: '/srv/x' })],
+    ['field_refused', changed({ rootfs_overlay: true })],
+    ['field_refused', changed({ image_volumes: [{ Source: 'x', Destination: '/x' }] })],
+    ['field_refused', changed({ secrets: [{ Source: 'x' }] })],
+    ['field_refused', changed({ secret_env: { A: 'x' } })],
+    ['field_refused', changed({ hooks: { prestart: [{ path: '/x' }] } })],
+    ['field_refused', changed({ oci_runtime: '/home/alice/crun' })],
+    ['field_refused', changed({ annotations: { 'run.oci.hooks.stdin': '1' } })],
     ['bad_path', withMount(`${ALLOC}/a\0b`)],
     ['no_allocation', changed({ mounts: [], log_configuration: null })],
     ['no_allocation', changed({ mounts: [mount('/srv')], log_configuration: {} })],
