@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { Clock } from '../clock.ts';
 import { RefusedError } from '../errors.ts';
+import { isAllocationId } from '../model/allocation.ts';
 import type { PodmanUser } from '../podman/connect.ts';
 import type { CreateTarget } from './create-body.ts';
 import { inspect } from './inspect.ts';
@@ -54,8 +55,10 @@ function isOf(name: string, allocationId: string): boolean {
   return name.endsWith(`-${allocationId}`);
 }
 
-/** Undefined where there is none. */
+/** The name of a container that a create names by that or by its id; undefined where there is none. */
 async function nameOf(container: string, user: PodmanUser, clock: Pick<Clock, 'after'>): Promise<string | undefined> {
+  // Another task's: no id has dashes.
+  if (container.at(-37) === '-' && isAllocationId(container.slice(-36))) return container;
   // As Podman names containers (NameRegex): of anything else it has none.
   if (!/^[A-Za-z0-9][\w.-]*$/.test(container)) return undefined;
   return (await inspect(Inspected, container, user, clock))?.Name;
