@@ -32,8 +32,9 @@ const devices = z.array(exact({ path: text })).nullish();
  * What reaches out of the container in Podman's SpecGenerator (pkg/specgen/specgen.go, 3.0 to 6.0): names of paths on the
  * host, of other containers, and what the driver has no option for.
  *
- * Whatever is taken here Go reads as the same. The other way round it is not so, and need not be: Go also takes null in place of
- * a text in a list, keys twice, another case, U+FFFD for what is no UTF-8 and for half a surrogate pair, and anything behind the first value.
+ * Whatever is taken here Go reads as the same (but for a map's key `__proto__`, which is left out here), or refuses: more than
+ * 10,000 levels, and other kinds of value in fields that are not read here. Refused here, and taken by Go: null in place of a text in a
+ * list or map, a key twice, in another case too, what is no UTF-8 or half a surrogate pair (U+FFFD to Go), and more behind the first value.
  */
 const createBody = exact({
   name: word,
@@ -71,7 +72,7 @@ const createBody = exact({
   utsns: namespace,
   userns: namespace,
   cgroupns: namespace,
-  sysctl: z.record(z.string(), z.string()).nullish(),
+  sysctl: z.record(word, word).nullish(),
 });
 /** The body of a container create, as far as the gate reads it. */
 export type CreateBody = z.infer<typeof createBody>;
