@@ -9,6 +9,7 @@ const ANY: Shape = { kind: 'any' };
 const list = (of: Shape): Shape => ({ kind: 'list', of });
 const map = (of: Shape): Shape => ({ kind: 'map', of });
 const struct = (fields: Record<string, Shape>): Shape => ({ kind: 'struct', fields });
+const pointer = (fields: Record<string, Shape>): Shape => ({ kind: 'struct', fields, isPointer: true });
 const NAMESPACE = struct({ nsmode: TEXT, value: TEXT });
 
 /** SpecGenerator of Podman, as far as the gate goes by it: all that reaches out of the container. */
@@ -32,8 +33,8 @@ const SPEC = struct({
   volumes: list(struct({ Options: list(TEXT) })),
   devices: list(struct({ path: TEXT })),
   host_device_list: list(struct({ path: TEXT })),
-  log_configuration: struct({ path: TEXT, options: map(TEXT) }),
-  idmappings: struct({ AutoUserNsOpts: struct({ PasswdFile: TEXT, GroupFile: TEXT }) }),
+  log_configuration: pointer({ path: TEXT, options: map(TEXT) }),
+  idmappings: pointer({ AutoUserNsOpts: struct({ PasswdFile: TEXT, GroupFile: TEXT }) }),
   annotations: map(TEXT),
   sysctl: map(TEXT),
   netns: NAMESPACE,

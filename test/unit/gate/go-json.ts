@@ -7,8 +7,9 @@
  *   surrogate pair that stands alone.
  * - A key of a struct is that of the field with this very name, or else of the one whose name is the same when case is folded as Unicode
  *   folds single characters (U+017F is s, U+212A is k). Others are passed over.
- * - A field twice is decoded twice into the same place: structs and maps are merged, texts and lists are those of the last.
- * - null leaves a text or a struct as it was, and empties a list or a map.
+ * - A field twice is decoded twice into the same place: structs and maps are merged, also those in lists, at the same index; a text and
+ *   the length of a list are those of the last.
+ * - null leaves a text or a struct as it was, and empties a list, a map or a pointer.
  * - A value of another kind than the field's is an error, of the whole body.
  * - More than 10,000 levels of nesting are an error.
  */
@@ -17,7 +18,7 @@ export type Shape =
   | { readonly kind: 'any' }
   | { readonly kind: 'list'; readonly of: Shape }
   | { readonly kind: 'map'; readonly of: Shape }
-  | { readonly kind: 'struct'; readonly fields: Readonly<Record<string, Shape>> };
+  | { readonly kind: 'struct'; readonly fields: Readonly<Record<string, Shape>>; readonly isPointer?: boolean };
 
 export class GoError extends Error {}
 
@@ -51,7 +52,7 @@ class Decoder {
   value(shape: Shape, before: Value): Value {
     const first = this.#next();
     if (first === '{') return this.#object(shape, before);
-    if (first === '[') return this.#array(shape);
+    if (first === '[') return this.#array(shape, before);
     if (first === '"') {
       this.#at += 1;
       const text = this.#text();
@@ -62,7 +63,8 @@ class Decoder {
     const isNull = this.#literal() === 'null';
     if (shape.kind === 'any') return undefined;
     if (!isNull) throw new GoError(`number or boolean into ${shape.kind}`);
-    return shape.kind === 'list' || shape.kind === 'map' ? undefined : before;
+    const isEmptied = shape.kind === 'list' || shape.kind === 'map' || (shape.kind === 'struct' && shape.isPointer);
+    return isEmptied ? undefined : before;
   }
 
   #object(shape: Shape, before: Value): Value {
@@ -90,12 +92,13 @@ class Decoder {
     return into;
   }
 
-  #array(shape: Shape): Value {
+  #array(shape: Shape, before: Value): Value {
     if (shape.kind !== 'list' && shape.kind !== 'any') throw new GoError(`array into ${shape.kind}`);
     const items: Value[] = [];
     this.#at += 1;
     for (let more = this.#next() !== ']'; more; more = this.#isMore(']')) {
-      items.push(this.value(shape.kind === 'list' ? shape.of : shape, undefined));
+      const former = Array.isArray(before) ? before[items.length] : undefined;
+      items.push(shape.kind === 'list' ? this.value(shape.of, former) : this.value(shape, undefined));
     }
     this.#at += 1;
     return items;
