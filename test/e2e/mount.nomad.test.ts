@@ -3,6 +3,7 @@ import { type Environment, startEnvironment } from '../support/environment.ts';
 import { REAL_NOMAD_ADDRESS, type RealNomad, startRealNomad } from '../support/real-nomad.ts';
 import { requires } from '../support/requires.ts';
 import { basicCases, jobOf, runJob, shell } from './cases.ts';
+import { verdictCases } from './verdict-cases.ts';
 
 requires(
   'root',
@@ -41,4 +42,5 @@ requires(
   });
 
   basicCases(() => environment);
+  verdictCases(() => environment);
 });

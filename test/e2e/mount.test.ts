@@ -3,6 +3,7 @@ import { type Environment, startEnvironment } from '../support/environment.ts';
 import { requires } from '../support/requires.ts';
 import { type StandInNomad, startStandInNomad } from '../support/stand-in-nomad.ts';
 import { basicCases } from './cases.ts';
+import { verdictCases } from './verdict-cases.ts';
 
 requires(
   'root',
@@ -17,4 +18,5 @@ requires(
   afterAll(() => environment?.[Symbol.asyncDispose]());
 
   basicCases(() => environment);
+  verdictCases(() => environment);
 });

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { AllocDir, TaskDir } from './alloc-dir.ts';
 import type { GroupNetwork } from './group-network.ts';
 import type { JobSpec, TaskSpec } from './job.ts';
@@ -51,6 +52,8 @@ export function createBody(config: TaskConfig, taskDir: TaskDir, image: string, 
     ],
     netns: netnsOf(config, podmanVersion),
     ...usernsOf(task),
+    ...(task.ipcMode === undefined ? {} : { ipcns: ipcnsOf(task.ipcMode, allocationId) }),
+    ...(task.seccomp === undefined ? {} : { seccomp_profile_path: task.seccomp }),
   };
 }
 
@@ -71,6 +74,12 @@ function usernsOf({ userns }: TaskSpec): object {
   return { userns: { nsmode: userns }, idmappings: { ...idmappings, GIDMap: idmappings.UIDMap, AutoUserNsOpts: {} } };
 }
 
+/** As the driver writes it: of another container, by its name or that of its task. */
+function ipcnsOf(mode: string, allocationId: string): { nsmode: string; value: string } {
+  const [kind, name] = mode.split(':');
+  return { nsmode: 'container', value: kind === 'task' ? `${name}-${allocationId}` : `${name}` };
+}
+
 function netnsOf({ network, task }: TaskConfig, podmanVersion: string): { nsmode: string; value?: string } {
   if (network) return { nsmode: 'path', value: network.netns };
   if (task.networkMode !== undefined) return { nsmode: task.networkMode };
@@ -83,7 +92,7 @@ function volumeMount(volume: string, taskDirectory: string): object {
   return {
     type: 'bind',
     destination,
-    source: source.startsWith('/') ? source : `${taskDirectory}/${source}`,
+    source: resolve(taskDirectory, source),
     ...(options === undefined ? {} : { options: options.split(',') }),
   };
 }

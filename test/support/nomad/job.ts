@@ -78,6 +78,10 @@ export interface TaskSpec {
   readonly userns?: 'auto' | 'keep-id';
   /** `network_mode` of the task's driver config. */
   readonly networkMode?: string;
+  /** `ipc_mode` of the task's driver config: `task:<name>` or `container:<name>`. */
+  readonly ipcMode?: string;
+  /** The profile that `security_opt` of the task's driver config names: `seccomp=<profile>`. */
+  readonly seccomp?: string;
 }
 
 /** What the servers decide of an allocation: its node, its ports, and when (nanoseconds since the epoch). */
@@ -145,8 +149,20 @@ export function newAllocation(id: string, job: JobSpec, placement: Placement): R
 }
 
 function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
-  const { image, socket, command, args, volumes, userns, privileged, networkMode } = spec;
-  const config = { image, socket, command, args, volumes, userns, privileged, network_mode: networkMode };
+  const { image, socket, command, args, volumes, userns, privileged, networkMode, ipcMode, seccomp } = spec;
+  const securityOpt = seccomp === undefined ? undefined : [`seccomp=${seccomp}`];
+  const config = {
+    image,
+    socket,
+    command,
+    args,
+    volumes,
+    userns,
+    privileged,
+    network_mode: networkMode,
+    ipc_mode: ipcMode,
+    security_opt: securityOpt,
+  };
   return {
     ...task,
     Name: spec.name,

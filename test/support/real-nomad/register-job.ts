@@ -40,14 +40,27 @@ export function registration(job: JobSpec): { readonly Job: object } {
 }
 
 function taskOf(task: TaskSpec): object {
-  const { image, socket, command, args, volumes, userns, privileged, networkMode, lifecycle } = task;
+  const { image, socket, command, args, volumes, userns, privileged, networkMode, ipcMode, seccomp, lifecycle } = task;
+  const securityOpt = seccomp === undefined ? undefined : [`seccomp=${seccomp}`];
   const secrets = Object.entries(task.secrets ?? {}).map(([name, content]) => ({
     destination: `secrets/${name}`,
     content,
   }));
   const { maxFiles, maxFileSizeMb } = task.logs ?? LOGS;
   const auth = task.tlsVerify === undefined ? undefined : [{ tls_verify: task.tlsVerify }];
-  const config = { image, auth, socket, command, args, volumes, userns, privileged, network_mode: networkMode };
+  const config = {
+    image,
+    auth,
+    socket,
+    command,
+    args,
+    volumes,
+    userns,
+    privileged,
+    network_mode: networkMode,
+    ipc_mode: ipcMode,
+    security_opt: securityOpt,
+  };
   return {
     Name: task.name,
     Driver: task.driver ?? 'podman',
