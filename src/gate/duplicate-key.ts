@@ -26,6 +26,20 @@ export function duplicateKey(json: string): string | undefined {
   return undefined;
 }
 
+/**
+ * Whether a text that is to be read as JSON holds more than so many keys and values, brackets among them: what costs time, unlike
+ * the length of texts. Any text at all may be given.
+ */
+export function holdsMoreThan(most: number, json: string): boolean {
+  let found = 0;
+  for (let at = 0; at < json.length && found <= most; at += 1) {
+    const character = json[at];
+    if (character === '"') at = endOfString(json, at) - 1;
+    if (character === '"' || character === ',' || character === '[' || character === '{') found += 1;
+  }
+  return found > most;
+}
+
 /** The index behind the closing quote of the string that begins at `from`. */
 function endOfString(json: string, from: number): number {
   let at = from + 1;

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { ParseError } from '../errors.ts';
-import { duplicateKey } from './duplicate-key.ts';
+import { duplicateKey, holdsMoreThan } from './duplicate-key.ts';
 
 /**
  * An object whose known keys must be spelt as they are: Go's decoder takes `Mounts` and even `mountſ` for `mounts`
@@ -74,6 +74,9 @@ const createBody = exact({
   cgroupns: namespace,
   sysctl: z.record(word, word).nullish(),
 });
+/** Some 6,000 variables of the environment. With more the one thread of the agent would stand still for longer than 50 ms. */
+const MOST_PIECES = 20_000;
+
 /** The body of a container create, as far as the gate reads it. */
 export type CreateBody = z.infer<typeof createBody>;
 
@@ -148,8 +151,11 @@ export function parseCreateBody(bytes: Buffer): CreateBody {
   let value: unknown;
   try {
     json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    if (holdsMoreThan(MOST_PIECES, json))
+      throw new ParseError('container create', `at most ${MOST_PIECES} keys and values`, 'more');
     value = JSON.parse(json);
   } catch (error) {
+    if (error instanceof ParseError) throw error;
     // Without the cause: its message quotes the body, which may hold secrets.
     throw new ParseError(
       'container create',

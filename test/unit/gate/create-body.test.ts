@@ -231,6 +231,11 @@ describe('a create body', () => {
     ['a name that is no text', changed({ name: 1 })],
     ['mounts that are no list', changed({ mounts: {} })],
     ['a source that is no text', changed({ mounts: [{ source: 1 }] })],
+    [
+      'too many keys and values',
+      changed({ env: Object.fromEntries(Array.from({ length: 20_000 }, (_x, at) => [`K${at}`, ''])) }),
+    ],
+    ['too many levels', `${changed({ x: 0 }).slice(0, -2)}${'['.repeat(50_000)}${']'.repeat(50_000)}}`],
     ['a byte order mark', `\ufeff${fixture}`],
     ['a key twice', fixture.replace('"name"', '"mounts": [], "name"')],
     ['a nested key twice', fixture.replace('"type": "bind"', '"type": "bind", "type": "tmpfs"')],
