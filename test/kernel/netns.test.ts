@@ -5,7 +5,9 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
 import type { NetnsResource } from '../../src/resources/netns/netns.ts';
+import { SpareNamespaces } from '../../src/resources/netns/spare-namespaces.ts';
 import { accessOf } from '../support/access-of.ts';
 import { mountsOfThisNamespaceBelow } from '../support/leftovers.ts';
 import { wantedNetns } from '../support/netns-resource.ts';
@@ -159,6 +161,25 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
       expect(await resource.plan(accessOf(ID, [{ name: 'alice', uid: ALICE, tasks: ['t'] }], { netns }))).toEqual([]);
       takeAway();
     });
+  });
+
+  test('is expected to take a spare one until it takes it', async () => {
+    const expected: number[] = [];
+    const spares = new SpareNamespaces(systemClock);
+    spares.keep = (_owner, _user, most) => void expected.push(most);
+    const other = wantedNetns('99999999-2222-3333-4444-555555555555', ALICE, false);
+    let meanwhile: Promise<unknown> = Promise.resolve();
+    const reached = (_id: string, point: string) => {
+      if (point === 'made') meanwhile = resource.plan(other);
+    };
+    resource = stage.newResource({ spares, reached });
+    await resource.plan(wantedNetns(ID, ALICE, false));
+    for (const step of await resource.plan(wantedNetns(ID, ALICE))) await step.apply();
+    await meanwhile;
+    await resource.plan({ kind: 'nothing', id: other.id, why: 'gone' });
+    await resource.plan(wantedNetns(ID, ALICE));
+    expect(expected).toEqual([1, 1, 1, 0]);
+    spares.close();
   });
 
   test('that is not there is waited for while a container waits for it', async () => {

@@ -125,6 +125,7 @@ export class NetnsResource implements Resource {
   async #replace(id: string, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
     using former = this.#options.directory.open(id);
     if (!former) throw this.#notUp(id, 'is not there');
+    this.#coming.delete(id); // it takes one of the spares now
     await this.#swap.begin(id, former, owner, userNamespace);
   }
 
