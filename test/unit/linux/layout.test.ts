@@ -111,6 +111,7 @@ describe('the layout of', () => {
   test('struct statx is as we read it', () => {
     expect(STATX).toEqual({
       SIZE: koffi.sizeof(statx),
+      MASK: koffi.offsetof(statx, 'mask'),
       ATTRIBUTES: koffi.offsetof(statx, 'attributes'),
       UID: koffi.offsetof(statx, 'uid'),
       GID: koffi.offsetof(statx, 'gid'),
