@@ -140,7 +140,7 @@ async function refuseGuarded(
   const found = await guardedAmong(pathsElsewhere(spec, directories), user, directories);
   if (!found) return;
   const { where, path, leadsTo } = found;
-  const message = `${where} ${JSON.stringify(path)} leads to ${leadsTo}: a container of user ${user.name} could reach all of her allocations there; ${remedy}`;
+  const message = `${where} ${JSON.stringify(path)} leads to ${leadsTo}, which is kept from containers: by such paths one reaches all allocations of user ${user.name}; ${remedy}`;
   throw new RefusedError('host_path_refused', message);
 }
 

@@ -91,6 +91,8 @@ describe('what is loaded', () => {
       { namespace: 'a*', jobs: '*', users: new Set(['alice', 'bob']) },
       { namespace: 'b', jobs: 'x-*', users: new Set() },
     ]);
+    const { config: wide } = load('users: {alice: }\npolicy:\n- {namespace: a, users: [alice], host_paths: all}\n');
+    expect(wide.policy).toEqual([{ namespace: 'a', jobs: '*', users: new Set(['alice']), hostPaths: 'all' }]);
     expect(load('').config.policy).toBeUndefined();
   });
 
@@ -124,14 +126,18 @@ describe('what is refused', () => {
   });
 
   test.each([
-    ['policy:', 'policy: expected a list of {namespace, jobs, users}, got null'],
-    ['policy: {namespace: a}', 'policy: expected a list of {namespace, jobs, users}, got a mapping'],
+    ['policy:', 'policy: expected a list of {namespace, jobs, users, host_paths}, got null'],
+    ['policy: {namespace: a}', 'policy: expected a list of {namespace, jobs, users, host_paths}, got a mapping'],
     [
       'policy: [{users: [alice]}]',
       'policy.0.namespace: expected a namespace, where * stands for any text, got nothing',
     ],
     ['policy: [{namespace: a}]', 'policy.0.users: expected a list of user names, got nothing'],
     ['policy: [{namespace: a, users: [bob]}]', 'policy.0.users.0: expected one of users (alice), got "bob"'],
+    [
+      'policy: [{namespace: a, users: [alice], host_paths: /srv}]',
+      'policy.0.host_paths: expected all, or no such key, got "/srv"',
+    ],
     ['policy: [{namespace: a, user: [alice], users: []}]', 'policy.0.user: expected a known key; did you mean users?'],
   ])('of %s, which would let nobody or everybody in by mistake', (text, problem) => {
     expect(problems(`users: {alice: }\n${text}`)).toEqual([`${file}:2: ${problem}`]);

@@ -38,13 +38,13 @@ async function verdictOn(sources: readonly string[], fields: object = {}, mayNam
 describe('a create', () => {
   test('that mounts a directory above the data dir is refused, and told what to do', async () => {
     expect(await verdictOn([root])).toBe(
-      `host_path_refused: nomad-rootless: mounts.1.source ${JSON.stringify(root)} leads to ${root}, which holds ${root}/nomad: a container of user alice could reach all of her allocations there; name what the task needs in there, or ask the operator for host_paths: all in the policy of nomad-rootless's config`,
+      `host_path_refused: nomad-rootless: mounts.1.source ${JSON.stringify(root)} leads to ${root}, which holds ${root}/nomad, which is kept from containers: by such paths one reaches all allocations of user alice; name what the task needs in there, or ask the operator for host_paths: all in the policy of nomad-rootless's config`,
     );
     expect(await verdictOn(['/'])).toMatch(/^host_path_refused: .*mounts.1.source "\/" leads to/);
   });
 
   test.each(['/proc', '/proc/self/root/srv', '/proc/1/cwd'])('that mounts %s is refused', async (path) => {
-    expect(await verdictOn([path])).toMatch(/^host_path_refused: .* leads to \/proc: /);
+    expect(await verdictOn([path])).toMatch(/^host_path_refused: .* leads to \/proc, which/);
   });
 
   test('that names /proc elsewhere than in a mount is refused', async () => {
