@@ -129,6 +129,25 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     expect(await outcomeOf(code)).toBe('came back');
   });
 
+  test('cannot stop the agent where it looks where a path leads that a create names', async () => {
+    // As fusermount mounts it in the host's namespace where fuse.conf says user_allow_other.
+    const directory = join(base, 'alice/shared');
+    const options = `fd=3,rootmode=40000,user_id=${ALICE},group_id=${ALICE},allow_other`;
+    const server = execFileSync('bash', [
+      '-c',
+      `mkdir ${directory}; exec 3<>/dev/fuse && mount -i -t fuse -o ${options} fuse ${directory} && ` +
+        `(setsid ${process.execPath} ${base}/server.cjs hang </dev/null >/dev/null 2>&1 & echo $!)`,
+    ]);
+    const code = `const { guardedAmong } = await import(${source('gate/followed-paths.ts')});
+      const user = { name: 'alice', uid: ${ALICE}, gid: ${ALICE}, home: '/nonexistent', socket: '${alice.socket}' };
+      const paths = [{ where: 'mounts.0.source', path: '${directory}/hang/x', isMount: true, options: [] }];
+      const asked = guardedAmong(paths, user, { guarded: ['${base}/nomad'] });
+      console.log(await asked.then((found) => found?.leadsTo, (error) => error.code));`;
+    const outcome = await outcomeOf(code);
+    kill(Number(server));
+    expect(outcome).toBe('user_files_unreadable\ncame back');
+  });
+
   test('cannot stop the agent where it takes something off the data dir in her mount namespace', async () => {
     const over = await mountOverlayOverFuse();
     const { code } = await alice.run(
