@@ -1,11 +1,12 @@
-import { NotYetError } from '../errors.ts';
+import { NotYetError, RefusedError } from '../errors.ts';
 import { openAbsoluteIfThere, openCached, staysBeneath } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
 import { canonicalAsUser } from '../linux/read-as-user.ts';
 import type { PodmanUser } from '../podman/connect.ts';
-import type { CreateTarget, HostDirectories } from './create-body.ts';
+import { type CreateTarget, type HostDirectories, pathsElsewhere } from './create-body.ts';
 import { guardedBy } from './guarded-paths.ts';
 import type { HostPath } from './host-paths.ts';
+import type { CreateBody } from './spec-generator.ts';
 
 /** A path that a create names and that leads to what no container is to get at. */
 export interface GuardedPath {
@@ -15,6 +16,29 @@ export interface GuardedPath {
   readonly path: string;
   /** Where it leads, in words. */
   readonly leadsTo: string;
+}
+
+/**
+ * Stops a task that would get at what is not its own, or at what it mounts read-only, by way of the user's view of all that is hers.
+ * @throws RefusedError `host_path_refused`, `link_out_of_allocation`; as guardedAmong, leadingOut
+ */
+export async function refuseGuarded(
+  spec: CreateBody,
+  target: CreateTarget,
+  user: PodmanUser,
+  directories: HostDirectories,
+): Promise<void> {
+  const remedy = `name what the task needs in there, or ask the operator for host_paths: all in the policy of nomad-rootless's config`;
+  const out = leadingOut(target, directories);
+  if (out !== undefined) {
+    const message = `task ${target.task} mounts ${JSON.stringify(out)} of its allocation, which a symlink leads out of the allocation's directory; ${remedy}`;
+    throw new RefusedError('link_out_of_allocation', message);
+  }
+  const found = await guardedAmong(pathsElsewhere(spec, directories), user, directories);
+  if (!found) return;
+  const { where, path, leadsTo } = found;
+  const message = `${where} ${JSON.stringify(path)} leads to ${leadsTo}, which is kept from containers: by such paths one reaches all allocations of user ${user.name}; ${remedy}`;
+  throw new RefusedError('host_path_refused', message);
 }
 
 /**
@@ -69,7 +93,7 @@ function firstGuarded(
  * allocation has made it, and Podman would follow it as the user. As guardedByLink it guards against accidents.
  * @throws NotYetError `path_changing`
  */
-export function leadingOut(
+function leadingOut(
   { allocationId, mounts }: CreateTarget,
   { canonicalAllocDir }: HostDirectories,
 ): string | undefined {

@@ -1,10 +1,9 @@
 import { within } from '../clock.ts';
 import { codeOf, messageOf, ParseError, RefusedError } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
-import type { PodmanUser } from '../podman/connect.ts';
 import type { Client } from './client.ts';
-import { type CreateTarget, type HostDirectories, pathsElsewhere, targetOf } from './create-body.ts';
-import { guardedAmong, leadingOut } from './followed-paths.ts';
+import { type CreateTarget, type HostDirectories, targetOf } from './create-body.ts';
+import { refuseGuarded } from './followed-paths.ts';
 import { type ForwardParts, forward } from './forward.ts';
 import { type HoldEnd, hold } from './hold.ts';
 import type { Images } from './images.ts';
@@ -119,29 +118,6 @@ async function whenReady(
   if (target.joinsNetns) await refuseUnjoinable(spec, target, user);
   const { mayNameAllPaths } = await readiness.ready({ ...target, uid: user.uid }, signal);
   if (!mayNameAllPaths) await refuseGuarded(spec, target, user, directories);
-}
-
-/**
- * Stops a task that would get at what is not its own, or at what it mounts read-only, by way of the user's view of all that is hers.
- * @throws RefusedError `host_path_refused`, `link_out_of_allocation`; as guardedAmong, leadingOut
- */
-async function refuseGuarded(
-  spec: CreateBody,
-  target: CreateTarget,
-  user: PodmanUser,
-  directories: HostDirectories,
-): Promise<void> {
-  const remedy = `name what the task needs in there, or ask the operator for host_paths: all in the policy of nomad-rootless's config`;
-  const out = leadingOut(target, directories);
-  if (out !== undefined) {
-    const message = `task ${target.task} mounts ${JSON.stringify(out)} of its allocation, which a symlink leads out of the allocation's directory; ${remedy}`;
-    throw new RefusedError('link_out_of_allocation', message);
-  }
-  const found = await guardedAmong(pathsElsewhere(spec, directories), user, directories);
-  if (!found) return;
-  const { where, path, leadsTo } = found;
-  const message = `${where} ${JSON.stringify(path)} leads to ${leadsTo}, which is kept from containers: by such paths one reaches all allocations of user ${user.name}; ${remedy}`;
-  throw new RefusedError('host_path_refused', message);
 }
 
 /** A newer driver or Podman may mean something by them that the gate should know. */
