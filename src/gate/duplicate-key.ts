@@ -40,11 +40,14 @@ export function holdsMoreThan(most: number, json: string): boolean {
   return found > most;
 }
 
-/** The index behind the closing quote of the string that begins at `from`. */
+/** The index behind the closing quote of the string that begins at `from`; behind the text where there is none. */
 function endOfString(json: string, from: number): number {
-  let at = from + 1;
-  while (at < json.length && json[at] !== '"') at += json[at] === '\\' ? 2 : 1;
-  return at + 1;
+  for (let quote = json.indexOf('"', from + 1); quote !== -1; quote = json.indexOf('"', quote + 1)) {
+    let first = quote;
+    while (first - 1 > from && json[first - 1] === '\\') first -= 1;
+    if ((quote - first) % 2 === 0) return quote + 1;
+  }
+  return json.length + 1;
 }
 
 /** In valid JSON a string is a key exactly when a colon follows it. */

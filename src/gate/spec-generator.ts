@@ -17,8 +17,11 @@ export function exact<S extends z.ZodRawShape>(shape: S) {
   });
 }
 
+/** Far more than any name that is compared here has. */
+const LONGEST_NAME = 100;
+
 /** At least as much as Go takes for the same name: U+017F for s, U+212A for k, and more that Go tells apart. */
-export const folded = (key: string) => key.toUpperCase().toLowerCase();
+export const folded = (key: string) => (key.length > LONGEST_NAME ? key : key.toUpperCase().toLowerCase());
 
 /** Go reads each half of a surrogate pair that stands alone as U+FFFD. */
 const word = z.string().refine((value) => value.isWellFormed(), { error: 'half of a surrogate pair' });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { duplicateKey } from '../../../src/gate/duplicate-key.ts';
+import { duplicateKey, holdsMoreThan } from '../../../src/gate/duplicate-key.ts';
 
 describe('a key that stands twice', () => {
   test.each([
@@ -28,5 +28,18 @@ describe('a key that stands twice', () => {
         expect(Object.keys(value)).toContain(duplicateKey(`${json.slice(0, -1)},${json.slice(1)}`));
       }),
     );
+  });
+});
+
+describe('how much is in a JSON text', () => {
+  test('is counted by keys, values and brackets, not by what stands in texts', () => {
+    const json = '{"a\\\\":["x,[{\\"",1,2]}';
+    expect(JSON.parse(json)).toEqual({ 'a\\': ['x,[{"', 1, 2] });
+    expect(holdsMoreThan(5, json)).toBe(true);
+    expect(holdsMoreThan(6, json)).toBe(false);
+  });
+
+  test.each(['"', '"\\', '"\\"', '{"a', '', '\\"'])('is counted in %j too, which is no JSON', (text) => {
+    expect(holdsMoreThan(2, text)).toBe(false);
   });
 });
