@@ -5,7 +5,7 @@ import { removeSocketFiles, socketFilesIn } from '../linux/socket-file.ts';
 import type { Log } from '../log.ts';
 import type { Desired } from '../model/desired.ts';
 import type { ClientPaths } from '../nomad/agent-self.ts';
-import type { HostUser } from '../reconcile/accounts.ts';
+import type { HostUser } from '../reconcile/host-user.ts';
 import type { Step } from '../resources/resource.ts';
 import { type Host, makeHost } from './host.ts';
 import { type GhostPlaces, ghostSources } from './watch-ghosts.ts';

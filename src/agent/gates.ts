@@ -18,7 +18,7 @@ import type { Metrics } from '../metrics.ts';
 import type { UserStatus } from '../model/status.ts';
 import { LastAnswers, type Question } from '../podman/last-answers.ts';
 import { UserPodman } from '../podman/user-podman.ts';
-import type { HostUser } from '../reconcile/accounts.ts';
+import type { HostUser } from '../reconcile/host-user.ts';
 import { socketOf } from './host.ts';
 
 /** What the gates work with. */

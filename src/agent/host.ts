@@ -6,7 +6,7 @@ import { isSelinuxOn } from '../linux/selinux.ts';
 import type { LiveVolume } from '../model/volume.ts';
 import type { ClientPaths } from '../nomad/agent-self.ts';
 import type { PodmanUser } from '../podman/connect.ts';
-import type { HostUser } from '../reconcile/accounts.ts';
+import type { HostUser } from '../reconcile/host-user.ts';
 import { AclResource } from '../resources/acl.ts';
 import { DataDir } from '../resources/data-dir.ts';
 import { LogFifoResource } from '../resources/log-fifo.ts';

@@ -1,6 +1,8 @@
 import { Command } from 'commander';
 import { DEFAULT_FILE, SECRETS } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
+import { CommandError } from './command-error.ts';
+import { EXIT } from './exit-code.ts';
 import { renderTable } from './table.ts';
 import { processTerminal, type Terminal } from './terminal.ts';
 
@@ -12,12 +14,15 @@ export function checkConfigCommand(terminal: Terminal = processTerminal): Comman
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nExit codes:\n  0  it can be used\n  1  it cannot: every problem is listed\n  2  the command line is wrong',
+      '\nExit codes:\n  0  it can be used\n  1  it cannot, or not for all of its users: every problem is listed\n  2  the command line is wrong',
     )
     .action(async (options: { json?: true; config?: string }) => {
       const { loadConfig } = await import('../config/load-config.ts');
+      const { problemsOfUsers } = await import('../reconcile/check-users.ts');
       const loaded = loadConfig({ file: options.config, env: process.env });
       terminal.write(options.json ? toJson(loaded) : toText(loaded));
+      const problems = await problemsOfUsers(loaded.config.users.keys());
+      if (problems.length > 0) throw new CommandError(EXIT.error, 'users_unfit', problems.join('\n'));
     });
 }
 

@@ -9,7 +9,7 @@ import { messageOf, RefusedError } from '../errors.ts';
 import { claimSocketPath, type SocketClaim } from '../linux/socket-path.ts';
 import { type AgentSelf, type ClientPaths, clientPaths } from '../nomad/agent-self.ts';
 import { Nomad } from '../nomad/nomad.ts';
-import { type HostUser, lookUpHostUser } from '../reconcile/accounts.ts';
+import { type HostUser, lookUpHostUser } from '../reconcile/host-user.ts';
 import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { NotYetError, ParseError } from '../errors.ts';
 
 /** A user account, as NSS has it: LDAP and SSSD users too. */
@@ -59,29 +58,4 @@ function accountIn(text: string): Account | undefined {
 /** 2^32 - 1 stands for no user, setreuid(2). */
 function isId(text: string | undefined): text is string {
   return text !== undefined && /^\d{1,10}$/.test(text) && Number(text) < 2 ** 32 - 1;
-}
-
-/**
- * Whether a user has a range of subordinate uids and of gids, subuid(5). Where nsswitch.conf names another source for
- * them than files, the answer is yes: only that source knows, and Podman will say so if it is not.
- */
-export function hasSubordinateIds(account: Account): boolean {
-  if (/^\s*subid:(?!\s*files\s*$)/m.test(readText('/etc/nsswitch.conf'))) return true;
-  return ['/etc/subuid', '/etc/subgid'].every((file) => hasRange(readText(file), account));
-}
-
-function hasRange(text: string, { name, uid }: Account): boolean {
-  return text.split('\n').some((line) => {
-    const [owner, start, count] = line.trim().split(':');
-    return (owner === name || owner === String(uid)) && Number(start) > 0 && Number(count) > 0;
-  });
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
-    throw error;
-  }
 }

@@ -1,4 +1,5 @@
 import type { Allocation, Task } from './allocation.ts';
+import type { Refusal } from './explanation.ts';
 import { type MetaValue, podmanUserOf } from './podman-user.ts';
 import { entryAllowing, type PolicyEntry } from './policy.ts';
 
@@ -6,7 +7,8 @@ import { entryAllowing, type PolicyEntry } from './policy.ts';
 export interface KnownUser {
   readonly name: string;
   readonly uid: number;
-  readonly hasSubordinateIds: boolean;
+  /** Why no container must run with the user's subordinate ids, or that there are none. */
+  readonly idProblem?: Refusal | undefined;
 }
 
 /** What decides who may run as whom, beside the allocation itself. */
@@ -30,7 +32,7 @@ export interface Verdict {
   readonly user: KnownUser | undefined;
   /** The place in the policy of the entry that allows it, from 0. */
   readonly policyEntry: number | undefined;
-  readonly refusal: { readonly code: string; readonly reason: string } | undefined;
+  readonly refusal: Refusal | undefined;
 }
 
 /** Judges one podman task of an allocation. */
@@ -54,7 +56,7 @@ export function judge(task: Task, allocation: Allocation, rules: UserRules): Ver
 
 /** Why a user may not run a task of an allocation; undefined where nothing speaks against it. @param asked how the reason begins */
 export function refusalFor(
-  { name, uid, hasSubordinateIds }: KnownUser,
+  { name, uid, idProblem }: KnownUser,
   asked: string,
   allocation: Allocation,
   { minUid, configured, policy }: UserRules,
@@ -73,9 +75,5 @@ export function refusalFor(
     const reason = `${asked}: the policy of this node does not let job ${jobId} of namespace ${namespace} run as ${name}; ask the operator to allow it under policy in nomad-rootless's config`;
     return { code: 'not_in_policy', reason };
   }
-  if (!hasSubordinateIds) {
-    const reason = `${asked}: user ${name} has no range in /etc/subuid and /etc/subgid; ask the operator to run: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${name}`;
-    return { code: 'no_subordinate_ids', reason };
-  }
-  return undefined;
+  return idProblem && { code: idProblem.code, reason: `${asked}: ${idProblem.reason}` };
 }

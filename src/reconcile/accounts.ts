@@ -2,22 +2,18 @@ import PQueue from 'p-queue';
 import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import { codeOf, messageOf, NotYetError } from '../errors.ts';
-import { hasSubordinateIds, lookUpAccount } from '../linux/passwd.ts';
 import type { Log } from '../log.ts';
-import type { KnownUser } from '../model/verdict.ts';
-import { USER_NOT_LOOKED_UP } from '../resources/podman-namespaces.ts';
-
-/** A user of this host. */
-export interface HostUser extends KnownUser {
-  readonly gid: number;
-  readonly home: string;
-}
-
-/** What is known of a user: an account, that there is none, or nothing yet and why. */
-export type AccountAnswer =
-  | { readonly kind: 'known'; readonly account: HostUser }
-  | { readonly kind: 'unknown' }
-  | { readonly kind: 'pending'; readonly why: string };
+import {
+  type AccountAnswer,
+  type AccountEntry,
+  answerOf,
+  type ChangeListener,
+  isSame,
+  newEntry,
+} from './account-entry.ts';
+import { type HostUser, lookUpHostUser, lookUpSignal } from './host-user.ts';
+import { IdProblems } from './id-problems.ts';
+import { SubordinateIds } from './subordinate-ids.ts';
 
 /** What Accounts works with. */
 export interface AccountsParts {
@@ -25,26 +21,7 @@ export interface AccountsParts {
   readonly log: Log;
   /** Asks the name service. @throws where it does not answer */
   readonly lookUp?: (user: string | number, closing: AbortSignal) => Promise<HostUser | undefined>;
-}
-
-/** Told of an account that is there now, or is another one than before; undefined: there is none any more. Must not throw. */
-type ChangeListener = (account: HostUser | undefined) => void;
-
-interface Entry {
-  readonly user: string | number;
-  /** What was last found; stays while the name service fails. */
-  account: HostUser | undefined;
-  /** Since when the name service does not know the account any more, by the monotonic clock, ms. */
-  missingSince: number | undefined;
-  /** Look-ups in a row that found no account. */
-  misses: number;
-  /** Why the last look-up has said nothing. */
-  failure: string | undefined;
-  /** When the next look-up is due, by the monotonic clock, ms. */
-  dueAt: number;
-  lookup: Promise<void> | undefined;
-  stopTimer: () => void;
-  readonly watchers: Set<ChangeListener>;
+  readonly subordinateIds?: Pick<SubordinateIds, 'refresh' | 'problemOf' | 'changes'>;
 }
 
 const KNOWN_MS = 30_000;
@@ -52,7 +29,6 @@ const KNOWN_MS = 30_000;
 const MISS_BACKOFF = { firstMs: 500, mostMs: 10_000 };
 /** A directory service that was restarted is for getent(1) as if it did not know its users: whoever was known is gone only after that. */
 const GONE_MS = 15_000;
-const LOOKUP_MS = 5000;
 /** At most so many children at once for users of the configuration, and for whoever else a job names: job authors hold up nobody's gate. */
 const CONCURRENCY = { watched: 8, others: 2 };
 /** Job authors can name any number of users. */
@@ -64,25 +40,28 @@ const MOST_KEPT = 1000;
  */
 export class Accounts {
   readonly #parts: Required<AccountsParts>;
-  readonly #entries = new Map<string | number, Entry>();
+  readonly #entries = new Map<string | number, AccountEntry>();
   readonly #listeners = new Set<() => void>();
   readonly #closing = new AbortController();
+  readonly #idProblems: IdProblems;
   readonly #queues = {
     watched: new PQueue({ concurrency: CONCURRENCY.watched }),
     others: new PQueue({ concurrency: CONCURRENCY.others }),
   };
 
   constructor(parts: AccountsParts) {
-    this.#parts = { lookUp: lookUpHostUser, ...parts };
+    this.#parts = { lookUp: lookUpHostUser, subordinateIds: new SubordinateIds(), ...parts };
+    this.#idProblems = new IdProblems(this.#parts.subordinateIds, () => this.#watched(), parts.log);
   }
 
   /** What is known of a user now. What is not known, or was not asked for half a minute, is looked up from now on. */
   get(user: string | number): AccountAnswer {
     const watched = typeof user === 'number' ? this.#watchedWith(user) : undefined;
-    if (watched) return { kind: 'known', account: watched };
+    if (watched) return this.#judged(watched);
     const entry = this.#entryOf(user);
+    if (!entry) return { kind: 'pending', why: `more than ${MOST_KEPT} users are being looked up` };
     if (entry.dueAt <= this.#parts.clock.monotonic()) void this.#lookUp(entry);
-    return answerOf(entry);
+    return this.#judged(entry);
   }
 
   /** The account of a user where it is known, as get. */
@@ -92,31 +71,21 @@ export class Accounts {
   }
 
   /**
-   * The account of a user, once the name service has answered.
-   * @throws NotYetError `user_not_looked_up` where it does not
-   */
-  async find(user: string | number): Promise<HostUser | undefined> {
-    this.get(user);
-    await this.#entryOf(user).lookup;
-    const answer = this.get(user);
-    if (answer.kind === 'pending') throw notLookedUp(user, answer.why);
-    return answer.kind === 'known' ? answer.account : undefined;
-  }
-
-  /**
    * Looks a user of the configuration up until there is an account, and again and again then.
    * @param onChange told of the account when it is there, changes or goes; never during the call
    * @returns a function that ends it
    */
   watch(name: string, onChange: ChangeListener): () => void {
-    const entry = this.#entryOf(name);
+    const entry = this.#entryOf(name) ?? this.#addEntry(name);
     entry.watchers.add(onChange);
+    this.#idProblems.usersChanged();
     const { account } = entry;
     if (account) queueMicrotask(() => entry.watchers.has(onChange) && entry.account === account && onChange(account));
     this.#schedule(entry);
     return () => {
       entry.watchers.delete(onChange);
       if (entry.watchers.size === 0) entry.stopTimer();
+      this.#idProblems.usersChanged();
     };
   }
 
@@ -126,11 +95,11 @@ export class Accounts {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Which users of the configuration have no account, and why, in words. */
+  /** Which users of the configuration have no account, or none that containers can run as, and why, in words. */
   problems(): string[] {
-    const watched = [...this.#entries.values()].filter(({ watchers }) => watchers.size > 0);
-    return watched.flatMap(({ user, account, failure }) => {
-      if (account) return [];
+    return this.#watched().flatMap((entry) => {
+      const { user, account, failure } = entry;
+      if (account) return this.#idProblems.of(entry)?.reason ?? [];
       const why = failure ?? `getent passwd ${user} finds none`;
       return [
         `user ${user} of the configuration has no account on this host (${why}); it is looked up again and again`,
@@ -144,43 +113,43 @@ export class Accounts {
     for (const { stopTimer } of this.#entries.values()) stopTimer();
   }
 
-  /** A user of the configuration is found by uid without a look-up of its own, and by the name that stands there. */
-  #watchedWith(uid: number): HostUser | undefined {
-    for (const { account, watchers } of this.#entries.values()) {
-      if (watchers.size > 0 && account?.uid === uid) return account;
-    }
-    return undefined;
+  #watched(): AccountEntry[] {
+    return [...this.#entries.values()].filter(({ watchers }) => watchers.size > 0);
   }
 
-  #entryOf(user: string | number): Entry {
+  /** A user of the configuration is found by uid without a look-up of its own, and by the name that stands there. */
+  #watchedWith(uid: number): AccountEntry | undefined {
+    return this.#watched().find(({ account }) => account?.uid === uid);
+  }
+
+  #judged(entry: AccountEntry): AccountAnswer {
+    const answer = answerOf(entry);
+    return answer.kind === 'known' ? { ...answer, idProblem: this.#idProblems.of(entry) } : answer;
+  }
+
+  /** Undefined where there are too many users of whom each is still being looked up. */
+  #entryOf(user: string | number): AccountEntry | undefined {
     const known = this.#entries.get(user);
     if (known) return known;
-    if (this.#entries.size >= MOST_KEPT) this.#forgetOne();
-    const entry: Entry = {
-      user,
-      account: undefined,
-      missingSince: undefined,
-      misses: 0,
-      failure: undefined,
-      dueAt: Number.NEGATIVE_INFINITY,
-      lookup: undefined,
-      stopTimer: () => undefined,
-      watchers: new Set(),
-    };
+    return this.#entries.size < MOST_KEPT || this.#forgetOne() ? this.#addEntry(user) : undefined;
+  }
+
+  #addEntry(user: string | number): AccountEntry {
+    const entry = newEntry(user);
     this.#entries.set(user, entry);
     return entry;
   }
 
-  /** The one that has been here longest, and that nobody is waiting for. */
-  #forgetOne(): void {
+  /** The one that has been here longest, and that nobody is waiting for. @returns whether there was one */
+  #forgetOne(): boolean {
     for (const { user, watchers, lookup } of this.#entries.values()) {
       if (watchers.size > 0 || lookup) continue;
-      this.#entries.delete(user);
-      return;
+      return this.#entries.delete(user);
     }
+    return false;
   }
 
-  #schedule(entry: Entry): void {
+  #schedule(entry: AccountEntry): void {
     entry.stopTimer();
     if (entry.watchers.size === 0 || entry.lookup || this.#closing.signal.aborted) return;
     const inMs = entry.dueAt - this.#parts.clock.monotonic();
@@ -189,19 +158,22 @@ export class Accounts {
   }
 
   /** Resolves when the look-up under way has ended, however it ends. */
-  #lookUp(entry: Entry): Promise<void> {
+  #lookUp(entry: AccountEntry): Promise<void> {
     const queue = entry.watchers.size > 0 ? this.#queues.watched : this.#queues.others;
     entry.lookup ??= queue.add(() => this.#ask(entry));
     return entry.lookup;
   }
 
-  async #ask(entry: Entry): Promise<void> {
-    const { lookUp, clock, log } = this.#parts;
+  async #ask(entry: AccountEntry): Promise<void> {
+    const { lookUp, subordinateIds, clock, log } = this.#parts;
+    const { signal } = this.#closing;
     const before = entry.account;
     try {
-      this.#conclude(entry, await lookUp(entry.user, this.#closing.signal));
+      const found = await lookUp(entry.user, signal);
+      if (found) await subordinateIds.refresh(found, lookUpSignal(signal));
+      this.#conclude(entry, found);
     } catch (error) {
-      if (this.#closing.signal.aborted) return;
+      if (signal.aborted) return;
       entry.misses++;
       entry.failure = messageOf(error);
       const level = entry.watchers.size > 0 && entry.misses === 1 ? 'warn' : 'debug';
@@ -212,13 +184,15 @@ export class Accounts {
     entry.dueAt = clock.monotonic() + inMs;
     this.#schedule(entry);
     if (!isSame(before, entry.account)) this.#tellChange(entry);
+    this.#idProblems.report();
     for (const listener of this.#listeners) listener();
   }
 
-  #conclude(entry: Entry, found: HostUser | undefined): void {
+  #conclude(entry: AccountEntry, found: HostUser | undefined): void {
     entry.failure = undefined;
     if (found) {
       entry.account = found;
+      entry.judged = undefined;
       entry.missingSince = undefined;
       entry.misses = 0;
       return;
@@ -229,36 +203,12 @@ export class Accounts {
     if (now - entry.missingSince >= GONE_MS) entry.account = undefined;
   }
 
-  #tellChange({ user, account, watchers }: Entry): void {
+  #tellChange({ user, account, watchers }: AccountEntry): void {
     if (watchers.size === 0) return;
+    this.#idProblems.usersChanged();
     const { log } = this.#parts;
     if (account) log.info({ user, uid: account.uid }, `user ${user} has uid ${account.uid} on this host`);
     else log.warn({ user, code: 'unknown_user' }, `user ${user} is not on this host any more`);
     for (const onChange of watchers) onChange(account);
   }
-}
-
-function answerOf({ user, account, misses, failure, lookup, watchers }: Entry): AccountAnswer {
-  // Who was not asked for a while is looked up before it counts again, where the name service answers.
-  const isOld = lookup !== undefined && watchers.size === 0 && misses === 0;
-  if (account && !isOld) return { kind: 'known', account };
-  if (failure === undefined && !lookup) return { kind: 'unknown' };
-  return { kind: 'pending', why: failure ?? `user ${user} is being looked up` };
-}
-
-/** What another user's gate, or another one's files, would be. */
-function isSame(a: HostUser | undefined, b: HostUser | undefined): boolean {
-  return a?.name === b?.name && a?.uid === b?.uid && a?.gid === b?.gid && a?.home === b?.home;
-}
-
-/** What waits for the name service to answer. */
-export function notLookedUp(user: string | number, why: string): NotYetError {
-  return new NotYetError(USER_NOT_LOOKED_UP, `the account of user ${user} is not known yet: ${why}`);
-}
-
-/** Asks the name service, for five seconds at most. @throws NotYetError `name_service` */
-export async function lookUpHostUser(user: string | number, closing?: AbortSignal): Promise<HostUser | undefined> {
-  const signals = [AbortSignal.timeout(LOOKUP_MS), ...(closing ? [closing] : [])];
-  const account = await lookUpAccount(user, AbortSignal.any(signals));
-  return account && { ...account, hasSubordinateIds: hasSubordinateIds(account) };
 }

@@ -2,7 +2,8 @@ import type { Allocation } from '../model/allocation.ts';
 import type { Rules } from '../model/desired.ts';
 import { usersNamedIn } from '../model/podman-user.ts';
 import type { KnownUser } from '../model/verdict.ts';
-import { type AccountAnswer, notLookedUp } from './accounts.ts';
+import type { AccountAnswer } from './account-entry.ts';
+import { notLookedUp } from './host-user.ts';
 import type { AllocationRecord } from './record.ts';
 
 const NO_VOLUMES: ReadonlyMap<string, string> = new Map();
@@ -48,5 +49,5 @@ export async function rulesFor(
 
 function knownUser(user: string | number, answer: AccountAnswer): KnownUser | undefined {
   if (answer.kind === 'pending') throw notLookedUp(user, answer.why);
-  return answer.kind === 'known' ? answer.account : undefined;
+  return answer.kind === 'known' ? { ...answer.account, idProblem: answer.idProblem } : undefined;
 }

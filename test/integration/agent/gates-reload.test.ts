@@ -8,7 +8,7 @@ import { systemClock } from '../../../src/clock.ts';
 import { ServiceManager } from '../../../src/linux/service-manager.ts';
 import type { Log } from '../../../src/log.ts';
 import { createMetrics } from '../../../src/metrics.ts';
-import type { HostUser } from '../../../src/reconcile/accounts.ts';
+import type { HostUser } from '../../../src/reconcile/host-user.ts';
 import { DIRECTORIES, ManualReadiness } from '../gate/gate-bench.ts';
 
 const USERS: ReadonlyMap<string, { socket: string | undefined }> = new Map([
@@ -19,7 +19,6 @@ const ALICE = {
   uid: process.getuid?.() ?? -1,
   gid: process.getgid?.() ?? -1,
   home: '/',
-  hasSubordinateIds: true,
 };
 
 /** The gates of an agent, whose accounts the test gives. */

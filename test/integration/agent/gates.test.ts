@@ -22,13 +22,13 @@ import { ServiceManager } from '../../../src/linux/service-manager.ts';
 import { listenAt, whyNotListeningAt } from '../../../src/linux/unix-listener.ts';
 import { createLog } from '../../../src/log.ts';
 import { createMetrics } from '../../../src/metrics.ts';
-import type { HostUser } from '../../../src/reconcile/accounts.ts';
+import type { HostUser } from '../../../src/reconcile/host-user.ts';
 import { requires } from '../../support/requires.ts';
 import { PlayedServiceManager } from '../../support/service-manager.ts';
 import { DIRECTORIES, ManualReadiness, OWN_UID, WAIT } from '../gate/gate-bench.ts';
 
 const OWN_GID = process.getgid?.() ?? -1;
-const ALICE: HostUser = { name: 'alice', uid: OWN_UID, gid: OWN_GID, home: '/', hasSubordinateIds: true };
+const ALICE: HostUser = { name: 'alice', uid: OWN_UID, gid: OWN_GID, home: '/' };
 const USERS = new Map([['alice', { socket: undefined }]]);
 const GET = 'GET /libpod/version HTTP/1.1\r\nHost: u\r\n\r\n';
 

@@ -38,7 +38,7 @@ export const CONFIG: NodeFollowerParts['config'] = {
 export const ACCOUNTS: NodeFollowerParts['accounts'] = {
   get: (user) => {
     const id = user === 'alice' ? 1001 : 1002;
-    const account = { name: String(user), uid: id, gid: id, home: `/home/${user}`, hasSubordinateIds: true };
+    const account = { name: String(user), uid: id, gid: id, home: `/home/${user}` };
     return { kind: 'known', account };
   },
   onAnswer: () => () => undefined,

@@ -5,16 +5,17 @@ import { podmanUserOf, usersNamedIn } from '../../../src/model/podman-user.ts';
 import type { KnownUser } from '../../../src/model/verdict.ts';
 import { ALLOCATION_ID, allocationOf, metaOf, NODE_ID, taskOf } from '../../support/allocation-of.ts';
 
+const NO_IDS = { code: 'no_subordinate_ids', reason: 'no range for dave' };
 const ACCOUNTS: Record<string | number, KnownUser> = {
-  alice: { name: 'alice', uid: 1001, hasSubordinateIds: true },
-  1001: { name: 'alice', uid: 1001, hasSubordinateIds: true },
-  bob: { name: 'bob', uid: 1002, hasSubordinateIds: true },
-  1002: { name: 'bob', uid: 1002, hasSubordinateIds: true },
-  1004: { name: 'dave', uid: 1004, hasSubordinateIds: false },
-  carol: { name: 'carol', uid: 1003, hasSubordinateIds: true },
-  root: { name: 'root', uid: 0, hasSubordinateIds: true },
-  daemon: { name: 'daemon', uid: 2, hasSubordinateIds: true },
-  dave: { name: 'dave', uid: 1004, hasSubordinateIds: false },
+  alice: { name: 'alice', uid: 1001 },
+  1001: { name: 'alice', uid: 1001 },
+  bob: { name: 'bob', uid: 1002 },
+  1002: { name: 'bob', uid: 1002 },
+  1004: { name: 'dave', uid: 1004, idProblem: NO_IDS },
+  carol: { name: 'carol', uid: 1003 },
+  root: { name: 'root', uid: 0 },
+  daemon: { name: 'daemon', uid: 2 },
+  dave: { name: 'dave', uid: 1004, idProblem: NO_IDS },
 };
 
 function desired(what: Allocation, more: Partial<Rules> = {}) {
@@ -77,7 +78,7 @@ describe('an allocation', () => {
     ['root', 'root_user', /is root/],
     ['daemon', 'uid_below_min', /below min_uid 1000/],
     ['carol', 'user_not_configured', /carol has no gate .*configured: alice/],
-    ['dave', 'no_subordinate_ids', /usermod --add-subuids/],
+    ['dave', 'no_subordinate_ids', /podman_user = "dave".*: no range for dave/],
     [' alice', 'bad_podman_user', /spaces around/],
     // biome-ignore lint/suspicious/noTemplateCurlyInString: Nomad's interpolation is what is tested
     ['${attr.user}', 'bad_podman_user', /not interpolated/],

@@ -1,13 +1,15 @@
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { NotYetError } from '../../../src/errors.ts';
-import { Accounts, type HostUser } from '../../../src/reconcile/accounts.ts';
+import type { Refusal } from '../../../src/model/explanation.ts';
+import { Accounts } from '../../../src/reconcile/accounts.ts';
+import type { HostUser } from '../../../src/reconcile/host-user.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { recordingLog } from '../watch/recording-log.ts';
 
 const MINUTE = 60_000;
 
 function userOf(name: string, uid: number): HostUser {
-  return { name, uid, gid: uid, home: `/home/${name}`, hasSubordinateIds: true };
+  return { name, uid, gid: uid, home: `/home/${name}` };
 }
 
 /** A name service that answers when it is let to. */
@@ -35,21 +37,37 @@ class NameService {
   }
 }
 
+/** Subordinate ids of which the test says whose are none to run with. */
+class Ids {
+  readonly problems = new Map<string, Refusal>();
+  readonly comparedWith: string[][] = [];
+  changes = 0;
+
+  readonly refresh = () => Promise.resolve();
+
+  problemOf({ name }: HostUser, configured: readonly HostUser[]): Refusal | undefined {
+    this.comparedWith.push(configured.map((one) => one.name));
+    return this.problems.get(name);
+  }
+}
+
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 50; turn++) await undefined;
 }
 
 describe('the accounts', () => {
   let service: NameService;
+  let ids: Ids;
   let clock: ManualClock;
   let log: ReturnType<typeof recordingLog>;
   let accounts: Accounts;
 
   beforeEach(() => {
     service = new NameService();
+    ids = new Ids();
     clock = new ManualClock();
     log = recordingLog();
-    accounts = new Accounts({ clock, log, lookUp: (user) => service.lookUp(user) });
+    accounts = new Accounts({ clock, log, lookUp: (user) => service.lookUp(user), subordinateIds: ids });
     onTestFinished(() => accounts.close());
   });
 
@@ -146,14 +164,15 @@ describe('the accounts', () => {
     await pass(60 * MINUTE);
     expect(accounts.get('alice')).toMatchObject({ kind: 'known', account: { uid: 1001 } });
     expect(accounts.get('bob')).toEqual({ kind: 'pending', why: 'LDAP does not answer' });
-    await expect(accounts.find('bob')).rejects.toMatchObject({ code: 'user_not_looked_up', retryable: true });
     expect([told, toldOfBob]).toEqual([[1001], []]);
     expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(2);
   });
 
   test('of a user who was not asked for a while count again only when they were looked up', async () => {
     service.users.set('svc', userOf('svc', 900));
-    await accounts.find('svc');
+    accounts.get('svc');
+    await settle();
+    expect(accounts.get('svc')).toMatchObject({ kind: 'known', account: { uid: 900 } });
     await pass(5 * MINUTE);
     service.users.set('svc', userOf('svc', 901));
     expect(accounts.get('svc')).toMatchObject({ kind: 'pending' });
@@ -168,7 +187,9 @@ describe('the accounts', () => {
     expect(accounts.get(1001)).toMatchObject({ kind: 'known', account: { name: 'alice' } });
     expect(service.asks(1001)).toBe(0);
     service.users.set(1002, userOf('bob', 1002));
-    expect(await accounts.find(1002)).toMatchObject({ name: 'bob' });
+    accounts.get(1002);
+    await settle();
+    expect(accounts.get(1002)).toMatchObject({ kind: 'known', account: { name: 'bob' } });
   });
 
   test('of users of the configuration are looked up although look-ups of others hang', async () => {
@@ -236,5 +257,44 @@ describe('the accounts', () => {
     await settle();
     expect(service.asks('made-up-0')).toBe(2);
     expect(service.asks('alice')).toBe(1);
+  });
+
+  test('of made-up users do not fill the memory either while the name service hangs', async () => {
+    service.hangs = true;
+    for (let number = 0; number < 2000; number++) accounts.get(`made-up-${number}`);
+    expect(accounts.get('one-more')).toEqual({ kind: 'pending', why: 'more than 1000 users are being looked up' });
+    service.goOn();
+    for (let turn = 0; turn < 100; turn++) await settle();
+    expect(service.asked).toHaveLength(1000);
+    accounts.get('one-more');
+    await settle();
+    expect(accounts.get('one-more')).toEqual({ kind: 'unknown' });
+  });
+
+  test('come with what speaks against their subordinate ids, which is told once and until it is mended', async () => {
+    const overlap = { code: 'subordinate_ids_overlap', reason: "dave's ids are alice's as well" };
+    service.users.set('dave', userOf('dave', 1004)).set('alice', userOf('alice', 1001));
+    watched('alice');
+    watched('dave');
+    ids.problems.set('dave', overlap);
+    await pass(5 * MINUTE);
+    expect(accounts.get('dave')).toMatchObject({ kind: 'known', idProblem: overlap });
+    expect(accounts.get('alice')).toMatchObject({ kind: 'known', idProblem: undefined });
+    expect(accounts.problems()).toEqual([overlap.reason]);
+    expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
+    ids.problems.clear();
+    ids.changes++;
+    expect(accounts.problems()).toEqual([]);
+  });
+
+  test('are compared with the users of the configuration alone, whoever else a job names, and not at each look', async () => {
+    service.users.set('alice', userOf('alice', 1001)).set('carol', userOf('carol', 1003));
+    accounts.get('carol');
+    watched('alice');
+    await settle();
+    const before = ids.comparedWith.length;
+    for (let time = 0; time < 10; time++) for (const user of ['alice', 'carol']) accounts.get(user);
+    expect(ids.comparedWith.length - before).toBeLessThanOrEqual(2);
+    expect(ids.comparedWith.at(-1)).toEqual(['alice']);
   });
 });

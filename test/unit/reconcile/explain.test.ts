@@ -8,7 +8,7 @@ import { newRecord } from '../../../src/reconcile/record.ts';
 import type { Resource } from '../../../src/resources/resource.ts';
 import { ALLOCATION_ID, allocationOf, metaOf, NODE_ID, taskOf } from '../../support/allocation-of.ts';
 
-const ALICE = { name: 'alice', uid: 1001, hasSubordinateIds: true };
+const ALICE = { name: 'alice', uid: 1001 };
 const POLICY: PolicyEntry[] = [
   { namespace: 'team-*', jobs: '*', users: new Set(['alice']) },
   { namespace: 'default', jobs: 'web*', users: new Set(['alice', 'bob']) },
@@ -146,7 +146,7 @@ test('shows a network that was not handed over yet as waiting, not as done', asy
 });
 
 test('says what is not followed, and whom the task runs as still', async () => {
-  const bob = { name: 'bob', uid: 1002, hasSubordinateIds: true };
+  const bob = { name: 'bob', uid: 1002 };
   const rules = {
     configured: new Set(['alice', 'bob']),
     accounts: new Map<string | number, typeof ALICE>([

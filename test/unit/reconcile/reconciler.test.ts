@@ -4,7 +4,7 @@ import { NotYetError, ParseError, RefusedError } from '../../../src/errors.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
 import type { Desired } from '../../../src/model/desired.ts';
-import type { AccountAnswer } from '../../../src/reconcile/accounts.ts';
+import type { AccountAnswer } from '../../../src/reconcile/account-entry.ts';
 import { Reconciler } from '../../../src/reconcile/reconciler.ts';
 import { stateOf } from '../../../src/reconcile/record.ts';
 import type { Resource, Step } from '../../../src/resources/resource.ts';
@@ -36,8 +36,8 @@ class Switches implements Resource {
 }
 
 const ACCOUNTS = [
-  { name: 'alice', uid: 1001, gid: 1001, home: '/home/alice', hasSubordinateIds: true },
-  { name: 'bob', uid: 1002, gid: 1002, home: '/home/bob', hasSubordinateIds: true },
+  { name: 'alice', uid: 1001, gid: 1001, home: '/home/alice' },
+  { name: 'bob', uid: 1002, gid: 1002, home: '/home/bob' },
 ];
 
 function accountOf(user: string | number): AccountAnswer {
