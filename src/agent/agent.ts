@@ -5,6 +5,7 @@ import { codeOf, messageOf, NotYetError } from '../errors.ts';
 import type { ServiceManager } from '../linux/service-manager.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import type { Explanation } from '../model/explanation.ts';
 import type { AgentStatus } from '../model/status.ts';
 import { Nomad } from '../nomad/nomad.ts';
 import { Accounts } from '../reconcile/accounts.ts';
@@ -69,7 +70,7 @@ export class Agent {
       makeHost: (options) => makeHost({ config, accountOf, onSwap, ...options }),
     });
     const status = () => this.status();
-    const explain = (id: string) => this.#node.explain(id);
+    const explain = (id: string) => this.#explain(id);
     this.#admin = new AdminServer({ socketPath: config.admin.socket, status, explain, log, manager });
     const directories = directoriesBy(config);
     this.#gates = new Gates({
@@ -147,8 +148,15 @@ export class Agent {
       warnings: [...this.#node.warnings(), ...this.#accounts.problems()],
       users: this.#gates.users(),
       ghosts: this.#node.ghosts(),
+      refusals: this.#gates.refusals(),
       allocations: this.#node.records().flatMap((record) => statusOf(record, isOwned) ?? []),
     };
+  }
+
+  async #explain(id: string): Promise<Explanation | undefined> {
+    const explanation = await this.#node.explain(id);
+    const turnedAway = this.#gates.refusals().filter(({ allocationId }) => allocationId === id);
+    return explanation && { ...explanation, turnedAway };
   }
 
   /** Any local user can take the port before us: that costs the metrics until it is free, not the tasks. */

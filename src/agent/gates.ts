@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import { codeOf, messageOf } from '../errors.ts';
 import { Gate, type GateParts } from '../gate/gate.ts';
 import { Images } from '../gate/images.ts';
+import { LastRefusals } from '../gate/last-refusals.ts';
 import { closeFd } from '../linux/libc.ts';
 import type { ServiceManager } from '../linux/service-manager.ts';
 import { makeRoomForSocket, makeSocketDirectory } from '../linux/socket-file.ts';
@@ -15,7 +16,7 @@ import {
   whyNotListeningAt,
 } from '../linux/unix-listener.ts';
 import type { Metrics } from '../metrics.ts';
-import type { UserStatus } from '../model/status.ts';
+import type { GateRefusal, UserStatus } from '../model/status.ts';
 import { LastAnswers, type Question } from '../podman/last-answers.ts';
 import { UserPodman } from '../podman/user-podman.ts';
 import type { HostUser } from '../reconcile/host-user.ts';
@@ -58,6 +59,7 @@ export class Gates {
   readonly #parts: GatesParts;
   readonly #answers: LastAnswers;
   readonly #images: Images;
+  readonly #refusals: LastRefusals;
   readonly #open = new Map<string, OpenGate>();
   #followed: Promise<void> = Promise.resolve();
   #isClosing = false;
@@ -66,6 +68,7 @@ export class Gates {
     this.#parts = parts;
     this.#answers = new LastAnswers(parts.manager.stateDirectory ?? parts.config.stateDir, parts);
     this.#images = new Images(parts.clock);
+    this.#refusals = new LastRefusals(parts.clock);
   }
 
   /**
@@ -114,6 +117,11 @@ export class Gates {
     });
   }
 
+  /** What was last turned away, for people: the newest first. */
+  refusals(): GateRefusal[] {
+    return this.#refusals.list();
+  }
+
   /**
    * Has what is under way answered, for at most `graceMs`, and ends. Where the sockets are kept, who connects meanwhile waits
    * for the next of us; where not, requests are served until nothing is under way, so that the gap is as short as it can be.
@@ -143,7 +151,18 @@ export class Gates {
     const podman = new UserPodman(name, { clock, log, metrics, answers: this.#answers });
     const fd = this.#takeKept(name, path) ?? (await this.#listen(name, path));
     const { timeoutMs } = config.gate;
-    const gate = new Gate({ podman, images: this.#images, directories, readiness, timeoutMs, clock, log, metrics });
+    const onRefusal: GateParts['onRefusal'] = (refusal) => this.#refusals.note({ user: name, ...refusal });
+    const gate = new Gate({
+      onRefusal,
+      podman,
+      images: this.#images,
+      directories,
+      readiness,
+      timeoutMs,
+      clock,
+      log,
+      metrics,
+    });
     await gate.open(fd);
     const stopWatching = this.#parts.watchAccount(name, (found) => this.#setAccount(open, found));
     const greeted = Promise.withResolvers<void>();

@@ -161,13 +161,25 @@ export class NodeFollower implements Readiness {
     await this.#attached?.readiness.whenIdle(allocationId);
   }
 
-  async ready(request: ReadyRequest, signal: AbortSignal): Promise<ReadyAnswer> {
+  ready(request: ReadyRequest, signal: AbortSignal): Promise<ReadyAnswer> {
+    return this.#askReadiness((readiness, either) => readiness.ready(request, either), signal);
+  }
+
+  permitted(start: Parameters<Readiness['permitted']>[0], signal: AbortSignal): Promise<void> {
+    return this.#askReadiness((readiness, either) => readiness.permitted(start, either), signal);
+  }
+
+  /** Asks that of the node which Nomad is at last. */
+  async #askReadiness<T>(
+    ask: (readiness: Readiness, signal: AbortSignal) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
     const { readiness, ended } = await this.#whenAttached(signal);
     try {
-      return await readiness.ready(request, AbortSignal.any([signal, ended.signal]));
+      return await ask(readiness, AbortSignal.any([signal, ended.signal]));
     } catch (error) {
       if (signal.aborted || !ended.signal.aborted) throw error;
-      return await this.ready(request, signal);
+      return await this.#askReadiness(ask, signal);
     }
   }
 

@@ -9,7 +9,7 @@ import type { Outcome } from '../reconcile/record.ts';
 
 type OfReconciler = Pick<
   Reconciler,
-  'passNow' | 'nextOutcome' | 'noticeStart' | 'whenIdle' | 'awaitNetns' | 'awaitMounts'
+  'passNow' | 'nextOutcome' | 'noticeStart' | 'desired' | 'whenIdle' | 'awaitNetns' | 'awaitMounts'
 >;
 
 /** What decides beside the reconciler. */
@@ -34,6 +34,17 @@ export class ReconcilerReadiness implements Readiness {
 
   prepare(allocationId: string): void {
     if (isAllocationId(allocationId)) this.#reconciler.noticeStart(allocationId);
+  }
+
+  async permitted(start: Parameters<Readiness['permitted']>[0], signal: AbortSignal): Promise<void> {
+    const { allocationId } = start;
+    let desired = await this.#reconciler.desired(allocationId, signal);
+    // Nomad's servers know what its client starts: who does not is behind.
+    while (desired.kind === 'nothing' && desired.why === 'gone') {
+      await this.#reconciler.nextOutcome(allocationId, signal);
+      desired = await this.#reconciler.desired(allocationId, signal);
+    }
+    judge(start, desired, this.#options.metaKey);
   }
 
   whenIdle(allocationId: string): Promise<void> {
@@ -69,7 +80,7 @@ type Granted = Desired & { kind: 'access' };
 
 /** Whom the task runs as. @throws RefusedError unless that is the user through whose gate it came */
 function judge(
-  { allocationId, task, uid }: ReadyRequest,
+  { allocationId, task, uid }: Pick<ReadyRequest, 'allocationId' | 'task' | 'uid'>,
   desired: Desired,
   metaKey: string,
 ): { readonly desired: Granted; readonly owner: Access } {

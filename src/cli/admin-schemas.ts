@@ -8,6 +8,15 @@ const refusal = z.object({ code: z.string(), reason: z.string() });
 const user = z.object({ name: z.string(), uid: z.number() });
 const meta = z.object({ level: z.enum(['task', 'group', 'job']), value: z.string() });
 
+const gateRefusal = z.object({
+  at: z.number(),
+  user: z.string(),
+  allocationId: z.string().optional(),
+  task: z.string().optional(),
+  code: z.string(),
+  reason: z.string(),
+});
+
 /** What `GET /v1/status` gives. */
 export const AgentStatusSchema = z.object({
   version: z.string(),
@@ -57,6 +66,7 @@ export const AgentStatusSchema = z.object({
       lastError: error.optional(),
     }),
   ),
+  refusals: z.array(gateRefusal),
 }) satisfies z.ZodType<AgentStatus>;
 
 /** What `GET /v1/explain/<id>` gives. */
@@ -104,4 +114,5 @@ export const ExplanationSchema = z.object({
       what: z.array(z.string()),
     }),
   ),
+  turnedAway: z.array(gateRefusal).optional(),
 }) satisfies z.ZodType<Explanation>;

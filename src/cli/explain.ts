@@ -56,6 +56,11 @@ export function renderExplanation(explanation: Explanation, terminal: Pick<Termi
   return [
     ...lines,
     ...stateLines(explanation, terminal, now),
+    ...(explanation.turnedAway ?? []).map(({ at, task, reason }) =>
+      printable(
+        `Turned away at the gate ${formatAge(now - at)} ago${task === undefined ? '' : `, task ${task}`}: ${reason}`,
+      ),
+    ),
     ...tasks.flatMap((task) => ['', ...taskLines(task, explanation, terminal)]),
     '',
     rows.length === 0 ? 'Nothing on this host is for it.\n' : renderTable(['WHAT', 'STATE', ''], rows),

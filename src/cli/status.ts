@@ -1,6 +1,13 @@
 import { Command } from 'commander';
 import { type Clock, systemClock } from '../clock.ts';
-import type { AgentStatus, AllocationState, AllocationStatus, GhostStatus, UserStatus } from '../model/status.ts';
+import type {
+  AgentStatus,
+  AllocationState,
+  AllocationStatus,
+  GateRefusal,
+  GhostStatus,
+  UserStatus,
+} from '../model/status.ts';
 import { formatAge } from './age.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { pickAllocation } from './pick-allocation.ts';
@@ -11,6 +18,9 @@ const HEADER = ['ALLOCATION', 'JOB', 'GROUP', 'USER', 'VIEW', 'ACL', 'NETNS', 'S
 const USER_HEADER = ['USER', 'UID', 'GATE', 'PODMAN', 'VERSION', 'SINCE', 'PROBLEM'];
 const PODMAN_STYLES = { up: 'green', unknown: 'yellow', down: 'red' } as const;
 const GHOST_HEADER = ['GHOST', 'USER', 'NAME', 'STATE', 'SINCE', 'REMOVED IN', 'WHY'];
+const REFUSAL_HEADER = ['AGO', 'USER', 'ALLOCATION', 'TASK', 'CODE', 'REASON'];
+/** The others are in the JSON. */
+const MOST_REFUSALS = 20;
 const SHORT_ID = 8;
 /** The colours of the states. */
 export const STYLES: Record<AllocationState, Style> = {
@@ -42,7 +52,8 @@ export function statusCommand(terminal: Terminal = processTerminal, clock: Clock
 
 function about(status: AgentStatus, allocation: AllocationStatus): AgentStatus {
   const ghosts = status.ghosts.filter(({ allocationId }) => allocationId === allocation.id);
-  return { ...status, allocations: [allocation], ghosts };
+  const refusals = status.refusals.filter(({ allocationId }) => allocationId === allocation.id);
+  return { ...status, allocations: [allocation], ghosts, refusals };
 }
 
 /** The status as text. @param now milliseconds since the epoch, for ages */
@@ -63,7 +74,9 @@ export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, n
   const table = rows.length === 0 ? 'No allocation here has a podman user.\n' : renderTable(HEADER, rows);
   const left = ghosts.map((ghost) => ghostRow(ghost, now));
   const ghostTable = left.length === 0 ? '' : `\nLeft behind:\n${renderTable(GHOST_HEADER, left)}`;
-  return `${lines.join('')}${users}\n${table}${ghostTable}`;
+  const refused = status.refusals.slice(0, MOST_REFUSALS).map((refusal) => refusalRow(refusal, now));
+  const refusalTable = refused.length === 0 ? '' : `\nLast turned away:\n${renderTable(REFUSAL_HEADER, refused)}`;
+  return `${lines.join('')}${users}\n${table}${ghostTable}${refusalTable}`;
 }
 
 function userRow(user: UserStatus, terminal: Pick<Terminal, 'paint'>, now: number) {
@@ -77,6 +90,10 @@ function userRow(user: UserStatus, terminal: Pick<Terminal, 'paint'>, now: numbe
     formatAge(now - since),
     problem ?? '',
   ];
+}
+
+function refusalRow({ at, user, allocationId, task, code, reason }: GateRefusal, now: number) {
+  return [formatAge(now - at), user, allocationId?.slice(0, SHORT_ID) ?? '', task ?? '', code, reason];
 }
 
 function ghostRow({ kind, user, name, state, since, removedAt, why, lastError }: GhostStatus, now: number) {

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { GateVerdict, Metrics } from '../metrics.ts';
+import type { GateRefusal } from '../model/status.ts';
 import { type Answer, format, type Refusal, refusal } from './answer.ts';
 import type { CreateTarget } from './create-body.ts';
 
@@ -13,6 +14,8 @@ export interface ClientParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'gateRequests'>;
+  /** Told of each request that is turned away. */
+  readonly onRefusal: (refusal: Omit<GateRefusal, 'at' | 'user'>) => void;
 }
 
 /** The client at a gate, as one that gets an answer of the gate's own, and of whom it is counted what became of it. */
@@ -32,6 +35,9 @@ export class Client {
 
   async refuse(why: Refusal, verdict: GateVerdict, about?: CreateTarget): Promise<void> {
     const { status, cause, message } = why;
+    const { allocationId, task } = about ?? {};
+    // A Podman that does not answer has a place of its own in the status.
+    if (verdict !== 'upstream_error') this.#parts.onRefusal({ allocationId, task, code: cause, reason: message });
     this.#parts.log.info({ ...about, verdict, status, code: cause, reason: message }, 'the gate turned a request away');
     await this.answer(refusal(why), verdict);
   }

@@ -6,16 +6,13 @@ import type { Question } from '../podman/last-answers.ts';
 import { type Answer, type Refusal, refusal } from './answer.ts';
 import { Client } from './client.ts';
 import { type Forwarding, forward } from './forward.ts';
-import { create, type HeldParts, note, start, startHoldMs, whenQuiet } from './held-requests.ts';
-import { pull } from './pull.ts';
+import { create, type HeldParts, start, whenQuiet } from './held-requests.ts';
+import { refuseArchive, requestImage } from './image-request.ts';
 import { type Request, readRequest } from './request.ts';
 import { type Route, routeOf } from './route.ts';
 
 /** What every connection of a gate needs. */
 export type ConnectionParts = HeldParts;
-
-/** A look for an image that cannot be answered gets a placeholder after this long at the least, in milliseconds. */
-const LEAST_PATIENCE_MS = 1000;
 
 /**
  * One client's connection, which serves one request: its head is read strictly, Podman and client are asked to close
@@ -73,7 +70,7 @@ export class Connection {
   }
 
   #serveRoute(route: Route, request: Request): Promise<void> {
-    const { readiness, timeoutMs, starting } = this.#parts;
+    const { timeoutMs } = this.#parts;
     switch (route.kind) {
       case 'create':
         return create(this.#client, request, this.#parts);
@@ -85,8 +82,7 @@ export class Connection {
       case 'info':
         return this.#answerFor(route.kind, request.head.target);
       case 'inspect':
-        readiness.prepare(route.allocationId);
-        note(starting, route.allocationId);
+        this.#beginStart(route);
         return this.#forward(request, {
           holdMs: timeoutMs,
           answerWithinMs: timeoutMs,
@@ -94,9 +90,10 @@ export class Connection {
           inPlace: noSuchContainer,
         });
       case 'image':
-        return this.#lookForImage(route.reference, request);
       case 'pull':
-        return pull(this.#client, route, request, this.#parts);
+        return requestImage(this.#client, route, request, this.#parts);
+      case 'load':
+        return refuseArchive(this.#client, route.reason, this.#parts);
       default: {
         if (route.isLong) this.#stage = 'long';
         // Nomad's client takes its tasks up one after the other, and answers nobody meanwhile: all of them wait as long as one.
@@ -119,14 +116,13 @@ export class Connection {
     }
   }
 
-  #lookForImage(reference: string, request: Request): Promise<void> {
-    const { images, podman } = this.#parts;
-    const asked = { user: podman.name, reference, query: new URLSearchParams({ reference }).toString() };
-    const holdMs = startHoldMs(this.#parts);
-    return this.#forward(request, {
-      holdMs,
-      answerWithinMs: Math.max(holdMs, LEAST_PATIENCE_MS),
-      inPlace: () => ({ status: 200, body: `{"Id":"${images.placeholder(asked)}","Os":"","Architecture":""}` }),
+  /** What the driver asks for next is known to be for a task that may run, or for none such. */
+  #beginStart({ allocationId, task }: Route & { kind: 'inspect' }): void {
+    const { readiness, starts, podman } = this.#parts;
+    readiness.prepare(allocationId);
+    starts.begin(`${task}-${allocationId}`, allocationId, async (over) => {
+      const { uid } = await podman.userWhenKnown(over);
+      await readiness.permitted({ allocationId, task, uid }, over);
     });
   }
 

@@ -2,9 +2,10 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { messageOf } from '../errors.ts';
 import { peerCredentials } from '../linux/peer-credentials.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
+import { Starts } from './starts.ts';
 
 /** What a gate needs. */
-export interface GateParts extends Omit<ConnectionParts, 'created' | 'starting'> {
+export interface GateParts extends Omit<ConnectionParts, 'created' | 'starts'> {
   /** The uid that may connect: the podman driver's, root's. */
   readonly requiredPeerUid?: number;
 }
@@ -30,7 +31,7 @@ export class Gate {
 
   constructor(parts: GateParts) {
     const log = parts.log.child({ gate: parts.podman.name });
-    this.#parts = { ...parts, log, created: new Set(), starting: new Set() };
+    this.#parts = { ...parts, log, created: new Set(), starts: new Starts(parts.clock) };
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
   }
 

@@ -13,6 +13,7 @@ import type { Readiness } from './readiness.ts';
 import { MAX_BODY_BYTES, type Request } from './request.ts';
 import { type CreateBody, parseCreateBody, unknownFields } from './spec-generator.ts';
 import { createdContainer } from './start.ts';
+import type { Starts } from './starts.ts';
 
 /** Of what one request says and another one needs, which comes within seconds or never. */
 const MOST_NOTED = 1000;
@@ -32,8 +33,8 @@ export interface HeldParts extends ForwardParts {
   readonly images: Images;
   /** The containers whose create has passed and whose start is to come, of this gate. */
   readonly created: Set<string>;
-  /** The allocations of which the driver has begun to start a task, at this gate. */
-  readonly starting: Set<string>;
+  /** The starts that are under way at this gate. */
+  readonly starts: Starts;
   /** How long a request waits for its allocation, or for a Podman that cannot be reached, in milliseconds. */
   readonly timeoutMs: number;
   readonly metrics: Pick<Metrics, 'gateRequests' | 'gateHeld' | 'gateHoldSeconds' | 'gateUnknownFields'>;
@@ -49,9 +50,8 @@ export function startHoldMs({ podman, timeoutMs }: HeldParts): number {
  * its tasks has failed: CNI DEL in the middle of a hand-over finds no link, and leaves its rules on the host for ever. So
  * nothing that fails a start is said before.
  */
-export async function whenQuiet({ starting, readiness, clock }: HeldParts): Promise<void> {
-  const idle = Promise.all([...starting].map((id) => readiness.whenIdle(id)));
-  starting.clear();
+export async function whenQuiet({ starts, readiness, clock }: HeldParts): Promise<void> {
+  const idle = Promise.all(starts.allocationIds.map((id) => readiness.whenIdle(id)));
   await within(clock, QUIET_MS, idle);
 }
 
@@ -72,8 +72,9 @@ export async function create(client: Client, request: Request, parts: HeldParts)
     await whenReady(spec, target, known, signal, parts);
     if (spec.image) image = await images.resolve(spec.image, podman, signal);
   });
+  if (end.kind !== 'done') await whenQuiet(parts);
+  if (spec.name != null) parts.starts.end(spec.name);
   if (end.kind !== 'done') return refuseHeld(client, end, target, parts);
-  if (target) parts.starting.delete(target.allocationId);
   const body = image === undefined ? request.body : withImage(request.body, spec.image ?? '', image);
   const onAnswer = (bytes: string) => {
     const [, id] = /"Id":"([0-9a-f]{64})"/.exec(bytes) ?? [];
@@ -98,7 +99,10 @@ export async function start(client: Client, container: string, request: Request,
       const answer = await readiness.ready({ ...found.target, uid: podman.user.uid }, signal);
       if (!answer.mayNameAllPaths) await refuseGuarded(found.spec, found.target, podman.user, known);
     });
-    if (end.kind !== 'done') return refuseHeld(client, end, target, parts);
+    if (end.kind !== 'done') {
+      await whenQuiet(parts);
+      return refuseHeld(client, end, target, parts);
+    }
   }
   await forward(client, request, { holdMs: startHoldMs(parts) }, parts);
 }
@@ -152,7 +156,6 @@ async function refuseHeld(
 ): Promise<void> {
   const { podman, timeoutMs } = parts;
   if (end.kind === 'abandoned') return client.count('abandoned');
-  await whenQuiet(parts);
   if (end.kind === 'failed') {
     const status = end.error instanceof RefusedError ? 403 : 503;
     return client.refuse({ status, cause: codeOf(end.error), message: messageOf(end.error) }, 'refused', target);
@@ -166,7 +169,7 @@ async function refuseHeld(
 }
 
 /** Notes something for a request that may never come. */
-export function note(notes: Set<string>, one: string): void {
+function note(notes: Set<string>, one: string): void {
   notes.add(one);
   for (const oldest of notes) {
     if (notes.size <= MOST_NOTED) return;

@@ -7,6 +7,11 @@ import type { MountedVolume } from './create-body.ts';
 export interface Readiness {
   /** Hints that this allocation will be needed soon: preparing may start. Never throws. */
   prepare(allocationId: string): void;
+  /**
+   * Resolves once it is known that a task may run as a user; says nothing of when its allocation is ready.
+   * @throws RefusedError where it may not; the signal's reason where that is not known before it is aborted
+   */
+  permitted(start: Pick<ReadyRequest, 'allocationId' | 'task' | 'uid'>, signal: AbortSignal): Promise<void>;
   /** Resolves when nothing is being done to this allocation. Never rejects. */
   whenIdle(allocationId: string): Promise<void>;
   /**

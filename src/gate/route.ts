@@ -12,7 +12,9 @@ export type Route =
   /** Asks whether Podman is there (`ping`) or what it is (`info`). */
   | { readonly kind: 'ping' | 'info' }
   /** By the name of a task's container: how a start begins. */
-  | { readonly kind: 'inspect'; readonly allocationId: string }
+  | { readonly kind: 'inspect'; readonly allocationId: string; readonly task: string }
+  /** Would hand over an image's archive. */
+  | { readonly kind: 'load'; readonly reason: string }
   | { readonly kind: 'image'; readonly reference: string }
   /** @param query as sent, percent-encoded: the reference and what goes with it */
   | { readonly kind: 'pull'; readonly reference: string; readonly query: string }
@@ -66,7 +68,7 @@ export function routeOf(method: string, target: string): Route {
     if (LOADS_IMAGE.test(path)) {
       const reason =
         'image archives (docker-archive:, oci-archive:) do not go through the gate, since the driver reads them as root wherever they lie; push the image to a registry, or load it as the user with: podman load';
-      return { kind: 'refused', reason };
+      return { kind: 'load', reason };
     }
     const reference = query.get('reference');
     if (isLibpod && path === 'images/pull' && reference) return { kind: 'pull', reference, query: query.toString() };
@@ -80,7 +82,9 @@ export function routeOf(method: string, target: string): Route {
     }
     const allocationId = name.slice(-36);
     const isInspect = first === 'containers' && segments.length === 3 && last === 'json';
-    if (isInspect && name.at(-37) === '-' && isAllocationId(allocationId)) return { kind: 'inspect', allocationId };
+    if (isInspect && name.at(-37) === '-' && isAllocationId(allocationId)) {
+      return { kind: 'inspect', allocationId, task: name.slice(0, -37) };
+    }
   }
   if (method === 'POST' && segments.length === 3 && first === 'containers' && last === 'start') {
     return { kind: 'start', container: name };

@@ -1,5 +1,5 @@
 import type { MetaValue } from './podman-user.ts';
-import type { AllocationState, AllocationStatus } from './status.ts';
+import type { AllocationState, AllocationStatus, GateRefusal } from './status.ts';
 
 /**
  * What the agent says of one allocation over the admin socket, `GET /v1/explain/<id>`: what was decided and why, and how far
@@ -28,6 +28,8 @@ export interface Explanation {
   readonly unfollowed: readonly string[];
   readonly tasks: readonly TaskExplanation[];
   readonly parts: readonly PartExplanation[];
+  /** What a gate has last turned away of it, the newest first. */
+  readonly turnedAway?: readonly GateRefusal[] | undefined;
 }
 
 /** Why something must not be; `code` is stable. */

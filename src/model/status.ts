@@ -19,6 +19,21 @@ export interface AgentStatus {
   readonly allocations: readonly AllocationStatus[];
   /** What allocations that are over have left on this host. */
   readonly ghosts: readonly GhostStatus[];
+  /** What the gates have last turned away, the newest first: some of each user. */
+  readonly refusals: readonly GateRefusal[];
+}
+
+/** A request that a gate turned away. */
+export interface GateRefusal {
+  readonly at: number;
+  /** Whose gate it was. */
+  readonly user: string;
+  /** Where the request named one that is the user's. */
+  readonly allocationId?: string | undefined;
+  readonly task?: string | undefined;
+  readonly code: string;
+  /** As the job author reads it. */
+  readonly reason: string;
 }
 
 /** What allocations leave behind, where something went wrong: a container in a user's Podman, a network that was handed over. */

@@ -109,9 +109,37 @@ export class Reconciler {
 
   /** The driver has begun to start a task of it: a create is to come, which will not have to wait for what is done by then. */
   noticeStart(id: string): void {
-    this.#recordOf(id).isStarting = true;
+    const record = this.#recordOf(id);
+    record.isStarting = true;
+    record.starts++;
     this.#reader.doubt(id);
     this.#queue.add(id, 'awaited');
+  }
+
+  /**
+   * What is decided over an allocation by what Nomad says of it after the driver last began to start a task of it.
+   * @throws the signal's reason
+   */
+  async desired(id: string, signal: AbortSignal): Promise<Desired> {
+    const record = this.#recordOf(id);
+    if (record.starts === 0) this.noticeStart(id);
+    const { starts } = record;
+    while (!record.desired || record.decidedStarts < starts) {
+      await new Promise<void>((resolve, reject) => {
+        if (signal.aborted) return reject(signal.reason);
+        const onAbort = () => {
+          record.deciding.delete(onDecided);
+          reject(signal.reason);
+        };
+        const onDecided = () => {
+          signal.removeEventListener('abort', onAbort);
+          resolve();
+        };
+        signal.addEventListener('abort', onAbort, { once: true });
+        record.deciding.add(onDecided);
+      });
+    }
+    return record.desired;
   }
 
   /** A container that joins the allocation's netns is held at the gate: it is to be handed to its user from now on. */
@@ -188,10 +216,14 @@ export class Reconciler {
 
   /** The main path: read, desire, observe and plan, apply, observe again. */
   async #reconcile(record: AllocationRecord): Promise<Outcome> {
+    const { starts } = record;
     const allocation = await this.#reader.read(record);
     record.allocation = allocation;
     const desired = await this.#desire(record, allocation);
     record.desired = desired;
+    record.decidedStarts = starts;
+    for (const tell of record.deciding) tell();
+    record.deciding.clear();
     let failed: { readonly error: unknown } | undefined;
     for (const resource of this.#options.resources) {
       try {

@@ -31,6 +31,11 @@ export interface AllocationRecord {
   isNetnsAwaited: boolean;
   /** The driver has begun to start a task of it. */
   isStarting: boolean;
+  /** How often the driver has begun to start a task of it, and of how many of these beginnings a decision knew. */
+  starts: number;
+  decidedStarts: number;
+  /** Who waits for a decision. */
+  readonly deciding: Set<() => void>;
   /** What creates of its containers have named as sources of mounts: paths from its directory on. */
   readonly named: Set<string>;
   /** When a container of each task was last to be created, by the monotonic clock, ms. */
@@ -57,6 +62,9 @@ export function newRecord(id: string, now: number): AllocationRecord {
     unfollowed: [],
     isNetnsAwaited: false,
     isStarting: false,
+    starts: 0,
+    decidedStarts: 0,
+    deciding: new Set(),
     named: new Set(),
     creates: new Map(),
     late: false,

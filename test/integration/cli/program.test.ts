@@ -36,6 +36,7 @@ const status: AgentStatus = {
   users: [],
   allocations: [allocation, { ...allocation, id: '1a2b9999-0000-0000-0000-000000000000', jobId: 'db' }],
   ghosts: [],
+  refusals: [],
 };
 
 let directory: string;

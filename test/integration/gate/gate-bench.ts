@@ -41,6 +41,13 @@ export class ManualReadiness implements Readiness {
     this.prepared.push(allocationId);
   }
 
+  /** What `permitted` does; by default every task may run. */
+  decide: (start: Parameters<Readiness['permitted']>[0], signal: AbortSignal) => Promise<void> = async () => undefined;
+
+  permitted(start: Parameters<Readiness['permitted']>[0], signal: AbortSignal): Promise<void> {
+    return this.decide(start, signal);
+  }
+
   /** What `whenIdle` does; by default nothing is being done to anything. */
   idle: (allocationId: string) => Promise<void> = async () => undefined;
 
@@ -80,6 +87,8 @@ export class GateBench implements AsyncDisposable {
   readonly answers: LastAnswers;
   readonly podman: UserPodman;
   readonly images = new Images(systemClock);
+  /** What was turned away. */
+  readonly refusals: Parameters<GateParts['onRefusal']>[0][] = [];
   readonly gate: Gate;
   readonly #closing: (() => void)[] = [];
 
@@ -105,6 +114,7 @@ export class GateBench implements AsyncDisposable {
       clock: systemClock,
       log,
       metrics: this.metrics,
+      onRefusal: (refusal) => void this.refusals.push(refusal),
       ...changes,
     });
   }

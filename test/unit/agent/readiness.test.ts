@@ -12,7 +12,12 @@ const request = { allocationId: ID, task: 't', uid: 1001, joinsNetns: false, mou
 const alice = { name: 'alice', uid: 1001, tasks: ['t'] };
 
 /** A reconciler whose passes end as told, one after another; then no further one comes. */
-function readinessOf(outcomes: Outcome[], isSelinuxOn = false, policy?: readonly PolicyEntry[]) {
+function readinessOf(
+  outcomes: Outcome[],
+  isSelinuxOn = false,
+  policy?: readonly PolicyEntry[],
+  decisions: Desired[] = [],
+) {
   const asked: string[] = [];
   const next = (how: string) => (_: string, signal: AbortSignal) => {
     asked.push(how);
@@ -31,6 +36,7 @@ function readinessOf(outcomes: Outcome[], isSelinuxOn = false, policy?: readonly
     passNow: next('pass'),
     nextOutcome: next('next'),
     noticeStart,
+    desired: async () => decisions.shift() ?? access(),
     whenIdle,
     awaitNetns,
     awaitMounts,
@@ -225,5 +231,37 @@ describe('a create', () => {
     readiness.prepare(ID);
     readiness.prepare('../../etc');
     expect(asked).toEqual([`start of ${ID}`]);
+  });
+});
+
+describe('whether a task may run', () => {
+  const start = { allocationId: ID, task: 't', uid: 1001 };
+
+  test('is known without its allocation being ready', async () => {
+    const { readiness, asked } = readinessOf([]);
+    await readiness.permitted(start, never);
+    expect(asked).toEqual([]);
+  });
+
+  test.each([
+    ['refused', { kind: 'refused', id: ID, code: 'not_in_policy', reason: 'no' }, 'not_in_policy'],
+    ['of no podman user', { kind: 'nothing', id: ID, why: 'unmanaged' }, 'no_podman_user'],
+    ['over', { kind: 'nothing', id: ID, why: 'finished' }, 'allocation_finished'],
+    ['of another user', accessOf(ID, [{ name: 'bob', uid: 1002, tasks: ['t'] }]), 'wrong_socket'],
+  ] as const)('is denied to one that is %s', async (_, desired, code) => {
+    await expect(readinessOf([], false, undefined, [desired]).readiness.permitted(start, never)).rejects.toMatchObject({
+      code,
+    });
+  });
+
+  test('is not said of one that Nomad does not know yet', async () => {
+    const gone: Desired = { kind: 'nothing', id: ID, why: 'gone' };
+    const { readiness, asked } = readinessOf([settled(gone), settled(access())], false, undefined, [
+      gone,
+      gone,
+      access(),
+    ]);
+    await readiness.permitted(start, never);
+    expect(asked).toEqual(['next', 'next']);
   });
 });

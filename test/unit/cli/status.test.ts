@@ -30,6 +30,7 @@ const status: AgentStatus = {
   users: [],
   allocations: [allocation],
   ghosts: [],
+  refusals: [],
 };
 
 test('shows the agent, and a row for each allocation', () => {

