@@ -78,7 +78,9 @@ export class AllocationReader {
       return known;
     }
     // Servers that were restored from a snapshot do not know what was placed since, while its tasks go on for minutes.
-    if (!allocation && known && !isFinished(known) && hasDirectory(id)) throw stillThere(id);
+    // What was refused has nothing that they could need.
+    const mayRun = known && !isFinished(known) && record.desired?.kind !== 'refused';
+    if (!allocation && mayRun && hasDirectory(id)) throw stillThere(id);
     return allocation;
   }
 

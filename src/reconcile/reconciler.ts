@@ -298,6 +298,7 @@ export class Reconciler {
     record.outcome = outcome;
     if (outcome.kind === 'settled') {
       record.failures = 0;
+      record.warned = undefined;
       record.granted = grantedBy(outcome.desired) ?? record.granted;
       this.#reportUnfollowed(record, outcome.desired);
       // Done, for this network namespace: Nomad may make another one, and not be finished with it.
@@ -313,7 +314,11 @@ export class Reconciler {
     metrics.errors.inc({ code: codeOf(outcome.error) });
     const fields = { allocation: record.id, code: codeOf(outcome.error), failures: record.failures };
     const lasting = !outcome.retryable || record.failures >= WORTH_A_WARNING;
-    log[lasting ? 'warn' : 'debug'](fields, messageOf(outcome.error));
+    const message = messageOf(outcome.error);
+    // What stays as it is stands in the status: for ever, where Nomad has forgotten an allocation and not removed its directory.
+    const isNews = lasting && message !== record.warned;
+    if (isNews) record.warned = message;
+    log[isNews ? 'warn' : 'debug'](fields, message);
     if (!outcome.retryable) return;
     const inMs = backoffMs(record.failures, BACKOFF, Math.random());
     const soonMs = record.failures <= MOST_SOON ? retryInMs(outcome.error) : Number.POSITIVE_INFINITY;

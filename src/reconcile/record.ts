@@ -21,6 +21,8 @@ export interface AllocationRecord {
   readError: unknown;
   /** Failed passes in a row. */
   failures: number;
+  /** Of what failed, what has been warned about. */
+  warned: string | undefined;
   /** When the outcome last changed in kind, ms since the epoch. */
   since: number;
   /** The uids that its tasks have been prepared for, by task; undefined where that was not seen yet. */
@@ -57,6 +59,7 @@ export function newRecord(id: string, now: number): AllocationRecord {
     outcome: undefined,
     readError: undefined,
     failures: 0,
+    warned: undefined,
     since: now,
     granted: undefined,
     unfollowed: [],

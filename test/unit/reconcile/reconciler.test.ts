@@ -10,7 +10,7 @@ import { stateOf } from '../../../src/reconcile/record.ts';
 import type { Resource, Step } from '../../../src/resources/resource.ts';
 import { ALLOCATION_ID, allocationOf, metaOf, NODE_ID, taskOf } from '../../support/allocation-of.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
-import { silent } from '../../support/silent-log.ts';
+import { recordingLog } from '../watch/recording-log.ts';
 
 const never = new AbortController().signal;
 
@@ -53,6 +53,7 @@ function setUp(before: readonly Resource[] = []) {
   const switches = new Switches();
   const clock = new ManualClock();
   const metrics = createMetrics('test');
+  const log = recordingLog();
   const asked: string[] = [];
   const stream = { stands: false };
   const directories = new Set<string>();
@@ -81,13 +82,13 @@ function setUp(before: readonly Resource[] = []) {
     isNetnsOwned: () => false,
     resources: [...before, switches],
     clock,
-    log: silent,
+    log,
     metrics,
   });
   running.push(reconciler);
   const record = () => [...reconciler.records()].find(({ id }) => id === ALLOCATION_ID);
   const counted = async (name: string) => (await metrics.registry.getSingleMetric(name)?.get())?.values ?? [];
-  return { nomad, switches, clock, reconciler, asked, stream, directories, granted, pending, record, counted };
+  return { nomad, switches, clock, reconciler, asked, stream, directories, granted, pending, record, counted, log };
 }
 
 const away = new NotYetError('nomad_unreachable', 'Nomad did not answer');
@@ -125,6 +126,36 @@ describe('the reconciler', () => {
     granted.set('t', 1002);
     const outcome = await reconciler.passNow(ALLOCATION_ID, never);
     expect(outcome).toMatchObject({ desired: { podman: [{ name: 'bob' }], unfollowed: [expect.any(String)] } });
+  });
+
+  test('says what is decided when the driver has begun to start a task, before the host is ready for it', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const slow: Resource = { kind: 'view', plan: () => promise.then(() => []) };
+    const { reconciler, switches, nomad } = setUp([slow]);
+    reconciler.noticeStart(ALLOCATION_ID);
+    expect(await reconciler.desired(ALLOCATION_ID, never)).toMatchObject({ kind: 'access' });
+    expect([...switches.on]).toEqual([]);
+    // What was decided before the next start says nothing of that one.
+    nomad.set(ALLOCATION_ID, allocationOf({ nodeId: '35ef367e-8026-c171-16fa-c405e00b640b' }));
+    reconciler.noticeStart(ALLOCATION_ID);
+    const next = reconciler.desired(ALLOCATION_ID, never);
+    resolve();
+    expect(await next).toMatchObject({ kind: 'nothing', why: 'gone' });
+  });
+
+  test('says nothing of what is decided before Nomad has answered, until whoever asks gives up', async () => {
+    const { reconciler, nomad, clock } = setUp();
+    nomad.set(ALLOCATION_ID, away);
+    reconciler.noticeStart(ALLOCATION_ID);
+    const giveUp = new AbortController();
+    const given = reconciler.desired(ALLOCATION_ID, giveUp.signal);
+    const decided = reconciler.desired(ALLOCATION_ID, never);
+    for (let turn = 0; turn < 50; turn++) await undefined;
+    giveUp.abort(new Error('given up'));
+    await expect(given).rejects.toThrow('given up');
+    nomad.set(ALLOCATION_ID, allocationOf());
+    clock.advance(100);
+    expect(await decided).toMatchObject({ kind: 'access' });
   });
 
   test('lets an allocation wait whose user is not looked up yet, and goes on when the name service has answered', async () => {
@@ -314,6 +345,31 @@ describe('the reconciler', () => {
     clock.advance(100);
     expect(await gone).toMatchObject({ kind: 'settled', desired: { why: 'gone' } });
     expect([...switches.on]).toEqual([]);
+  });
+
+  test('warns once of what stays as it is, and again of what is new', async () => {
+    const { nomad, reconciler, directories, log } = setUp();
+    directories.add(ALLOCATION_ID);
+    await reconciler.passNow(ALLOCATION_ID, never);
+    nomad.delete(ALLOCATION_ID);
+    for (let pass = 0; pass < 20; pass++) await reconciler.passNow(ALLOCATION_ID, never);
+    const warnings = () => log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields);
+    expect(warnings()).toMatchObject([{ code: 'allocation_forgotten' }]);
+    nomad.set(ALLOCATION_ID, allocationOf());
+    await reconciler.passNow(ALLOCATION_ID, never);
+    nomad.delete(ALLOCATION_ID);
+    for (let pass = 0; pass < 20; pass++) await reconciler.passNow(ALLOCATION_ID, never);
+    expect(warnings()).toHaveLength(2);
+  });
+
+  test('warns of no forgotten allocation that was refused: nothing of it is here', async () => {
+    const { nomad, reconciler, directories, record, log } = setUp();
+    directories.add(ALLOCATION_ID);
+    nomad.set(ALLOCATION_ID, allocationOf({ tasks: [taskOf('t', { meta: metaOf('ghost') })] }));
+    await reconciler.passNow(ALLOCATION_ID, never);
+    nomad.delete(ALLOCATION_ID);
+    for (let pass = 0; pass < 20; pass++) await reconciler.passNow(ALLOCATION_ID, never);
+    expect([record(), log.lines.filter(({ level }) => level === 'warn')]).toEqual([undefined, []]);
   });
 
   test('believes at once that an allocation is gone which it never saw alive', async () => {
