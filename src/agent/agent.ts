@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { codeOf, messageOf, NotYetError } from '../errors.ts';
 import type { ServiceManager } from '../linux/service-manager.ts';
+import { lockStateDir } from '../linux/state-lock.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Explanation } from '../model/explanation.ts';
@@ -54,6 +55,7 @@ export class Agent {
   /** What ends the look-ups of the users of the configuration, where there are no gates to follow them. */
   readonly #watched = new Map<string, () => void>();
   readonly #service: ServiceState;
+  #stateLock: Disposable | undefined;
 
   constructor(parts: AgentParts) {
     const { config, clock, log, metrics, manager } = parts;
@@ -86,8 +88,14 @@ export class Agent {
 
   /** @throws RefusedError where another agent runs, or a gate cannot be opened */
   async start(): Promise<void> {
-    // The admin socket comes first: it is also the lock that keeps a second agent from the host.
+    // The admin socket comes first: it is also the lock that keeps a second agent from the host, but for one with another socket.
     await this.#admin.listen();
+    try {
+      this.#stateLock = lockStateDir(this.#parts.config.stateDir);
+    } catch (error) {
+      await this.#admin.close();
+      throw error;
+    }
     this.#running.push(this.#serveMetrics());
     await this.#followUsers();
     await this.#gates.whenAnswering(FIRST_ANSWER_MS);
@@ -129,6 +137,7 @@ export class Agent {
     await this.#admin.close();
     this.#accounts.close();
     await this.#nomad.close();
+    this.#stateLock?.[Symbol.dispose]();
     this.#service.end();
     log.info({}, 'stopped');
   }

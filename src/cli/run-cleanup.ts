@@ -6,7 +6,9 @@ import { systemClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { messageOf, RefusedError } from '../errors.ts';
+import { directoryIsThere } from '../linux/directory.ts';
 import { claimSocketPath, type SocketClaim } from '../linux/socket-path.ts';
+import { lockStateDir } from '../linux/state-lock.ts';
 import { type AgentSelf, type ClientPaths, clientPaths } from '../nomad/agent-self.ts';
 import { Nomad } from '../nomad/nomad.ts';
 import { type HostUser, lookUpHostUser } from '../reconcile/host-user.ts';
@@ -22,11 +24,12 @@ export interface CleanupOptions {
   readonly config?: string;
 }
 
-/** Takes everything of ours off this host, and says what. @throws RefusedError `not_root`, `agent_running`, `no_alloc_dir`; as loadConfig does */
+/** Takes everything of ours off this host, and says what. @throws RefusedError `not_root`, `agent_running`, `state_dir_in_use`, `no_alloc_dir`; as loadConfig does */
 export async function runCleanup(options: CleanupOptions, terminal: Terminal): Promise<void> {
   const { config } = loadConfig({ file: options.config, env: process.env });
   if (process.getuid?.() !== 0) throw new RefusedError('not_root', 'cleanup must run as root');
   using _claim = keepAgentsOut(config);
+  using _lock = directoryIsThere(config.stateDir) ? lockStateDir(config.stateDir) : undefined;
   const accounts = await accountsOf(config);
   const found: Leftover[] = [];
   const problems: string[] = [];

@@ -1,14 +1,9 @@
 import { chmodSync, closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import koffi from 'koffi';
-import { RefusedError, RootlessError } from '../errors.ts';
+import { RefusedError } from '../errors.ts';
+import { tryLock } from './file-lock.ts';
 
 const WRITABLE_BY_OTHERS = 0o022;
-
-/** include/uapi/asm-generic/fcntl.h. */
-const LOCK_EX = 2;
-const LOCK_NB = 4;
-const flock = koffi.load('libc.so.6').func('int flock(int fd, int operation)');
 
 /**
  * The right to listen at a path. Let go of it when nobody listens there any more; the kernel does it when the last file
@@ -36,7 +31,9 @@ export function claimSocketPath(path: string, kept?: number): SocketClaim {
   if (kept !== undefined) closeSync(isSame ? opened : kept);
   const fd = isSame ? kept : opened;
   try {
-    lock(path, fd);
+    if (!tryLock(`${path}.lock`, fd)) {
+      throw new RefusedError('socket_in_use', `another process has locked ${path}.lock`);
+    }
     removeSocket(path);
     return { fd, [Symbol.dispose]: () => closeSync(fd) };
   } catch (error) {
@@ -58,14 +55,6 @@ function checkOwner(directory: string): void {
     'socket_path_unsafe',
     `${directory}: expected a directory that only root can write to, got ${got}`,
   );
-}
-
-function lock(path: string, fd: number): void {
-  if (flock(fd, LOCK_EX | LOCK_NB) === 0) return;
-  const errno = koffi.errno();
-  if (errno === koffi.os.errno.EAGAIN)
-    throw new RefusedError('socket_in_use', `another process has locked ${path}.lock`);
-  throw new RootlessError(`flock ${path}.lock failed with errno ${errno}`, { code: 'syscall_flock', retryable: false });
 }
 
 function removeSocket(path: string): void {
