@@ -1,5 +1,6 @@
-import { ParseError } from '../errors.ts';
+import { ParseError, RefusedError } from '../errors.ts';
 import type { Handle } from '../linux/handle.ts';
+import { SyscallError } from '../linux/libc.ts';
 import { stat } from '../linux/stat.ts';
 import { getAttribute, removeAttribute, setAttribute } from '../linux/xattr.ts';
 import { type Acl, decode, encode, fromMode } from '../model/acl.ts';
@@ -9,23 +10,26 @@ import { formatMark, type MarkedAcl, parseMark } from '../model/acl-change.ts';
 const MARK = 'trusted.nomad_rootless';
 const ACCESS_ACL = 'system.posix_acl_access';
 
-/** The access ACL of an open file; where it has none, the one that its mode stands for. @throws SyscallError, ParseError */
+/** The access ACL of an open file; where it has none, or its filesystem has no ACLs, the one that its mode stands for. @throws SyscallError, ParseError */
 export function readAcl(handle: Handle): Acl {
-  const value = getAttribute(handle, ACCESS_ACL);
+  const value = attributeIfSupported(handle, ACCESS_ACL);
   if (!value) return fromMode(stat(handle).mode);
   const acl = decode(value);
   if (!acl) throw new ParseError(`${ACCESS_ACL} of ${handle.path}`, 'a POSIX ACL, version 2', value.toString('hex'));
   return acl;
 }
 
-/** Writes the access ACL. One without named entries makes the kernel set the mode and keep no ACL (posix_acl_update_mode). */
+/**
+ * Writes the access ACL. One without named entries makes the kernel set the mode and keep no ACL (posix_acl_update_mode).
+ * @throws SyscallError, RefusedError `no_acl_support`
+ */
 export function writeAcl(handle: Handle, acl: Acl): void {
-  setAttribute(handle, ACCESS_ACL, encode(acl));
+  requiringSupport(handle, () => setAttribute(handle, ACCESS_ACL, encode(acl)));
 }
 
 /** The ACL of an open directory with our mark. @throws SyscallError, ParseError where a mark is damaged */
 export function readMarkedAcl(handle: Handle): MarkedAcl {
-  const value = getAttribute(handle, MARK)?.toString('utf8');
+  const value = attributeIfSupported(handle, MARK)?.toString('utf8');
   const mark = value === undefined ? undefined : parseMark(value);
   if (value !== undefined && !mark) throw new ParseError(`${MARK} of ${handle.path}`, 'a mark of ours', value);
   return { acl: readAcl(handle), mark };
@@ -36,7 +40,34 @@ export function readMarkedAcl(handle: Handle): MarkedAcl {
  * mark that is no longer needed goes last.
  */
 export function writeMarkedAcl(handle: Handle, { acl, mark }: MarkedAcl): void {
-  if (mark) setAttribute(handle, MARK, Buffer.from(formatMark(mark)));
+  // Before a mark that nothing could take back is left there.
+  requiringSupport(handle, () => getAttribute(handle, ACCESS_ACL));
+  if (mark) requiringSupport(handle, () => setAttribute(handle, MARK, Buffer.from(formatMark(mark))));
   writeAcl(handle, acl);
   if (!mark) removeAttribute(handle, MARK);
+}
+
+/** The filesystem says EOPNOTSUPP where it has no attributes of that kind, or was mounted without ACLs: vfs_get_acl, fs/posix_acl.c. */
+function attributeIfSupported(handle: Handle, name: string): Buffer | undefined {
+  try {
+    return getAttribute(handle, name);
+  } catch (error) {
+    if (isUnsupported(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Nothing that is done again changes what a filesystem has. */
+function requiringSupport(handle: Handle, act: () => unknown): void {
+  try {
+    act();
+  } catch (error) {
+    if (!isUnsupported(error)) throw error;
+    const message = `the filesystem of ${handle.path} takes no POSIX ACLs, by which allocations are locked; mount it without noacl, or have Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs`;
+    throw new RefusedError('no_acl_support', message, error);
+  }
+}
+
+function isUnsupported(error: unknown): boolean {
+  return error instanceof SyscallError && error.is('EOPNOTSUPP');
 }

@@ -71,6 +71,22 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
   };
   const file = (id: string) => join(allocDir, id, 't/local/file');
 
+  test('is refused at once, with the remedy, where the filesystem has no ACLs, and nothing of ours is left there', async () => {
+    // It has no extended attributes at all.
+    execFileSync('mount', ['-t', 'ramfs', '-o', 'mode=0711', 'ramfs', allocDir]);
+    using unmounting = new DisposableStack();
+    unmounting.defer(() => void execFileSync('umount', [allocDir]));
+    makeAllocation(ID);
+    await expect(settle(locked(), access(ID, alice('t')))).rejects.toMatchObject({
+      code: 'no_acl_support',
+      retryable: false,
+      message: `the filesystem of ${allocDir}/${ID} takes no POSIX ACLs, by which allocations are locked; mount it without noacl, or have Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs`,
+    });
+    expect(statSync(join(allocDir, ID)).mode & 0o777).toBe(0o755);
+    expect(locked().plan({ kind: 'nothing', id: ID, why: 'gone' })).toEqual([]);
+    expect([dataDir.isShut(), dataDir.overmountFor(ALICE)]).toEqual([true, join(base, 'data')]);
+  });
+
   test("is nobody's on the host, not that of its user either, subuids included", async () => {
     chmodSync(join(base, 'data'), 0o711);
     await settle(locked(), access(ID, alice('t')));
