@@ -58,7 +58,9 @@ async function refusalOfStarts(
   client: Client,
   parts: HeldParts,
 ): Promise<RefusedError | NotYetError | 'abandoned' | undefined> {
-  const end = await hold((signal) => parts.starts.refusal(signal), client.socket, parts);
+  const { clock } = parts;
+  const timeoutMs = startHoldMs(parts);
+  const end = await hold((signal) => parts.starts.refusal(signal), client.socket, { timeoutMs, clock });
   if (end.kind === 'abandoned') return 'abandoned';
   if (end.kind === 'done') return end.value;
   return new NotYetError('not_decided', 'it was not known in time whether what starts here may run');

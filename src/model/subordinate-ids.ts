@@ -19,6 +19,8 @@ export interface HostIds {
 export interface IdTable {
   readonly uid: HostIds;
   readonly gid: HostIds;
+  /** Whether the ranges are those of /etc/subuid and /etc/subgid, which usermod(8) changes. */
+  readonly isFromFiles: boolean;
 }
 
 interface IdOwner {
@@ -27,7 +29,7 @@ interface IdOwner {
   readonly gid: number;
 }
 
-type IdKind = keyof IdTable;
+type IdKind = 'uid' | 'gid';
 
 const KINDS: readonly IdKind[] = ['uid', 'gid'];
 /** As many ids as a container image can name, and the defaults of login.defs(5): SUB_UID_COUNT, SUB_UID_MIN, SUB_UID_MAX. */
@@ -48,31 +50,44 @@ export function parseSubordinateRange(line: string): SubordinateRange | undefine
  * Why a user's subordinate ids are not the user's alone, or that there are none; undefined where containers of this user can
  * be told from everybody else. Where two users' ranges overlap, one's containers can be root over the other's: send them signals,
  * read their files. An id of a real account in a range gives the containers what is that account's.
+ * @param others accounts beside those of the table
  */
-export function subordinateIdProblem(user: IdOwner, table: IdTable): Refusal | undefined {
+export function subordinateIdProblem(
+  user: IdOwner,
+  table: IdTable,
+  others: readonly IdOwner[] = [],
+): Refusal | undefined {
   const missing = KINDS.filter((kind) => rangesOf(user, table[kind]).length === 0);
-  if (missing.length > 0) return noRange(user, missing, table);
+  if (missing.length > 0) return noRange(user, missing, table, others);
   for (const kind of KINDS) {
     for (const range of rangesOf(user, table[kind])) {
-      const other = otherIn(range, user, kind, table[kind]);
+      const other = otherIn(range, user, kind, table[kind], others);
       if (other === undefined) continue;
-      const shown = format(range);
-      const option = `sub${kind}s`;
-      const free = freeRange(table);
-      const remedy =
-        free === undefined
-          ? `give ${user.name} a range of its own in /etc/sub${kind}`
-          : `run: usermod --del-${option} ${shown} --add-${option} ${free} ${user.name}; then, as ${user.name}: podman system migrate`;
-      const reason = `subordinate ${kind}s ${shown} of user ${user.name} overlap ${other}: each could act as the other; ask the operator to ${remedy}`;
+      const remedy = remedyOf(user.name, range, kind, table, others);
+      const reason = `subordinate ${kind}s ${format(range)} of user ${user.name} overlap ${other}: each could act as the other; ask the operator to ${remedy}`;
       return { code: 'subordinate_ids_overlap', reason };
     }
   }
   return undefined;
 }
 
-function noRange({ name }: IdOwner, kinds: readonly IdKind[], table: IdTable): Refusal {
+function remedyOf(
+  name: string,
+  range: SubordinateRange,
+  kind: IdKind,
+  table: IdTable,
+  others: readonly IdOwner[],
+): string {
+  if (!table.isFromFiles) return `have the source of subid in nsswitch.conf give ${name} ids of its own`;
+  const free = freeRange(table, others);
+  if (free === undefined) return `give ${name} a range of its own in /etc/sub${kind}`;
+  const option = `sub${kind}s`;
+  return `run: usermod --del-${option} ${format(range)} --add-${option} ${free} ${name}; then, as ${name}: podman system migrate`;
+}
+
+function noRange({ name }: IdOwner, kinds: readonly IdKind[], table: IdTable, others: readonly IdOwner[]): Refusal {
   const files = kinds.map((kind) => `/etc/sub${kind}`).join(' and ');
-  const free = freeRange(table);
+  const free = freeRange(table, others);
   const remedy =
     free === undefined
       ? `add one of ${COUNT} ids that nobody else has`
@@ -83,28 +98,38 @@ function noRange({ name }: IdOwner, kinds: readonly IdKind[], table: IdTable): R
   };
 }
 
-function rangesOf(user: IdOwner, { ranges }: HostIds): SubordinateRange[] {
-  return ranges.filter((range) => isOwner(range, user));
-}
-
-function isOwner({ owner }: SubordinateRange, { name, uid }: IdOwner): boolean {
-  return owner === name || owner === String(uid);
+function rangesOf({ name, uid }: IdOwner, { ranges }: HostIds): SubordinateRange[] {
+  const digits = String(uid);
+  return ranges.filter(({ owner }) => owner === name || owner === digits);
 }
 
 /** Whose ids are in the range as well, in words. A user's own second range, or own id, is nobody else's. */
-function otherIn(range: SubordinateRange, user: IdOwner, kind: IdKind, { ranges, real }: HostIds): string | undefined {
-  const end = range.start + range.count;
-  const other = ranges.find((one) => one.start < end && range.start < one.start + one.count && !isOwner(one, user));
-  if (other) return `those of ${other.owner}, ${format(other)} in /etc/sub${kind}`;
-  const found = real.find(({ id }) => id >= range.start && id < end && id !== user[kind]);
-  return found && `${kind} ${found.id} of ${found.name}`;
+function otherIn(
+  { start, count }: SubordinateRange,
+  user: IdOwner,
+  kind: IdKind,
+  { ranges, real }: HostIds,
+  others: readonly IdOwner[],
+): string | undefined {
+  const end = start + count;
+  const digits = String(user.uid);
+  const other = ranges.find(
+    (one) => one.start < end && start < one.start + one.count && one.owner !== user.name && one.owner !== digits,
+  );
+  if (other) return `those of ${other.owner}, ${format(other)}`;
+  const isIn = (id: number) => id >= start && id < end && id !== user[kind];
+  const found = real.find(({ id }) => isIn(id));
+  if (found) return `${kind} ${found.id} of ${found.name}`;
+  const account = others.find((one) => one.uid !== user.uid && isIn(one[kind]));
+  return account && `${kind} ${account[kind]} of ${account.name}`;
 }
 
 /** The first range that has no id of anybody, of either kind, as usermod(8) takes it; undefined where all is given away. */
-function freeRange({ uid, gid }: IdTable): string | undefined {
-  const taken = [uid, gid]
-    .flatMap(({ ranges, real }) => [...ranges, ...real.map(({ id }) => ({ start: id, count: 1 }))])
-    .sort((a, b) => a.start - b.start);
+function freeRange({ uid, gid }: IdTable, others: readonly IdOwner[]): string | undefined {
+  const ids = [...uid.real, ...gid.real, ...others.flatMap((one) => [{ id: one.uid }, { id: one.gid }])];
+  const taken = [...uid.ranges, ...gid.ranges, ...ids.map(({ id }) => ({ start: id, count: 1 }))].sort(
+    (a, b) => a.start - b.start,
+  );
   let start = FIRST;
   for (const range of taken) {
     if (range.start >= start + COUNT) break;

@@ -191,8 +191,8 @@ export class Accounts {
   #conclude(entry: AccountEntry, found: HostUser | undefined): void {
     entry.failure = undefined;
     if (found) {
+      if (!isSame(entry.account, found)) entry.judged = undefined;
       entry.account = found;
-      entry.judged = undefined;
       entry.missingSince = undefined;
       entry.misses = 0;
       return;

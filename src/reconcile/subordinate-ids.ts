@@ -43,8 +43,7 @@ type OfUser = Readonly<Record<'uid' | 'gid', readonly SubordinateRange[]>>;
 export class SubordinateIds {
   readonly #files: IdFiles;
   readonly #askSource: typeof askSubordinateIds;
-  #table: IdTable = { uid: { ranges: [], real: [] }, gid: { ranges: [], real: [] } };
-  #isFromFiles = true;
+  #table: IdTable = { uid: { ranges: [], real: [] }, gid: { ranges: [], real: [] }, isFromFiles: true };
   #versions = '';
   #reading: Promise<void> | undefined;
   readonly #asked = new Map<string, OfUser | undefined>();
@@ -67,7 +66,7 @@ export class SubordinateIds {
       this.#reading = undefined;
     });
     await this.#reading;
-    if (this.#isFromFiles) return;
+    if (this.#table.isFromFiles) return;
     const [uid, gid] = await Promise.all([this.#ask(name, 'uid', signal), this.#ask(name, 'gid', signal)]);
     const found = uid && gid && { uid, gid };
     if (JSON.stringify(found) === JSON.stringify(this.#asked.get(name)) && this.#asked.has(name)) return;
@@ -86,16 +85,10 @@ export class SubordinateIds {
    * @param configured the accounts of the configuration's users, as far as they are known
    */
   problemOf(user: HostUser, configured: readonly HostUser[]): Refusal | undefined {
-    const table = this.#isFromFiles ? this.#table : this.#tableOf([user, ...configured]);
-    if (!this.#isFromFiles && !this.#asked.get(user.name)) return undefined;
-    const real = (kind: 'uid' | 'gid') => [
-      ...table[kind].real,
-      ...configured.filter(({ uid }) => uid !== user.uid).map((one) => ({ name: one.name, id: one[kind] })),
-    ];
-    return subordinateIdProblem(user, {
-      uid: { ...table.uid, real: real('uid') },
-      gid: { ...table.gid, real: real('gid') },
-    });
+    const { isFromFiles } = this.#table;
+    if (!isFromFiles && !this.#asked.get(user.name)) return undefined;
+    const table = isFromFiles ? this.#table : this.#tableOf([user, ...configured]);
+    return subordinateIdProblem(user, table, configured);
   }
 
   #tableOf(users: readonly HostUser[]): IdTable {
@@ -104,6 +97,7 @@ export class SubordinateIds {
     return {
       uid: { ...this.#table.uid, ranges: ranges('uid') },
       gid: { ...this.#table.gid, ranges: ranges('gid') },
+      isFromFiles: false,
     };
   }
 
@@ -115,12 +109,14 @@ export class SubordinateIds {
     await eachLine(files.nsswitch, MOST_BYTES, (line) => {
       source = /^\s*subid:\s*([^\s#]*)/.exec(line)?.[1] ?? source;
     });
-    const [uidRanges, gidRanges] = await Promise.all([rangesIn(files.subuid), rangesIn(files.subgid)]);
-    const [users, groups] = await Promise.all([accountsIn(files.passwd), accountsIn(files.group)]);
-    this.#isFromFiles = source === 'files' || source === '';
+    const uidRanges = await rangesIn(files.subuid);
+    const gidRanges = await rangesIn(files.subgid);
+    const users = await accountsIn(files.passwd);
+    const groups = await accountsIn(files.group);
     this.#table = {
-      uid: { ranges: uidRanges, real: users.map(({ name, id }) => ({ name, id })) },
+      uid: { ranges: uidRanges, real: users },
       gid: { ranges: gidRanges, real: groups.map(({ name, id }) => ({ name: `group ${name}`, id })) },
+      isFromFiles: source === 'files' || source === '',
     };
     this.#versions = versions;
     this.#changes++;

@@ -1,7 +1,8 @@
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
+import { askSubordinateIds } from '../../src/linux/subordinate-id-service.ts';
 import { Accounts } from '../../src/reconcile/accounts.ts';
 import { runCommand } from '../support/command.ts';
 import { requires } from '../support/requires.ts';
@@ -40,8 +41,22 @@ requires('root', 'sandbox')('subordinate ids of users of the host', () => {
     writeFileSync('/etc/subuid', `${before}dave:${sandbox.user('alice').subordinateStart}:65536\n`);
     const shared = await checkConfig();
     expect(shared.code).toBe(1);
-    expect(shared.stderr).toContain('of user dave overlap those of alice, 300000-365535 in /etc/subuid');
-    expect(shared.stderr).toContain('of user alice overlap those of dave, 300000-365535 in /etc/subuid');
+    expect(shared.stderr).toContain('of user dave overlap those of alice, 300000-365535');
+    expect(shared.stderr).toContain('of user alice overlap those of dave, 300000-365535');
+  });
+
+  test.skipIf(!existsSync('/usr/bin/getsubids'))('are what getsubids says, where it is asked', async () => {
+    appendFileSync('/etc/subgid', 'alice:1000000:5\n');
+    const { signal } = new AbortController();
+    const start = sandbox.user('alice').subordinateStart;
+    expect(await askSubordinateIds('alice', 'uid', signal)).toEqual([{ start, count: 65_536 }]);
+    expect(await askSubordinateIds('alice', 'gid', signal)).toEqual([
+      { start, count: 65_536 },
+      { start: 1_000_000, count: 5 },
+    ]);
+    for (const name of ['dave', '-g', 'no-such-user']) {
+      expect(await askSubordinateIds(name, 'uid', signal)).toBeUndefined();
+    }
   });
 
   test('are followed while the agent runs', async () => {

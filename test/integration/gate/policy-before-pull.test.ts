@@ -142,6 +142,16 @@ test('of one of which that is not known in time the create is asked, which then 
   expect(images()).toEqual([`GET /v1.0.0/libpod/images/${REFERENCE}/json`]);
 });
 
+test('of one of which that is not known at a Podman that was waited for in vain nothing is waited for again', async () => {
+  const { bench, images, begin } = await start();
+  await using _ = bench;
+  bench.readiness.decide = () => new Promise(() => undefined);
+  await begin();
+  bench.podman.giveUp();
+  await bench.client().write(LOOK).sees('"Id":"');
+  expect(images()).toEqual([]);
+});
+
 test('a client that leaves while its image waits abandons it', async () => {
   const { bench, images, begin } = await start();
   await using _ = bench;

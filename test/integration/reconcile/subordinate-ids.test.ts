@@ -77,7 +77,9 @@ describe('subordinate ids, as the host has them,', () => {
     for (const user of [ALICE, DAVE, { ...DAVE, name: 'bob' }]) await ids.refresh(user, never);
     expect(asked).toEqual(['alice uid', 'alice gid', 'dave uid', 'dave gid', 'bob uid', 'bob gid']);
     expect(ids.problemOf(DAVE, [DAVE])).toBeUndefined();
-    expect(ids.problemOf(DAVE, [ALICE, DAVE])?.reason).toContain('overlap those of alice, 2000000-2065535');
+    expect(ids.problemOf(DAVE, [ALICE, DAVE])?.reason).toContain(
+      'overlap those of alice, 2000000-2065535: each could act as the other; ask the operator to have the source of subid',
+    );
     // It did not say, which is not that there are none.
     expect(ids.problemOf({ ...DAVE, name: 'bob' }, [ALICE])).toBeUndefined();
     const { changes } = ids;

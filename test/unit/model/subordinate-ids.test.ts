@@ -20,7 +20,7 @@ function ranges(...lines: string[]): SubordinateRange[] {
 /** What is said of dave where the files say this, of uids and gids alike. */
 function problemWith(lines: string[], real: readonly { name: string; id: number }[] = REAL, of = DAVE) {
   const ids = { ranges: ranges(...lines), real };
-  return subordinateIdProblem(of, { uid: ids, gid: ids });
+  return subordinateIdProblem(of, { uid: ids, gid: ids, isFromFiles: true });
 }
 
 describe('subordinate ids', () => {
@@ -36,7 +36,11 @@ describe('subordinate ids', () => {
         'user dave has no range in /etc/subuid and /etc/subgid; ask the operator to run: usermod --add-subuids 165536-231071 --add-subgids 165536-231071 dave',
     });
     expect(problemWith([])?.reason).toContain('--add-subuids 100000-165535 --add-subgids 100000-165535 dave');
-    const table = { uid: { ranges: ranges('dave:100000:65536'), real: REAL }, gid: { ranges: [], real: REAL } };
+    const table = {
+      uid: { ranges: ranges('dave:100000:65536'), real: REAL },
+      gid: { ranges: [], real: REAL },
+      isFromFiles: true,
+    };
     expect(subordinateIdProblem(DAVE, table)?.reason).toContain(
       'no range in /etc/subgid; ask the operator to run: usermod --add-subgids 165536-231071 dave',
     );
@@ -78,10 +82,10 @@ describe('subordinate ids', () => {
     const own = ranges('dave:165536:65536');
     const uid = { ranges: [...own, ...ranges('alice:100000:65536')], real: REAL };
     const gid = { ranges: [...own, ...ranges('alice:165536:10')], real: REAL };
-    expect(subordinateIdProblem(DAVE, { uid, gid })?.reason).toContain(
-      'subordinate gids 165536-231071 of user dave overlap those of alice, 165536-165545 in /etc/subgid: each could act as the other; ask the operator to run: usermod --del-subgids 165536-231071 --add-subgids 231072-296607 dave; then, as dave: podman system migrate',
+    expect(subordinateIdProblem(DAVE, { uid, gid, isFromFiles: true })?.reason).toContain(
+      'subordinate gids 165536-231071 of user dave overlap those of alice, 165536-165545: each could act as the other; ask the operator to run: usermod --del-subgids 165536-231071 --add-subgids 231072-296607 dave; then, as dave: podman system migrate',
     );
-    expect(subordinateIdProblem(ALICE, { uid, gid })?.reason).toContain('overlap those of dave');
+    expect(subordinateIdProblem(ALICE, { uid, gid, isFromFiles: true })?.reason).toContain('overlap those of dave');
   });
 
   test.each([
