@@ -8,6 +8,7 @@ import type { ClientPaths } from '../nomad/agent-self.ts';
 import type { HostUser } from '../reconcile/host-user.ts';
 import type { Step } from '../resources/resource.ts';
 import { type Host, makeHost } from './host.ts';
+import { sweepHost } from './sweep.ts';
 import { type GhostPlaces, ghostSources } from './watch-ghosts.ts';
 
 /** One thing of ours on this host; `what` is for people. */
@@ -41,7 +42,7 @@ export interface CleanupOptions {
  * @throws what a resource throws; what was taken away before stays away, and doing it again goes on from there
  */
 export async function cleanUp(options: CleanupOptions): Promise<void> {
-  const { config, paths, accountOf, dryRun, onLeftover } = options;
+  const { config, paths, accountOf, dryRun, onLeftover, onProblem } = options;
   const host = makeHost({ config, paths, accountOf, liveVolumes: () => [] });
   const take = async (steps: readonly Step[]) => {
     for (const step of steps) {
@@ -55,7 +56,10 @@ export async function cleanUp(options: CleanupOptions): Promise<void> {
       const nothing: Desired = { kind: 'nothing', id, why: 'gone' };
       for (const resource of host.resources) await take(await resource.plan(nothing));
     }
-    for (const sweep of host.sweeps) await take(sweep());
+    await sweepHost(host, {
+      take: (step) => take([step]),
+      onFailure: (error) => onProblem(messageOf(error)),
+    });
   } finally {
     host.close();
   }

@@ -14,6 +14,7 @@ import { watchListing } from '../watch/resync.ts';
 import { TaskDirsWatch } from '../watch/task-dirs.ts';
 import type { Host } from './host.ts';
 import type { NomadHealth } from './nomad-health.ts';
+import { sweepHost } from './sweep.ts';
 
 /** What all tasks of an allocation share, SharedAllocName in Nomad's client/allocdir. */
 const ALLOC = 'alloc';
@@ -112,7 +113,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
 
 /**
  * What is on the host and not in the listing may be left over from before: each is asked for by its id. What belongs to
- * no allocation is taken away, each kind of thing by itself. What fails is tried again after the next listing.
+ * no allocation is taken away. What fails is tried again after the next listing.
  */
 async function lookAtHost({ host, reconciler, log, metrics }: NodeWatchOptions): Promise<void> {
   try {
@@ -120,17 +121,14 @@ async function lookAtHost({ host, reconciler, log, metrics }: NodeWatchOptions):
   } catch (error) {
     reportLeft(error, { metrics, log });
   }
-  for (const sweep of host.sweeps) {
-    try {
-      for (const step of sweep()) {
-        await step.apply();
-        metrics.cleanup.inc({ kind: step.kind });
-        log.info({ kind: step.kind, removes: true }, step.what);
-      }
-    } catch (error) {
-      reportLeft(error, { metrics, log });
-    }
-  }
+  await sweepHost(host, {
+    take: async (step) => {
+      await step.apply();
+      metrics.cleanup.inc({ kind: step.kind });
+      log.info({ kind: step.kind, removes: true }, step.what);
+    },
+    onFailure: (error) => reportLeft(error, { metrics, log }),
+  });
 }
 
 function reportLeft(error: unknown, { metrics, log }: Pick<NodeWatchOptions, 'metrics' | 'log'>): void {

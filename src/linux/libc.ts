@@ -150,17 +150,17 @@ export const mkdirat = wrapped('mkdirat', ['int', 'str', 'unsigned int']);
 export const unlinkat = wrapped('unlinkat', ['int', 'str', 'int']);
 /** fchmod(2): fd, mode. */
 export const fchmod = wrapped('fchmod', ['int', 'unsigned int']);
-/** getxattr(2): path, name, buffer, size. Returns -ENODATA where there is none of that name. */
-export const getxattr = wrapped('getxattr', ['str', 'str', 'void *', 'size_t'], ['ENODATA']);
+/** getxattr(2): path, name, buffer, size. Returns -ENODATA where there is none of that name, -ERANGE where it is larger than the buffer. */
+export const getxattr = wrapped('getxattr', ['str', 'str', 'void *', 'size_t'], ['ENODATA', 'ERANGE']);
 /** setxattr(2): path, name, value, size, flags. */
 export const setxattr = wrapped('setxattr', ['str', 'str', 'void *', 'size_t', 'int']);
-/** removexattr(2): path, name. Returns as getxattr. */
+/** removexattr(2): path, name. Returns -ENODATA as getxattr. */
 export const removexattr = wrapped('removexattr', ['str', 'str'], ['ENODATA']);
-/** fgetxattr(2): fd, name, buffer, size. Returns -ENODATA where there is none of that name, -EBADF for an O_PATH fd. */
-export const fgetxattr = wrapped('fgetxattr', ['int', 'str', 'void *', 'size_t'], ['ENODATA', 'EBADF']);
+/** fgetxattr(2): fd, name, buffer, size. Returns as getxattr, and -EBADF for an O_PATH fd. */
+export const fgetxattr = wrapped('fgetxattr', ['int', 'str', 'void *', 'size_t'], ['ENODATA', 'ERANGE', 'EBADF']);
 /** fsetxattr(2): fd, name, value, size, flags. Returns -EBADF for an O_PATH fd. */
 export const fsetxattr = wrapped('fsetxattr', ['int', 'str', 'void *', 'size_t', 'int'], ['EBADF']);
-/** fremovexattr(2): fd, name. Returns as fgetxattr. */
+/** fremovexattr(2): fd, name. Returns -ENODATA and -EBADF as fgetxattr. */
 export const fremovexattr = wrapped('fremovexattr', ['int', 'str'], ['ENODATA', 'EBADF']);
 
 /** socket(2): domain, type, protocol. */

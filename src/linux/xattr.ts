@@ -1,8 +1,10 @@
 import type { Handle } from './handle.ts';
 import { answer, fgetxattr, fremovexattr, fsetxattr, getxattr, removexattr, setxattr } from './libc.ts';
 
-/** XATTR_SIZE_MAX is 65536 (include/uapi/linux/limits.h); ours and ACLs stay far below one page. */
-const BUFFER_SIZE = 4096;
+/** Ours, and nearly all ACLs, are far below one page. */
+const MOSTLY_ENOUGH = 4096;
+/** XATTR_SIZE_MAX, include/uapi/linux/limits.h: what XFS, btrfs and tmpfs take. Of an ACL that is 8000 entries. */
+const ALWAYS_ENOUGH = 65_536;
 
 /**
  * The kernel refuses f*xattr on O_PATH handles. For what must not be opened for reading (a FIFO: that would count as
@@ -13,15 +15,22 @@ function magicLink(handle: Handle): string {
 }
 
 /**
- * An extended attribute of an open file; undefined where it has none of that name.
+ * An extended attribute of an open file, of any size; undefined where it has none of that name.
  * @throws SyscallError (EOPNOTSUPP where the filesystem has none at all)
  */
 export function getAttribute(handle: Handle, name: string): Buffer | undefined {
-  const buffer = Buffer.alloc(BUFFER_SIZE);
-  const size = onEither(fgetxattr(handle.path, handle.fd, name, buffer, BUFFER_SIZE), () =>
-    getxattr(handle.path, magicLink(handle), name, buffer, BUFFER_SIZE),
+  const buffer = Buffer.alloc(MOSTLY_ENOUGH);
+  const size = read(handle, name, buffer);
+  if (size !== answer('ERANGE')) return size < 0 ? undefined : buffer.subarray(0, size);
+  const large = Buffer.alloc(ALWAYS_ENOUGH);
+  const again = read(handle, name, large);
+  return again < 0 ? undefined : large.subarray(0, again);
+}
+
+function read(handle: Handle, name: string, buffer: Buffer): number {
+  return onEither(fgetxattr(handle.path, handle.fd, name, buffer, buffer.length), () =>
+    getxattr(handle.path, magicLink(handle), name, buffer, buffer.length),
   );
-  return size < 0 ? undefined : buffer.subarray(0, size);
 }
 
 /** Sets an extended attribute of an open file. @throws SyscallError */

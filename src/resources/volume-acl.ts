@@ -1,3 +1,5 @@
+import { basename } from 'node:path';
+import { messageOf } from '../errors.ts';
 import type { Handle } from '../linux/handle.ts';
 import { format, type Permissions } from '../model/acl.ts';
 import { changeOf, type WantedAcl } from '../model/acl-change.ts';
@@ -24,6 +26,8 @@ export class VolumeAclResource implements Resource {
   readonly kind = 'volume';
   readonly #directories: VolumeDirectories;
   readonly #live: LiveVolumes | undefined;
+  /** The ids of the volumes that each allocation had when it was last looked at; of those that are over, until the next sweep. */
+  readonly #volumesOf = new Map<string, ReadonlySet<string>>();
 
   /** @param live undefined where rights are given in another way: then it only takes away what it gave before */
   constructor(directories: VolumeDirectories, live: LiveVolumes | undefined) {
@@ -33,29 +37,53 @@ export class VolumeAclResource implements Resource {
 
   plan(desired: Desired): Step[] {
     if (desired.kind === 'refused' || (desired.kind === 'access' && !this.#live)) return [];
-    if (desired.kind === 'nothing') return desired.why === 'unmanaged' ? [] : this.planSweep();
+    if (desired.kind === 'nothing') return desired.why === 'unmanaged' ? [] : this.#planEnd(desired.id);
     const own = desired.volumes.map((volume) => ({ id: desired.id, volume }));
     const live = this.#live?.();
     using opened = new DisposableStack();
-    return own
+    const directories = own
       .filter(({ volume }) => volume.claim.type === 'host')
       .flatMap(({ id, volume }) => this.#directories.open(id, volume))
-      .map((directory) => opened.use(directory))
-      .flatMap((directory) => {
-        const wanted = this.#entriesOn(directory, [...(live ?? []), ...own]);
-        return this.#plan(directory, live ? wanted : new Map([...oursOn(directory), ...wanted]));
-      });
+      .map((directory) => opened.use(directory));
+    this.#volumesOf.set(desired.id, new Set(directories.map(({ path }) => basename(path))));
+    return directories.flatMap((directory) => {
+      const wanted = this.#entriesOn(directory, [...(live ?? []), ...own]);
+      return this.#plan(directory, live ? wanted : new Map([...oursOn(directory), ...wanted]));
+    });
   }
 
-  /** Steps against entries of ours on volumes that no allocation needs any more. */
+  /**
+   * Steps against entries of ours on volumes that no allocation needs any more. A volume that cannot be looked at is a step that
+   * fails: it keeps nothing on the others.
+   */
   planSweep(): Step[] {
-    using opened = new DisposableStack();
-    const marked = this.#directories
-      .openAllHost()
-      .map((directory) => opened.use(directory))
-      .filter((directory) => readMarkedAcl(directory).mark !== undefined);
-    const live = marked.length === 0 ? undefined : this.#live ? this.#live() : [];
-    return live ? marked.flatMap((directory) => this.#plan(directory, this.#entriesOn(directory, live))) : [];
+    const live = this.#live?.();
+    for (const id of live ? this.#volumesOf.keys() : []) {
+      if (!live?.some((one) => one.id === id)) this.#volumesOf.delete(id);
+    }
+    return this.#directories.hostIds().flatMap((id) => {
+      try {
+        return this.#planRemoval(id);
+      } catch (error) {
+        const fail = () => {
+          throw error;
+        };
+        const what = `host volume ${id}, which cannot be looked at: ${messageOf(error)}`;
+        return [{ kind: this.kind, what, removes: false, apply: fail }];
+      }
+    });
+  }
+
+  /** The volumes of others are left to the sweep: what is wrong with one of them keeps no allocation from ending. */
+  #planEnd(allocation: string): Step[] {
+    return [...(this.#volumesOf.get(allocation) ?? [])].flatMap((id) => this.#planRemoval(id));
+  }
+
+  #planRemoval(id: string): Step[] {
+    using directory = this.#directories.openHostId(id);
+    if (!directory || readMarkedAcl(directory).mark === undefined) return [];
+    const live = this.#live ? this.#live() : [];
+    return live ? this.#plan(directory, this.#entriesOn(directory, live)) : [];
   }
 
   #plan(directory: Handle, added: Entries): Step[] {
@@ -64,11 +92,9 @@ export class VolumeAclResource implements Resource {
     if (!change) return [];
     const { path } = directory;
     const apply = () => {
-      using opened = new DisposableStack();
-      const again = this.#directories.openAllHost().map((one) => opened.use(one));
-      const found = again.find((one) => one.path === path);
-      const next = found && changeOf(readMarkedAcl(found), wanted);
-      if (next) writeMarkedAcl(found, next);
+      using again = this.#directories.openHostId(basename(path));
+      const next = again && changeOf(readMarkedAcl(again), wanted);
+      if (next) writeMarkedAcl(again, next);
     };
     return [{ kind: this.kind, what: `${path}: ${format(change.acl)}`, removes: change.mark === undefined, apply }];
   }

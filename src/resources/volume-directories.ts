@@ -61,18 +61,20 @@ export class VolumeDirectories {
       const message = `host volume ${claim.source} is ${path}, in Nomad's data dir but no directory of ${hostVolumesDir}: it is not shown`;
       throw new RefusedError('volume_elsewhere', message);
     }
-    using parent = this.#open(hostVolumesDir);
-    // A plugin may have mounted a filesystem there.
-    return parent && openMountedBeneath(parent, basename(normal), O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+    return this.openHostId(basename(normal));
   }
 
-  /** The directories of all dynamic host volumes on this host. Close them. */
-  openAllHost(): Handle[] {
+  /** The ids of all dynamic host volumes that have a directory on this host. */
+  hostIds(): string[] {
     using parent = this.#open(this.#paths.hostVolumesDir);
-    if (!parent) return [];
-    return entriesOf(parent)
-      .filter(isAllocationId)
-      .flatMap((name) => openMountedBeneath(parent, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW) ?? []);
+    return parent ? entriesOf(parent).filter(isAllocationId) : [];
+  }
+
+  /** Opens the directory of one of them. @throws SyscallError */
+  openHostId(id: string): Handle | undefined {
+    using parent = this.#open(this.#paths.hostVolumesDir);
+    // A plugin may have mounted a filesystem there.
+    return parent && openMountedBeneath(parent, id, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
   }
 
   /** Where the directories of volumes are, canonical, with how deep below they lie. */

@@ -2,9 +2,13 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { sweepHost } from '../../src/agent/sweep.ts';
+import { openAbsolute } from '../../src/linux/handle.ts';
+import { O } from '../../src/linux/libc.ts';
+import { setAttribute } from '../../src/linux/xattr.ts';
 import type { Desired } from '../../src/model/desired.ts';
 import type { DesiredVolume, LiveVolume } from '../../src/model/volume.ts';
-import type { Resource } from '../../src/resources/resource.ts';
+import type { Resource, Step } from '../../src/resources/resource.ts';
 import { VolumeViewResource } from '../../src/resources/view/volume-view.ts';
 import { VolumeAclResource } from '../../src/resources/volume-acl.ts';
 import { VolumeDirectories } from '../../src/resources/volume-directories.ts';
@@ -318,6 +322,35 @@ requires('root', 'sandbox')('a volume', () => {
     await settle(acl, finished(OTHER));
     expect(modeOf(volumeDir)).not.toContain(`user:${BOB}`);
     expect(modeOf(volumeDir)).toContain(`user:${ALICE}:rwx`);
+  });
+
+  test('with more entries in its ACL than a page holds gets one more, and is then as it was', async () => {
+    const entries = Array.from({ length: 600 }, (_, index) => `u:${70_000 + index}:r-x`);
+    execFileSync('setfacl', ['-m', entries.join(','), volumeDir]);
+    const before = modeOf(volumeDir);
+    live = [{ id: ID, volume: volume() }];
+    await settle(acl, claiming(ID));
+    expect(modeOf(volumeDir)).toContain(`user:${ALICE}:rwx`);
+    live = [];
+    await settle(acl, finished(ID));
+    expect(modeOf(volumeDir)).toBe(before);
+  });
+
+  test('that cannot be looked at keeps no allocation from ending, and nothing on other volumes', async () => {
+    const damaged = join(data, 'host_volumes', ID);
+    mkdirSync(damaged);
+    using directory = openAbsolute(damaged, O.RDONLY | O.DIRECTORY);
+    setAttribute(directory, 'trusted.nomad_rootless', Buffer.from('damaged'));
+    const before = modeOf(volumeDir);
+    live = [{ id: ID, volume: volume() }];
+    await settle(acl, claiming(ID));
+    live = [];
+    await settle(acl, finished(OTHER));
+    const failures: unknown[] = [];
+    const take = async (step: Step) => step.apply();
+    await sweepHost({ sweeps: [() => acl.planSweep()] }, { take, onFailure: (error) => failures.push(error) });
+    expect(failures).toMatchObject([{ code: 'parse_error', message: expect.stringContaining(damaged) }]);
+    expect(modeOf(volumeDir)).toBe(before);
   });
 
   const user = () => ({ name: 'alice', uid: ALICE, tasks: ['t'] });
