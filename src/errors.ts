@@ -1,3 +1,5 @@
+import { constants } from 'node:os';
+
 /** What an error carries beside its message. `retryable` errors back off and try again; the others wait for a change. */
 export interface ErrorDetails {
   readonly code: string;
@@ -49,6 +51,22 @@ export class ParseError extends RootlessError {
 /** The stable code of anything thrown; what is not ours is `unexpected`. */
 export function codeOf(error: unknown): string {
   return error instanceof RootlessError ? error.code : 'unexpected';
+}
+
+const { EMFILE, ENFILE, ENOSPC, E2BIG, ENOMEM, EAGAIN } = constants.errno;
+/** What says that a process or the host has run out of something, which may be there again in a moment: errno(3). */
+const LACKS: readonly number[] = [EMFILE, ENFILE, ENOSPC, E2BIG, ENOMEM, EAGAIN];
+
+/** Whether it may be otherwise in a moment: an error that says so, and one that comes of the lack of something. */
+export function isRetryable(error: unknown): boolean {
+  return (error instanceof RootlessError && error.retryable) || isOfLack(error);
+}
+
+/** Errors of node and SyscallError carry `errno`, the former negative. */
+function isOfLack(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if ('errno' in error && typeof error.errno === 'number' && LACKS.includes(Math.abs(error.errno))) return true;
+  return isOfLack(error.cause);
 }
 
 /** The message of anything thrown, with the messages of its causes behind it. */

@@ -1,4 +1,4 @@
-import { codeOf, messageOf, NotYetError, RootlessError } from '../errors.ts';
+import { codeOf, isRetryable, messageOf, NotYetError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Allocation, isFinished } from '../model/allocation.ts';
 import type { AllocationRecord } from './record.ts';
@@ -102,7 +102,7 @@ export class AllocationReader {
 }
 
 function asNotYet(error: unknown): unknown {
-  if (error instanceof RootlessError && error.retryable) return error;
+  if (isRetryable(error)) return error;
   return new NotYetError('nomad_garbage', 'Nomad answers wrongly', error);
 }
 

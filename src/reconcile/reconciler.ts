@@ -1,6 +1,6 @@
 import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
-import { codeOf, messageOf, NotYetError, RootlessError, retryInMs } from '../errors.ts';
+import { codeOf, isRetryable, messageOf, NotYetError, retryInMs } from '../errors.ts';
 import type { Metrics, PassResult } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import { type Desired, desire, desireIfEnded, grantedBy, type Rules } from '../model/desired.ts';
@@ -255,8 +255,22 @@ export class Reconciler {
       if (steps.length === 0) return;
       if (round > MOST_ROUNDS) throw new NotYetError('not_settled', `${steps[0]?.what}: applied, but not there`);
       this.#countLate(record, resource, steps);
-      for (const step of steps) await this.#apply(record.id, step);
+      await this.#applyAll(record.id, steps, desired);
     }
+  }
+
+  /** Nothing is granted after what failed; of what is taken away each thing goes that can. @throws the first of what failed */
+  async #applyAll(id: string, steps: readonly Step[], desired: Desired): Promise<void> {
+    let failed: { readonly error: unknown } | undefined;
+    for (const step of steps) {
+      try {
+        await this.#apply(id, step);
+      } catch (error) {
+        if (desired.kind !== 'nothing') throw error;
+        failed ??= { error };
+      }
+    }
+    if (failed) throw failed.error;
   }
 
   #recordOf(id: string): AllocationRecord {
@@ -369,10 +383,6 @@ export class Reconciler {
 function leftBehind(error: unknown, id: string): NotYetError {
   const message = `Nomad knows no allocation ${id} any more, and what is left of it cannot be taken away: ${messageOf(error)}`;
   return new NotYetError('left_behind', message, error);
-}
-
-function isRetryable(error: unknown): boolean {
-  return error instanceof RootlessError && error.retryable;
 }
 
 /** The `result` label of an outcome. */

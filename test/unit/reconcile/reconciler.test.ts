@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { NotYetError, ParseError, RefusedError } from '../../../src/errors.ts';
@@ -432,6 +433,36 @@ describe('the reconciler', () => {
     nomad.set(ALLOCATION_ID, allocationOf());
     expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ error: { code: 'view_unreadable' } });
     expect([...switches.on]).toEqual([]);
+  });
+
+  test('takes away each thing of one kind that it can, and none is granted after one that failed', async () => {
+    const done: string[] = [];
+    const step = (what: string, apply: Step['apply']): Step => ({ kind: 'volume', what, removes: true, apply });
+    const fail = () => {
+      throw new NotYetError('volume_busy', 'not now');
+    };
+    const both: Resource = {
+      kind: 'volume',
+      plan: () => [step('first', fail), step('second', () => void done.push('second'))],
+    };
+    const { nomad, reconciler } = setUp([both]);
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ error: { code: 'volume_busy' } });
+    expect(done).toEqual([]);
+    nomad.delete(ALLOCATION_ID);
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ error: { code: 'volume_busy' } });
+    expect(done).toEqual(['second']);
+  });
+
+  test('tries again what fails for want of descriptors, whatever error says so', async () => {
+    const { reconciler, switches } = setUp();
+    const { EMFILE } = constants.errno;
+    const opening = Object.assign(new Error('EMFILE: too many open files'), { errno: -EMFILE, code: 'EMFILE' });
+    for (const error of [opening, new RefusedError('file_unreadable', 'cannot read a file', opening)]) {
+      switches.fail = error;
+      expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ kind: 'failed', retryable: true });
+    }
+    switches.fail = new RefusedError('volume_shut', 'not for alice', new NotYetError('away', 'not now'));
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ kind: 'failed', retryable: false });
   });
 
   test('does not say which volumes are needed while something on the host has not been looked at', async () => {
