@@ -133,19 +133,6 @@ export function isMountedIn(directory: Handle, name: string): boolean {
   }
 }
 
-/**
- * Opens the file of a unix socket at a path that a user shapes; undefined where there is none, or a symlink on the way.
- * @throws SyscallError
- */
-export function openSocketFile(path: string): Handle | undefined {
-  try {
-    return open(undefined, path, O.PATH | O.NOFOLLOW, RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS);
-  } catch (error) {
-    if (error instanceof SyscallError && error.is('ENOTDIR', 'ELOOP', 'EACCES')) return undefined;
-    throw error;
-  }
-}
-
 /** A look-up from the dentry cache can fail without a reason of its own while mounts change elsewhere: then it is tried again. */
 const CACHED_TRIES = 20;
 
@@ -156,8 +143,20 @@ const CACHED_TRIES = 20;
  * @throws NotYetError (code view_unreadable)
  */
 export function openCached(path: string, flags: number = O.PATH | O.DIRECTORY): Handle | undefined {
-  const resolve = RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS | RESOLVE.CACHED;
-  const how = openHow(flags, resolve);
+  const found = lookUpCached(path, flags);
+  if (!(found instanceof SyscallError)) return found;
+  throw new NotYetError('view_unreadable', `${path} cannot be looked up without waiting`, found);
+}
+
+/** Like openCached, with undefined also where it is not in the cache. @throws SyscallError */
+export function openIfCached(path: string, flags: number): Handle | undefined {
+  const found = lookUpCached(path, flags);
+  return found instanceof SyscallError ? undefined : found;
+}
+
+/** @returns EAGAIN where it is not in the cache */
+function lookUpCached(path: string, flags: number): Handle | SyscallError | undefined {
+  const how = openHow(flags, RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS | RESOLVE.CACHED);
   for (let tries = 1; ; tries++) {
     try {
       const fd = openat2(path, AT.FDCWD, path, how, OPEN_HOW_SIZE);
@@ -166,8 +165,7 @@ export function openCached(path: string, flags: number = O.PATH | O.DIRECTORY): 
       if (!(error instanceof SyscallError)) throw error;
       if (error.is('ENOTDIR', 'ELOOP', 'EACCES')) return undefined;
       if (!error.is('EAGAIN')) throw error;
-      if (tries === CACHED_TRIES)
-        throw new NotYetError('view_unreadable', `${path} cannot be looked up without waiting`, error);
+      if (tries === CACHED_TRIES) return error;
     }
   }
 }

@@ -163,6 +163,8 @@ export const fsetxattr = wrapped('fsetxattr', ['int', 'str', 'void *', 'size_t',
 /** fremovexattr(2): fd, name. Returns -ENODATA and -EBADF as fgetxattr. */
 export const fremovexattr = wrapped('fremovexattr', ['int', 'str'], ['ENODATA', 'EBADF']);
 
+/** poll(2): array of struct pollfd, their number, timeout in milliseconds. */
+export const pollCall = wrapped('poll', ['void *', 'unsigned long', 'int']);
 /** socket(2): domain, type, protocol. */
 export const socketCall = wrapped('socket', ['int', 'int', 'int']);
 /** bind(2): fd, address, its size. */

@@ -64,7 +64,8 @@ function uniqueMountIdOf(file: Handle): bigint | undefined {
   return isTold ? buffer.readBigUInt64LE(STATX.MNT_ID) : undefined;
 }
 
-function mountIdOf(file: Handle): number {
+/** The id of the mount that an open file was reached by, from what the kernel has: no filesystem is asked. @throws SyscallError */
+export function mountIdOf(file: Handle): number {
   const buffer = Buffer.alloc(STATX.SIZE);
   statxCall(file.path, file.fd, '', AT.EMPTY_PATH | AT.STATX_DONT_SYNC, STATX_MNT_ID, buffer);
   return Number(buffer.readBigUInt64LE(STATX.MNT_ID));

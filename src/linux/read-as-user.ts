@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
+import PQueue from 'p-queue';
 import { NotYetError } from '../errors.ts';
 import { asUser } from './as-user.ts';
+import { noteLeft, requireNoneLeft } from './left-child.ts';
 
 const GREP = '/usr/bin/grep';
 const FIND = '/usr/bin/find';
@@ -9,6 +11,8 @@ const REALPATH = '/usr/bin/realpath';
 const MOST_BYTES = 1024 * 1024;
 /** A home directory on a server that is away, or a user who stops the child. Not to wait for its end: she can trace it, and then it does not. */
 const TIMEOUT_MS = 3000;
+
+const queues = new Map<number, PQueue>();
 
 interface User {
   readonly uid: number;
@@ -19,7 +23,7 @@ interface User {
  * The texts of configuration files (`*.conf`) that a user chose, by path; files of directories too, missing ones are
  * left out. A child of the user's reads them, not we: a path that she makes lead elsewhere leads only to what she may
  * read, and a filesystem that hangs stops only the child.
- * @throws NotYetError `user_files_unreadable`
+ * @throws NotYetError `user_files_unreadable`; as requireNoneLeft
  */
 export async function readConfAsUser(user: User, paths: readonly string[]): Promise<ReadonlyMap<string, string>> {
   const files = ['--recursive', '--devices=skip', '--include=*.conf', '--with-filename', '--null', '--regexp='];
@@ -76,7 +80,16 @@ function grep(user: User, search: readonly string[], paths: readonly string[]): 
   return run(user, [GREP, '--no-messages', ...search, '--', ...paths]);
 }
 
+/** One child of a user's at a time: those that wait for her filesystem would wait beside one another. */
 function run(user: User, argv: readonly string[]): Promise<string> {
+  const queue = queues.get(user.uid) ?? new PQueue({ concurrency: 1 });
+  queues.set(user.uid, queue);
+  return queue.add(() => runNow(user, argv));
+}
+
+/** @throws as readConfAsUser; NotYetError `user_child_left` */
+async function runNow(user: User, argv: readonly string[]): Promise<string> {
+  requireNoneLeft(user.uid);
   const options = {
     cwd: '/',
     env: {},
@@ -85,9 +98,10 @@ function run(user: User, argv: readonly string[]): Promise<string> {
     maxBuffer: MOST_BYTES,
   } as const;
   return new Promise((resolve, reject) => {
-    execFile(...asUser(user, argv), options, (error, stdout) => {
+    const child = execFile(...asUser(user, argv), options, (error, stdout) => {
       // Exit codes 1 and 2 say that there was nothing to read, or not everything.
       if (error && error.code !== 1 && error.code !== 2) {
+        noteLeft(user.uid, child);
         const message = `uid ${user.uid} cannot look at what is hers: ${argv.join(' ').slice(0, 500)}`;
         reject(new NotYetError('user_files_unreadable', message, error));
       } else resolve(stdout);

@@ -1,19 +1,19 @@
 import { connect, type Socket } from 'node:net';
 import { NotYetError } from '../errors.ts';
-import { openSocketFile } from './handle.ts';
 import { type PeerCredentials, peerCredentials } from './peer-credentials.ts';
+import { openUsersFile } from './users-file.ts';
 
 /** connect(2) to a socket that nobody listens on any more. */
 const NOBODY = ['ENOENT', 'ECONNREFUSED'];
 
 /**
- * Connects to a unix socket whose path a user shapes. The socket file is opened without following a symlink or magic
- * link: one to /proc/<pid>/root would lead into a mount namespace of hers, where a filesystem that hangs would stop the
- * whole agent in connect(2). Whose socket it is must be asked afterwards (SO_PEERCRED).
+ * Connects to a unix socket whose path a user shapes: by the handle that openUsersFile gives, for a path that leads to a
+ * filesystem of hers would stop the whole agent in connect(2). Whose socket it is must be asked afterwards (SO_PEERCRED).
  * @returns undefined where there is no such file, or no way to it
+ * @throws SyscallError, an Error of node:fs
  */
 export function connectToUser(path: string, options: { readonly allowHalfOpen: boolean }): Socket | undefined {
-  using file = openSocketFile(path);
+  using file = openUsersFile(path);
   return file && connect({ path: `/proc/self/fd/${file.fd}`, ...options });
 }
 

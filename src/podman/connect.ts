@@ -23,7 +23,8 @@ export interface PodmanUser {
 export async function connectToPodman(user: PodmanUser): Promise<Socket> {
   const socket = connectToUser(user.socket, { allowHalfOpen: true });
   try {
-    if (!socket) throw new NotYetError('no_socket', 'there is no socket, or it is behind a symlink');
+    if (!socket)
+      throw new NotYetError('no_socket', 'there is no socket, or it is behind a symlink or on a FUSE filesystem');
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve);
       socket.once('error', reject);

@@ -1,11 +1,12 @@
 import { NotYetError } from '../errors.ts';
-import { openAbsoluteIfThere, openBeneathIfThere } from '../linux/handle.ts';
+import { openKernelPath } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
 import { idMapOf, listeningInodes, livesIn, openOwnNamespace, pidsOf } from '../linux/process.ts';
 import { socketsOf } from '../linux/read-as-user.ts';
 import { readSmallFile } from '../linux/read-small-file.ts';
 import { isRegularFile, isSameFile, stat } from '../linux/stat.ts';
 import { listenerOf } from '../linux/unix-peer.ts';
+import { openUsersFile } from '../linux/users-file.ts';
 import { close, type FoundNamespace, identify, type PodmanNamespace } from './podman-process.ts';
 
 /** A user whose Podman we look for; `socket` is the path of the API socket. */
@@ -160,11 +161,10 @@ const PAUSE_PID = /^\d{1,7}\n?$/;
 /** The pid that the user's pause.pid names. The user can write that file, and put anything in its place. */
 function pausePid(uid: number): number[] {
   try {
-    using runtimeDir = openAbsoluteIfThere(`/run/user/${uid}`);
-    using file =
-      runtimeDir && openBeneathIfThere(runtimeDir, 'libpod/tmp/pause.pid', O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+    using file = openUsersFile(`/run/user/${uid}/libpod/tmp/pause.pid`);
     if (!file || !isRegularFile(stat(file))) return [];
-    const text = readSmallFile(file, 16);
+    using opened = openKernelPath(`/proc/self/fd/${file.fd}`, O.RDONLY | O.NONBLOCK);
+    const text = readSmallFile(opened, 16);
     return PAUSE_PID.test(text) ? [Number(text)] : [];
   } catch (error) {
     if (error instanceof SyscallError) return [];

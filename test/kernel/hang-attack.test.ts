@@ -1,9 +1,11 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  closeSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -13,6 +15,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { readContainersConf } from '../../src/gate/containers-conf.ts';
 import { makeFreshNetworkNamespace } from '../../src/linux/net/make-fresh-network-namespace.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import type { ViewResource } from '../../src/resources/view/view.ts';
@@ -91,6 +94,19 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     return Number(output);
   }
 
+  /** As fusermount(1) mounts it for her, in the host's own mount namespace. @returns as mountFuse */
+  function mountFuseOnHost(directory: string, ...more: readonly string[]): number {
+    const device = openSync('/dev/fuse', 'r+');
+    const options = ['fd=3,rootmode=40000', `user_id=${ALICE},group_id=${ALICE}`, ...more].join(',');
+    execFileSync('mount', ['-i', '-t', 'fuse', '-o', options, 'fuse', directory], { stdio: [0, 1, 2, device] });
+    const as = ['--reuid', String(ALICE), '--regid', String(ALICE), '--clear-groups', process.execPath];
+    const logs = [openSync(join(base, 'alice/unanswered'), 'w'), openSync(join(base, 'alice/log'), 'w')] as const;
+    const argv = [...as, join(base, 'server.cjs')];
+    const server = spawn('setpriv', argv, { cwd: '/', stdio: ['ignore', ...logs, device] });
+    for (const fd of [device, ...logs]) closeSync(fd);
+    return server.pid ?? 0;
+  }
+
   /** Starts a process of hers, and waits until it waits in the kernel for her filesystem. */
   async function startWaiting(command: string): Promise<void> {
     await alice.run(`(setsid ${command} </dev/null >${base}/alice/said 2>&1 &)`);
@@ -130,22 +146,78 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
   });
 
   test('cannot stop the agent where it looks where a path leads that a create names', async () => {
-    // As fusermount mounts it in the host's namespace where fuse.conf says user_allow_other.
     const directory = join(base, 'alice/shared');
-    const options = `fd=3,rootmode=40000,user_id=${ALICE},group_id=${ALICE},allow_other`;
-    const server = execFileSync('bash', [
-      '-c',
-      `mkdir ${directory}; exec 3<>/dev/fuse && mount -i -t fuse -o ${options} fuse ${directory} && ` +
-        `(setsid ${process.execPath} ${base}/server.cjs hang </dev/null >/dev/null 2>&1 & echo $!)`,
-    ]);
+    mkdirSync(directory);
+    const filesystem = mountFuseOnHost(directory, 'allow_other');
     const code = `const { guardedAmong } = await import(${source('gate/followed-paths.ts')});
       const user = { name: 'alice', uid: ${ALICE}, gid: ${ALICE}, home: '/nonexistent', socket: '${alice.socket}' };
       const paths = [{ where: 'mounts.0.source', path: '${directory}/hang/x', isMount: true, options: [] }];
       const asked = guardedAmong(paths, user, { guarded: ['${base}/nomad'] });
       console.log(await asked.then((found) => found?.leadsTo, (error) => error.code));`;
     const outcome = await outcomeOf(code);
-    kill(Number(server));
+    kill(filesystem);
     expect(outcome).toBe('user_files_unreadable\ncame back');
+  });
+
+  const asks: [string, (socket: string) => string][] = [
+    [
+      'asks who listens on her podman.sock',
+      (socket) => `const { listenerOf } = await import(${source('linux/unix-peer.ts')});
+        console.log(await listenerOf('${socket}'));`,
+    ],
+    [
+      'passes a request to her Podman',
+      (socket) => `const { connectToPodman } = await import(${source('podman/connect.ts')});
+        const user = { name: 'alice', uid: ${ALICE}, gid: ${ALICE}, socket: '${socket}' };
+        await connectToPodman(user).catch(({ code }) => console.log(code === 'podman_unreachable' ? undefined : code));`,
+    ],
+  ];
+
+  test.each(asks)('cannot stop the agent, by one on the host that root may use, where it %s', async (_, ask) => {
+    mkdirSync(join(base, 'alice/podman'));
+    mountFuseOnHost(join(base, 'alice/podman'), 'allow_other');
+    expect(await outcomeOf(ask(join(base, 'alice/podman/hang')))).toBe('undefined\ncame back');
+  });
+
+  test.each(asks)(
+    'cannot stop the agent, by a socket on such a one that the kernel knows, where it %s',
+    async (_, ask) => {
+      mkdirSync(join(base, 'alice/podman'));
+      mountFuseOnHost(join(base, 'alice/podman'), 'allow_other', 'default_permissions');
+      const socket = join(base, 'alice/podman/socket');
+      // O_PATH: it is looked up, and nothing more.
+      closeSync(openSync(socket, 0o10000000));
+      expect(await outcomeOf(ask(socket))).toBe('undefined\ncame back');
+    },
+  );
+
+  test('cannot stop the agent, by one over her runtime directory, where it looks for her pause process', async () => {
+    mountFuseOnHost(`/run/user/${ALICE}`, 'allow_other');
+    const code = `const { PodmanNamespaces } = await import(${source('resources/podman-namespaces.ts')});
+      const owner = { name: 'alice', uid: ${ALICE}, gid: ${ALICE}, socket: '${alice.socket}' };
+      console.log((await new PodmanNamespaces().of(owner)).length);`;
+    try {
+      expect(await outcomeOf(code)).toBe('1\ncame back');
+    } finally {
+      execFileSync('umount', ['-l', `/run/user/${ALICE}`]);
+    }
+  });
+
+  test('leaves at most one child of ours waiting for it, however often her configuration is read', async () => {
+    mkdirSync(join(base, 'alice/home'));
+    const filesystem = mountFuseOnHost(join(base, 'alice/home'));
+    const home = join(base, 'alice/home/hang');
+    const user = { name: 'alice', uid: ALICE, gid: ALICE, home, socket: join(base, 'alice/none.sock') };
+    const children = () => processesOf(ALICE).filter((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'grep\n');
+    const before = readdirSync('/proc/self/fd').length;
+    const looks = Array.from({ length: 20 }, () => readContainersConf(user).catch(({ code }) => code));
+    const codes = await Promise.all(looks);
+    codes.push(await readContainersConf(user).catch(({ code }) => code));
+    expect(children()).toHaveLength(1);
+    expect(readdirSync('/proc/self/fd').length - before).toBeLessThan(3);
+    expect(codes).toEqual(['user_files_unreadable', ...Array(20).fill('user_child_left')]);
+    kill(filesystem);
+    await until('it is read again', () => readContainersConf({ ...user, home: '/nonexistent' }).then(() => true));
   });
 
   test('cannot stop the agent where it takes something off the data dir in her mount namespace', async () => {

@@ -4,8 +4,9 @@ import { createRequire } from 'node:module';
 export const KOFFI = createRequire(import.meta.url).resolve('koffi');
 
 /**
- * A filesystem of a user's: the directory `data` and the file `file` in its root directory are there; a look-up of `hang`,
+ * A filesystem of a user's: the directory `data` and the file `file` in its root directory are there; a look-up of `hang` or `libpod`,
  * access(2), chdir(2) or fchdir(2) anywhere unless told to, and read(2) and close(2) of `file` never get an answer. Each of the last three is told on standard output when it comes.
+ * There is the socket `socket` too, whose attributes are never told: only its look-up is answered.
  * Descriptor 3 is /dev/fuse. Layouts: include/uapi/linux/fuse.h, 7.31.
  */
 export const SERVER = `
@@ -15,6 +16,7 @@ const [OP_OPEN, OP_READ, OP_FLUSH] = [14, 15, 25];
 const [OP_INIT, OP_OPENDIR, OP_READDIR, OP_RELEASEDIR, OP_ACCESS, OP_INTERRUPT, OP_BATCH_FORGET] = [26, 27, 28, 29, 34, 36, 42];
 const LONG = 1000000n;
 const FILE = 3n;
+const SOCKET = 4n;
 const reply = (unique, error, body = Buffer.alloc(0)) => {
   const head = Buffer.alloc(16);
   head.writeUInt32LE(16 + body.length, 0);
@@ -24,7 +26,7 @@ const reply = (unique, error, body = Buffer.alloc(0)) => {
 };
 const attributes = (body, at, ino) => {
   body.writeBigUInt64LE(ino, at);
-  body.writeUInt32LE(ino === FILE ? 0o100644 : 0o040755, at + 60);
+  body.writeUInt32LE({ [FILE]: 0o100644, [SOCKET]: 0o140777 }[ino] ?? 0o040755, at + 60);
   body.writeUInt32LE(2, at + 64);
   body.writeBigUInt64LE(4096n, at + 8);
   return body;
@@ -43,15 +45,16 @@ for (;;) {
     reply(unique, 0, body);
   } else if (op === OP_LOOKUP) {
     const name = request.toString('utf8', 40, length - 1);
-    if (name === 'hang') continue;
-    const node = { data: 2n, file: FILE }[name];
+    if (['hang', 'libpod'].includes(name)) continue;
+    const node = { data: 2n, file: FILE, socket: SOCKET }[name];
     if (!node) { reply(unique, -2); continue; }
     const body = Buffer.alloc(128);
     body.writeBigUInt64LE(node, 0);
     body.writeBigUInt64LE(LONG, 16);
-    body.writeBigUInt64LE(LONG, 24);
+    body.writeBigUInt64LE(node === SOCKET ? 0n : LONG, 24);
     reply(unique, 0, attributes(body, 40, node));
-  } else if (op === OP_GETATTR) {
+  } else if (op === OP_GETATTR && node === SOCKET) fs.writeSync(1, 'left waiting\\n');
+  else if (op === OP_GETATTR) {
     const body = Buffer.alloc(104);
     body.writeBigUInt64LE(LONG, 0);
     reply(unique, 0, attributes(body, 16, node));

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { messageOf, NotYetError } from '../../errors.ts';
 import { asUser } from '../as-user.ts';
 import type { Handle } from '../handle.ts';
+import { noteLeft, requireNoneLeft } from '../left-child.ts';
 import { owningUserNamespace, ProcessHandle } from '../process.ts';
 import { isSameFile, stat } from '../stat.ts';
 import { LOCKED_PARAMETERS, readLockedSysctls, type Sysctls } from './sysctl.ts';
@@ -39,12 +40,13 @@ export interface NewNetworkNamespace {
  * is checked afterwards: a network namespace that her user namespace owns. That it is a new one is not, nor what it says
  * of parameters: another one of hers would only be hers.
  * @param userNamespace the user's; `gid` her primary group
- * @throws NotYetError `no_network_namespace` where the child did not do it
+ * @throws NotYetError `no_network_namespace` where the child did not do it; as requireNoneLeft
  */
 export async function makeNetworkNamespace(
   userNamespace: Handle,
   user: { readonly uid: number; readonly gid: number },
 ): Promise<NewNetworkNamespace> {
+  requireNoneLeft(user.uid);
   const enter = [NSENTER, '--preserve-credentials', '--user=/proc/self/fd/3'];
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const argv = [...enter, UNSHARE, '--net', ...PRINT_PARAMETERS];
@@ -73,6 +75,7 @@ export async function makeNetworkNamespace(
     child.stdout?.destroy();
     child.kill('SIGKILL');
     await ended;
+    noteLeft(user.uid, child);
   }
 }
 
@@ -97,7 +100,7 @@ function printedBy(child: ChildProcess): { begun: Promise<void>; whole: Promise<
     if (printed.endsWith(END)) whole.resolve(printed.slice(0, -END.length));
     else if (printed.length > MOST_BYTES) fail('it says too much');
   });
-  child.once('error', (error) => fail(`the child that makes it: ${messageOf(error)}`, error));
+  child.on('error', (error) => fail(`the child that makes it: ${messageOf(error)}`, error));
   child.once('close', (code, signal) => fail(`the child ended with ${code ?? signal}: ${said.trim()}`));
   return { begun: begun.promise, whole: whole.promise };
 }
