@@ -54,11 +54,17 @@ export class AdminServer {
       throw new RefusedError('agent_running', message, error);
     }
     await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', (cause) =>
-        reject(new RootlessError(`cannot listen on ${path}`, { code: 'admin_socket', retryable: false, cause })),
-      );
-      this.#server.listen(path, resolve);
+      const fail = (cause: Error) =>
+        reject(new RootlessError(`cannot listen on ${path}`, { code: 'admin_socket', retryable: false, cause }));
+      this.#server.once('error', fail);
+      this.#server.listen(path, () => {
+        this.#server.off('error', fail);
+        resolve();
+      });
     });
+    this.#server.on('error', (error) =>
+      this.#parts.log.error({ reason: error.message }, 'admin socket: cannot accept'),
+    );
     setSocketMode(path, 0o600);
   }
 

@@ -5,7 +5,7 @@ import type { Client } from './client.ts';
 import { type CreateTarget, type HostDirectories, targetOf } from './create-body.ts';
 import { refuseGuarded } from './followed-paths.ts';
 import { type ForwardParts, forward } from './forward.ts';
-import { type HoldEnd, hold } from './hold.ts';
+import { type HoldEnd, hold, untilDone } from './hold.ts';
 import type { Images } from './images.ts';
 import { refuseUnjoinable } from './join-netns.ts';
 import { refuseForeignContainers } from './named-containers.ts';
@@ -113,15 +113,17 @@ async function whenReady(
   target: CreateTarget,
   directories: HostDirectories,
   signal: AbortSignal,
-  { podman, readiness, clock }: HeldParts,
+  parts: HeldParts,
 ): Promise<void> {
+  const { podman, readiness, clock } = parts;
   if (podman.isGivenUp) await podman.ping();
   const user = await podman.userWhenKnown(signal);
   await refuseForeignContainers(spec, target, user, clock);
   // Before anything is done for it: Nomad tears a network down as soon as its task is refused.
-  if (target.joinsNetns) await refuseUnjoinable(spec, target, user);
+  if (target.joinsNetns) await untilDone(() => refuseUnjoinable(spec, target, user), signal, parts);
   const { mayNameAllPaths } = await readiness.ready({ ...target, uid: user.uid }, signal);
-  if (!mayNameAllPaths) await refuseGuarded(spec, target, user, directories);
+  if (mayNameAllPaths) return;
+  await untilDone(() => refuseGuarded(spec, target, user, directories), signal, parts);
 }
 
 /** A newer driver or Podman may mean something by them that the gate should know. */

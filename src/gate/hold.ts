@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../clock.ts';
-import { NotYetError } from '../errors.ts';
+import { isRetryable, NotYetError } from '../errors.ts';
 
 /** How a hold ended. */
 export type HoldEnd<T> =
@@ -17,6 +17,30 @@ export type HoldEnd<T> =
 export interface HoldParts {
   readonly timeoutMs: number;
   readonly clock: Clock;
+}
+
+/** How often what is not so yet is tried while a request is held, in milliseconds. */
+const TRIED_EACH_MS = 500;
+
+/**
+ * Does something that is part of a hold, again where it may be otherwise in a moment.
+ * @throws what it throws for good, and once the signal is aborted what it threw last
+ */
+export async function untilDone<T>(
+  work: () => Promise<T>,
+  signal: AbortSignal,
+  { clock }: Pick<HoldParts, 'clock'>,
+): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isRetryable(error) || signal.aborted) throw error;
+      await clock.sleep(TRIED_EACH_MS, signal).catch(() => {
+        throw error;
+      });
+    }
+  }
 }
 
 /** Waits until `work` is done, the time is up, or the client has left. Never throws. */

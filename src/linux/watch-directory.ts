@@ -7,6 +7,7 @@ export interface DirectoryListener {
   /** Whether to tell of those that are there already, too. */
   readonly fromStart?: boolean;
   readonly onEntry: (name: string) => void;
+  /** Told of what cannot be watched, and of what `onEntry` throws. */
   readonly onError: (error: Error) => void;
 }
 
@@ -19,7 +20,14 @@ export function watchDirectory(
   path: string,
   { kind, fromStart = false, onEntry, onError }: DirectoryListener,
 ): () => Promise<void> {
-  const below = (entry: string) => entry.startsWith(`${path}/`) && onEntry(entry.slice(path.length + 1));
+  const fail = (error: unknown) => onError(error instanceof Error ? error : new Error(String(error)));
+  const below = (entry: string) => {
+    try {
+      if (entry.startsWith(`${path}/`)) onEntry(entry.slice(path.length + 1));
+    } catch (error) {
+      fail(error); // nobody else would hear it
+    }
+  };
   const watcher = watch(path, {
     depth: 0,
     ignoreInitial: !fromStart,
@@ -30,6 +38,6 @@ export function watchDirectory(
   });
   if (kind === 'directories') watcher.on('addDir', below).on('unlinkDir', below);
   else watcher.on('add', below).on('unlink', below);
-  watcher.on('error', (error) => onError(error instanceof Error ? error : new Error(String(error))));
+  watcher.on('error', fail);
   return () => watcher.close();
 }

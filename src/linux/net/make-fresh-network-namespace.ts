@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { messageOf, NotYetError } from '../../errors.ts';
 import type { Handle } from '../handle.ts';
@@ -17,17 +17,22 @@ const TIMEOUT_MS = 5000;
  */
 export async function makeFreshNetworkNamespace(): Promise<Handle> {
   const signal = AbortSignal.timeout(TIMEOUT_MS);
-  const child = spawn(UNSHARE, ['--net', CAT], { cwd: '/', env: {}, stdio: ['pipe', 'pipe', 'ignore'], signal });
+  // Where there is no descriptor left it has no stdin and no stdout, whatever its type says; its error comes later.
+  const child: ChildProcess = spawn(UNSHARE, ['--net', CAT], {
+    ...{ cwd: '/', env: {}, signal },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
   const failed = new Promise<never>((_, reject) => {
     const fail = (why: string, cause?: unknown) =>
       reject(new NotYetError('no_network_namespace', `cannot make a network namespace: ${why}`, cause));
-    child.once('error', (error) => fail(messageOf(error), error));
+    child.on('error', (error) => fail(messageOf(error), error));
     child.once('exit', (code, signal) => fail(`${UNSHARE} ended with ${code ?? signal}`));
   });
-  child.stdin.on('error', () => undefined); // it ended before it read: its exit says so
-  child.stdin.write('\n');
+  failed.catch(() => undefined); // it ends in the end, and nobody waits for that
+  child.stdin?.on('error', () => undefined); // it ended before it read: its exit says so
+  child.stdin?.write('\n');
   try {
-    await Promise.race([once(child.stdout, 'data'), failed]);
+    await (child.stdout ? Promise.race([once(child.stdout, 'data'), failed]) : failed);
     using process = ProcessHandle.open(child.pid ?? 0);
     return process ? process.openNamespace('net') : await failed;
   } finally {

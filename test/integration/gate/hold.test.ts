@@ -1,5 +1,8 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { expect, test, vi } from 'vitest';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
+import { noteLeft } from '../../../src/linux/left-child.ts';
 import { asPassed, createRequest, GateBench, ID, OWN_UID, ok, post, WAIT } from './gate-bench.ts';
 
 /** A bench whose Podman answers every create with 201, and notes what it received. */
@@ -207,4 +210,33 @@ test.each([
   expect(client.text).toBe('');
   resolve();
   await client.sees(answer);
+});
+
+test('a create that joins a network is held while it cannot be said whether it may, and goes on when it can', async () => {
+  const { bench } = await start();
+  await using _ = bench;
+  const left = spawn('sleep', ['60'], { stdio: 'ignore' });
+  noteLeft(OWN_UID, left);
+  const create = JSON.parse(createRequest().split('\r\n\r\n')[1] ?? '');
+  const netns = { nsmode: 'path', value: `/var/run/netns/${ID}` };
+  const client = bench.client().write(post('/v1.0.0/libpod/containers/create', JSON.stringify({ ...create, netns })));
+  await vi.waitFor(async () => expect(await bench.held()).toBe(1), WAIT);
+  await expect(client.sees('HTTP')).rejects.toThrow();
+  left.kill();
+  await client.sees('c0ffee');
+  expect(bench.readiness.asked).toMatchObject([{ joinsNetns: true }]);
+});
+
+test('a create that joins a network says in the end why it could not be said whether it may', async () => {
+  const { bench } = await start({ timeoutMs: 700 });
+  await using _ = bench;
+  const left = spawn('sleep', ['60'], { stdio: 'ignore' });
+  noteLeft(OWN_UID, left);
+  const create = JSON.parse(createRequest().split('\r\n\r\n')[1] ?? '');
+  const netns = { nsmode: 'path', value: `/var/run/netns/${ID}` };
+  const client = bench.client().write(post('/v1.0.0/libpod/containers/create', JSON.stringify({ ...create, netns })));
+  await client.sees(`process ${left.pid}, which was to look`);
+  expect(client.text).toMatch(/^HTTP\/1.1 504 /);
+  left.kill();
+  await once(left, 'exit');
 });
