@@ -5,6 +5,7 @@ import type { GateVerdict } from '../metrics.ts';
 import type { Question } from '../podman/last-answers.ts';
 import { type Answer, type Refusal, refusal } from './answer.ts';
 import { Client } from './client.ts';
+import { MAX_DOCUMENT_BYTES, MAX_LONG_DOCUMENT_BYTES } from './document.ts';
 import { type Forwarding, forward } from './forward.ts';
 import { create, type HeldParts, start, whenQuiet } from './held-requests.ts';
 import { refuseArchive, requestImage } from './image-request.ts';
@@ -101,7 +102,10 @@ export class Connection {
         if (route.kind === 'container' && route.isInspect) {
           return this.#forward(request, { holdMs, answerWithinMs: timeoutMs, isInspect: true });
         }
-        return this.#forward(request, { holdMs, isRaw: route.isHijack || request.head.upgrade });
+        const isRaw = route.isHijack || request.head.upgrade;
+        const most = route.kind === 'container' ? MAX_DOCUMENT_BYTES : MAX_LONG_DOCUMENT_BYTES;
+        const maxBytes = isRaw || route.isStream ? Number.POSITIVE_INFINITY : most;
+        return this.#forward(request, { holdMs, isRaw, maxBytes });
       }
     }
   }

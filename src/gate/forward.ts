@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
-import { codeOf, NotYetError, type RootlessError } from '../errors.ts';
+import { codeOf, NotYetError, RootlessError } from '../errors.ts';
 import type { GateVerdict } from '../metrics.ts';
 import type { UserPodman } from '../podman/user-podman.ts';
 import { type Answer, refusal } from './answer.ts';
 import type { Client, ClientParts } from './client.ts';
+import { type HeldBytes, MAX_DOCUMENT_BYTES } from './document.ts';
 import { type HoldEnd, hold } from './hold.ts';
 import { passInspect } from './pass-inspect.ts';
 import { type RelayOptions, relay } from './relay.ts';
@@ -16,6 +17,8 @@ const MOST_WATCHED = 64 * 1024;
 /** What passing a request on needs. */
 export interface ForwardParts extends ClientParts {
   readonly podman: UserPodman;
+  /** What is held of the answers of this Podman. */
+  readonly held: HeldBytes;
 }
 
 /** How a request is passed to Podman. */
@@ -27,6 +30,8 @@ export interface Forwarding {
   readonly answerWithinMs?: number;
   /** Whether the client's bytes behind the request pass, too. */
   readonly isRaw?: boolean;
+  /** The longest answer, in bytes; infinite for what streams. An answer that ends by itself is passed on when it is whole. */
+  readonly maxBytes?: number;
   /** Called with the answer's bytes so far, of which the last 64 KiB are kept. */
   readonly onAnswer?: (bytes: string) => void;
   /** Whether it asks what a container is: passInspect. */
@@ -60,6 +65,7 @@ export async function forward(
       ? await passInspect(client, end.value, request, answerWithinMs ?? holdMs, parts)
       : await pass(client, end.value, request, { ...options, isRaw: passesRest }, parts);
     if (how === 'answered') return;
+    if (how === 'too_long') return await answerInPlace(unreachable, tooLong(podman, request));
     if (client.hasLeft) return client.count('abandoned');
     if (how === 'silent') {
       podman.failed(silent(podman, answerWithinMs));
@@ -91,8 +97,14 @@ async function pass(
   client: Client,
   upstream: Socket,
   request: Request,
-  { isRaw, answerWithinMs, verdict = 'passed', onAnswer }: Forwarding & Pick<RelayOptions, 'isRaw'>,
-  { podman, clock, log }: ForwardParts,
+  {
+    isRaw,
+    answerWithinMs,
+    maxBytes = MAX_DOCUMENT_BYTES,
+    verdict = 'passed',
+    onAnswer,
+  }: Forwarding & Pick<RelayOptions, 'isRaw'>,
+  { podman, held, clock, log }: ForwardParts,
 ): ReturnType<typeof relay> {
   let seen = '';
   let isCounted = false;
@@ -100,6 +112,7 @@ async function pass(
   return await relay(client.socket, upstream, request, {
     isRaw,
     answerWithinMs,
+    document: Number.isFinite(maxBytes) ? { maxBytes, held } : undefined,
     clock,
     onAnswer: (chunk) => {
       if (!isCounted) {
@@ -128,6 +141,11 @@ function unreachable(error: RootlessError): Answer {
 function silent({ name }: UserPodman, withinMs = 0): NotYetError {
   const message = `the Podman of user ${name} takes connections and does not answer within ${withinMs / 1000} s; ask the operator to run, as ${name}: systemctl --user restart podman.service`;
   return new NotYetError('podman_silent', message);
+}
+
+function tooLong({ name }: UserPodman, { head: { method, target } }: Request): RootlessError {
+  const message = `the Podman of user ${name} answers ${method} ${target.slice(0, 200)} with more than any Podman says; ask the operator to see what serves ${name}'s podman.sock`;
+  return new RootlessError(message, { code: 'podman_answer_too_long', retryable: true });
 }
 
 function hungUp({ name }: UserPodman): NotYetError {

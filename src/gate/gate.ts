@@ -5,7 +5,7 @@ import { Connection, type ConnectionParts } from './connection.ts';
 import { Starts } from './starts.ts';
 
 /** What a gate needs. */
-export interface GateParts extends Omit<ConnectionParts, 'created' | 'starts'> {
+export interface GateParts extends Omit<ConnectionParts, 'created' | 'starts' | 'held'> {
   /** The uid that may connect: the podman driver's, root's. */
   readonly requiredPeerUid?: number;
 }
@@ -31,7 +31,7 @@ export class Gate {
 
   constructor(parts: GateParts) {
     const log = parts.log.child({ gate: parts.podman.name });
-    this.#parts = { ...parts, log, created: new Set(), starts: new Starts(parts.clock) };
+    this.#parts = { ...parts, log, created: new Set(), starts: new Starts(parts.clock), held: { bytes: 0 } };
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
   }
 

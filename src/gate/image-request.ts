@@ -1,5 +1,6 @@
 import { NotYetError, RefusedError } from '../errors.ts';
 import type { Client } from './client.ts';
+import { MAX_LONG_DOCUMENT_BYTES } from './document.ts';
 import { forward } from './forward.ts';
 import { type HeldParts, startHoldMs, whenQuiet } from './held-requests.ts';
 import { hold } from './hold.ts';
@@ -38,6 +39,7 @@ export async function requestImage(
     {
       holdMs,
       answerWithinMs: Math.max(holdMs, LEAST_PATIENCE_MS),
+      maxBytes: MAX_LONG_DOCUMENT_BYTES,
       inPlace: () => ({ status: 200, body: inspected(images.placeholder(asked)) }),
     },
     parts,

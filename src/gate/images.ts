@@ -5,6 +5,7 @@ import { NotYetError, ParseError, RefusedError } from '../errors.ts';
 import { parseJson } from '../parse.ts';
 import { callPodman } from '../podman/podman-api.ts';
 import type { UserPodman } from '../podman/user-podman.ts';
+import { MAX_LONG_DOCUMENT_BYTES } from './document.ts';
 
 /** A pull, or a look-up, of an image that went through a gate. */
 export interface AskedImage {
@@ -28,7 +29,6 @@ const MOST_KEPT = 1000;
 const LOOK_MS = 10_000;
 /** The driver's own limit, image_pull_timeout, is five minutes unless the job says more. */
 const PULL_MS = 60 * 60_000;
-const MAX_INSPECT_BYTES = 1024 * 1024;
 /** A line for each layer, of which there are 127 at most. */
 const MAX_REPORT_BYTES = 256 * 1024;
 
@@ -120,7 +120,7 @@ export class Images {
   /** @returns undefined where this user's Podman has no such image */
   async #idOf(reference: string, { user }: UserPodman): Promise<string | undefined> {
     const target = `/v1.0.0/libpod/images/${encodeURI(reference)}/json`;
-    const call = { method: 'GET', target, timeoutMs: LOOK_MS, maxBytes: MAX_INSPECT_BYTES } as const;
+    const call = { method: 'GET', target, timeoutMs: LOOK_MS, maxBytes: MAX_LONG_DOCUMENT_BYTES } as const;
     const { status, body } = await callPodman(user, call, this.#clock);
     if (status === 404) return undefined;
     if (status === 200) return parseJson(Inspected, body.toString('utf8'), target).Id;

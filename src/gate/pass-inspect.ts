@@ -4,11 +4,10 @@ import { codeOf, ParseError } from '../errors.ts';
 import { callPodman, type PodmanAnswer } from '../podman/podman-api.ts';
 import { refusal } from './answer.ts';
 import type { Client } from './client.ts';
+import { MAX_DOCUMENT_BYTES } from './document.ts';
 import type { ForwardParts } from './forward.ts';
 import type { Request } from './request.ts';
 import { exact } from './spec-generator.ts';
-
-const MAX_BYTES = 1024 * 1024;
 
 /** libpod/define/container_inspect.go of Podman, InspectContainerData. */
 const Inspected = exact({ State: z.looseObject({}) });
@@ -33,7 +32,13 @@ export async function passInspect(
   client.socket.once('close', leave);
   if (client.socket.destroyed) leave();
   try {
-    const call = { method: 'GET', target, timeoutMs: withinMs, maxBytes: MAX_BYTES, signal: gone.signal } as const;
+    const call = {
+      method: 'GET',
+      target,
+      timeoutMs: withinMs,
+      maxBytes: MAX_DOCUMENT_BYTES,
+      signal: gone.signal,
+    } as const;
     const answer = await callPodman(podman.user, call, clock, async () => upstream);
     podman.answered();
     if (answer.status === 200) requireState(`GET ${target} at the Podman of user ${podman.name}`, answer);

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { closingHead, HeadCollector, parseRequestHead, type RequestHead } from './http-head.ts';
+import { nextChunk } from './next-chunk.ts';
 
 /** The longest body that is read before anything of the request is passed on, in bytes: no create is longer. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
@@ -47,20 +48,4 @@ async function readBody(client: Socket, length: number): Promise<Buffer | undefi
     missing -= Math.min(chunk.length, missing);
   }
   return Buffer.concat(chunks, length);
-}
-
-/** The next bytes; undefined where no more come. */
-async function nextChunk(socket: Socket): Promise<Buffer | undefined> {
-  for (;;) {
-    const chunk: Buffer | null = socket.read();
-    if (chunk) return chunk;
-    if (socket.readableEnded || socket.destroyed) return undefined;
-    await new Promise<void>((resolve) => {
-      const settle = () => {
-        for (const event of ['readable', 'end', 'close']) socket.off(event, settle);
-        resolve();
-      };
-      for (const event of ['readable', 'end', 'close']) socket.on(event, settle);
-    });
-  }
 }

@@ -19,9 +19,17 @@ export type Route =
   /** @param query as sent, percent-encoded: the reference and what goes with it */
   | { readonly kind: 'pull'; readonly reference: string; readonly query: string }
   | { readonly kind: 'start'; readonly container: string }
-  /** `isHijack`: both sides may speak raw bytes afterwards; `isInspect`: asks what the container is. */
-  | { readonly kind: 'container'; readonly isInspect: boolean; readonly isHijack: boolean; readonly isLong: boolean }
-  | { readonly kind: 'pass'; readonly isHijack: boolean; readonly isLong: boolean };
+  /** `isInspect`: asks what the container is. */
+  | (Passed & { readonly kind: 'container'; readonly isInspect: boolean })
+  | (Passed & { readonly kind: 'pass' });
+
+interface Passed {
+  /** Both sides may speak raw bytes afterwards. */
+  readonly isHijack: boolean;
+  readonly isLong: boolean;
+  /** What is answered comes piece by piece, and may have no end; everything else is one document. */
+  readonly isStream: boolean;
+}
 
 /**
  * The driver opens image archives (`image = "docker-archive:…"`) as root, by whatever path the job names, and sends what it
@@ -31,6 +39,10 @@ const LOADS_IMAGE = /^(local\/)?images\/load$/;
 
 /** What turns into raw bytes both ways, by its path without version and `libpod/`. */
 const HIJACKS = /^(exec\/[^/]+\/start|containers\/[^/]+\/attach)$/;
+
+/** What is answered by a stream: logs, events, archives, the progress of a push. As HIJACKS. */
+const STREAMS =
+  /^(events|containers\/[^/]+\/(logs|export|archive)|images\/(export|.+\/(get|push))|manifests\/.+\/push|volumes\/[^/]+\/export)$/;
 
 /** Requests beside libpod's create that make containers, by their path without version and `libpod/`. */
 const MAKES_CONTAINERS: readonly (readonly [RegExp, string])[] = [
@@ -91,13 +103,15 @@ export function routeOf(method: string, target: string): Route {
   }
   const isHijack = method.toUpperCase() === 'POST' && HIJACKS.test(path);
   const isLong = isHijack || isEndless(path, query);
+  const isStream = isHijack || STREAMS.test(path) || (path.endsWith('/stats') && isLong);
   const isOne = first === 'containers' && segments.length > (method === 'DELETE' ? 1 : 2);
-  if (!isOne) return { kind: 'pass', isHijack, isLong };
+  if (!isOne) return { kind: 'pass', isHijack, isLong, isStream };
   return {
     kind: 'container',
     isInspect: method === 'GET' && segments.length === 3 && last === 'json',
     isHijack,
     isLong,
+    isStream,
   };
 }
 

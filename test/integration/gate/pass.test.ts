@@ -14,12 +14,12 @@ async function start() {
   const seen = { connections: 0 };
   const server = createServer((request, response) => {
     void buffer(request).then((body) => {
-      if (request.url === '/stream') {
+      if (request.url === '/libpod/events') {
         response.write('first');
         bench.readiness.answer = async () => void response.end('last');
         return;
       }
-      if (request.url === '/large') return void response.end(LARGE);
+      if (request.url === '/libpod/volumes/x/export') return void response.end(LARGE);
       response.end(JSON.stringify({ method: request.method, url: request.url, hash: hash(body) }));
     });
   });
@@ -69,7 +69,7 @@ test('a chunked upload and a large download come through unchanged', async () =>
   );
   const upload = await call('/libpod/images/import', { ...options, method: 'POST', body: pieces });
   expect(JSON.parse(upload.body.toString())).toMatchObject({ hash: hash(LARGE) });
-  const download = await call('/large', options);
+  const download = await call('/libpod/volumes/x/export', options);
   expect(hash(download.body)).toBe(hash(LARGE));
   agent.destroy();
 });
@@ -77,7 +77,7 @@ test('a chunked upload and a large download come through unchanged', async () =>
 test('a streaming response arrives piece by piece, as it is sent', async () => {
   const { bench } = await start();
   await using _ = bench;
-  const client = bench.client().write('GET /stream HTTP/1.1\r\nHost: u\r\n\r\n');
+  const client = bench.client().write('GET /libpod/events HTTP/1.1\r\nHost: u\r\n\r\n');
   await client.sees('first');
   expect(client.text).not.toContain('last');
   await bench.readiness.answer(
@@ -103,7 +103,7 @@ test('a client that reads slowly slows Podman down, and not the gate`s memory', 
     });
   });
   await bench.open();
-  const client = bench.client().write('GET /logs HTTP/1.1\r\nHost: u\r\n\r\n');
+  const client = bench.client().write('GET /libpod/events HTTP/1.1\r\nHost: u\r\n\r\n');
   await client.sees('200 OK');
   client.socket.pause();
   let before = -1;

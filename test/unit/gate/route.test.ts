@@ -85,7 +85,7 @@ describe('a request', () => {
 
   test('that can hijack is an exec start or an attach, with POST', () => {
     const hijacks = (method: string, target: string) => routeOf(method, target);
-    const yes = { isHijack: true, isLong: true };
+    const yes = { isHijack: true, isLong: true, isStream: true };
     expect(hijacks('POST', '/exec/abc/start')).toEqual({ kind: 'pass', ...yes });
     expect(hijacks('POST', '/v1.0.0/libpod/exec/abc/start')).toEqual({ kind: 'pass', ...yes });
     expect(hijacks('POST', '/libpod/containers/abc/attach?stream=1')).toEqual({
@@ -93,9 +93,24 @@ describe('a request', () => {
       isInspect: false,
       ...yes,
     });
-    const no = { isHijack: false, isLong: false };
+    const no = { isHijack: false, isLong: false, isStream: false };
     expect(hijacks('GET', '/libpod/containers/abc/attach')).toEqual({ kind: 'container', isInspect: false, ...no });
     expect(hijacks('POST', '/libpod/containers/abc/exec')).toEqual({ kind: 'container', isInspect: false, ...no });
+  });
+
+  test('that is answered by a stream is known: all others by one document', () => {
+    const isStream = (target: string, method = 'GET') => {
+      const route = routeOf(method, target);
+      return 'isStream' in route && route.isStream;
+    };
+    const streams = ['containers/x/logs?follow=true', 'containers/x/logs', 'containers/x/stats', 'events'];
+    const archives = ['containers/x/export', 'containers/x/archive?path=/', 'images/export', 'images/a/b/get'];
+    for (const target of [...streams, ...archives, 'volumes/x/export'])
+      expect(isStream(`/libpod/${target}`)).toBe(true);
+    expect(isStream('/v1.0.0/libpod/exec/x/start', 'POST')).toBe(true);
+    const documents = ['containers/x/stats?stream=false', 'containers/json', 'containers/x/top', 'exec/x/json'];
+    for (const target of [...documents, 'version', 'images/json']) expect(isStream(`/libpod/${target}`)).toBe(false);
+    expect(isStream('/libpod/containers/x/wait', 'POST')).toBe(false);
   });
 
   test('that asks what a container is is known', () => {
