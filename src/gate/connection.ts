@@ -102,6 +102,7 @@ export class Connection {
         if (route.kind === 'container' && route.isInspect) {
           return this.#forward(request, { holdMs, answerWithinMs: timeoutMs, isInspect: true });
         }
+        if (route.kind === 'container' && route.isLogs) return this.#forward(request, { holdMs, isLogs: true });
         const isRaw = route.isHijack || request.head.upgrade;
         const most = route.kind === 'container' ? MAX_DOCUMENT_BYTES : MAX_LONG_DOCUMENT_BYTES;
         const maxBytes = isRaw || route.isStream ? Number.POSITIVE_INFINITY : most;

@@ -7,7 +7,8 @@ import type { Client, ClientParts } from './client.ts';
 import { type HeldBytes, MAX_DOCUMENT_BYTES } from './document.ts';
 import { type HoldEnd, hold } from './hold.ts';
 import { passInspect } from './pass-inspect.ts';
-import { type RelayOptions, relay } from './relay.ts';
+import { passLogs } from './pass-logs.ts';
+import { type RelayEnd, type RelayOptions, relay } from './relay.ts';
 import type { Request } from './request.ts';
 import { routeOf } from './route.ts';
 
@@ -36,6 +37,8 @@ export interface Forwarding {
   readonly onAnswer?: (bytes: string) => void;
   /** Whether it asks what a container is: passInspect. */
   readonly isInspect?: boolean;
+  /** Whether it asks for a container's log: passLogs. */
+  readonly isLogs?: boolean;
   /** What is answered where Podman cannot be reached. */
   readonly inPlace?: (error: RootlessError) => Answer;
 }
@@ -61,9 +64,7 @@ export async function forward(
       if (holdMs > 0) podman.giveUp();
       return await answerInPlace(inPlace, podman.whyDown ?? hungUp(podman));
     }
-    const how = options.isInspect
-      ? await passInspect(client, end.value, request, answerWithinMs ?? holdMs, parts)
-      : await pass(client, end.value, request, { ...options, isRaw: passesRest }, parts);
+    const how = await passOn(end.value);
     if (how === 'answered') return;
     if (how === 'too_long') return await answerInPlace(unreachable, tooLong(podman, request));
     if (client.hasLeft) return client.count('abandoned');
@@ -73,6 +74,12 @@ export async function forward(
       return await answerInPlace(inPlace, podman.whyDown ?? hungUp(podman));
     }
     if (attempt > 1 || passesRest || !isRepeatable(request)) return await answerInPlace(unreachable, hungUp(podman));
+  }
+
+  function passOn(upstream: Socket): Promise<RelayEnd> {
+    if (options.isInspect) return passInspect(client, upstream, request, answerWithinMs ?? holdMs, parts);
+    if (options.isLogs) return passLogs(client, upstream, request, parts);
+    return pass(client, upstream, request, { ...options, isRaw: passesRest }, parts);
   }
 
   async function answerInPlace(answer: (error: RootlessError) => Answer, why: RootlessError): Promise<void> {
@@ -105,7 +112,7 @@ async function pass(
     onAnswer,
   }: Forwarding & Pick<RelayOptions, 'isRaw'>,
   { podman, held, clock, log }: ForwardParts,
-): ReturnType<typeof relay> {
+): Promise<RelayEnd> {
   let seen = '';
   let isCounted = false;
   upstream.on('error', (error) => log.debug({ reason: error.message }, 'a connection to Podman was lost'));

@@ -6,6 +6,7 @@ import { refusal } from './answer.ts';
 import type { Client } from './client.ts';
 import { MAX_DOCUMENT_BYTES } from './document.ts';
 import type { ForwardParts } from './forward.ts';
+import type { RelayEnd } from './relay.ts';
 import type { Request } from './request.ts';
 import { exact } from './spec-generator.ts';
 
@@ -26,7 +27,7 @@ export async function passInspect(
   { head: { target } }: Request,
   withinMs: number,
   { podman, clock, log }: ForwardParts,
-): Promise<'answered' | 'closed' | 'silent'> {
+): Promise<RelayEnd> {
   const gone = new AbortController();
   const leave = () => gone.abort(new Error('the client has left'));
   client.socket.once('close', leave);

@@ -19,8 +19,8 @@ export type Route =
   /** @param query as sent, percent-encoded: the reference and what goes with it */
   | { readonly kind: 'pull'; readonly reference: string; readonly query: string }
   | { readonly kind: 'start'; readonly container: string }
-  /** `isInspect`: asks what the container is. */
-  | (Passed & { readonly kind: 'container'; readonly isInspect: boolean })
+  /** `isInspect`: asks what the container is; `isLogs`: for its log. */
+  | (Passed & { readonly kind: 'container'; readonly isInspect: boolean; readonly isLogs: boolean })
   | (Passed & { readonly kind: 'pass' });
 
 interface Passed {
@@ -109,6 +109,7 @@ export function routeOf(method: string, target: string): Route {
   return {
     kind: 'container',
     isInspect: method === 'GET' && segments.length === 3 && last === 'json',
+    isLogs: method === 'GET' && segments.length === 3 && last === 'logs',
     isHijack,
     isLong,
     isStream,

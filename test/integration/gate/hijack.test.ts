@@ -75,7 +75,7 @@ test('whoever may speak raw bytes is told to close afterwards, so that no create
 });
 
 test.each([
-  ['the logs of a container', 'GET /v1.0.0/libpod/containers/x/logs HTTP/1.1\r\n\r\n'],
+  ['the events', 'GET /v1.0.0/libpod/events HTTP/1.1\r\n\r\n'],
   ['a request with a body', post('/v1.0.0/libpod/containers/x/exec', '{}')],
   ['a ping', 'HEAD /libpod/_ping HTTP/1.1\r\n\r\n'],
 ])('a create behind %s never reaches Podman, whatever it answers', async (_, first) => {

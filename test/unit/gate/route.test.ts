@@ -91,11 +91,12 @@ describe('a request', () => {
     expect(hijacks('POST', '/libpod/containers/abc/attach?stream=1')).toEqual({
       kind: 'container',
       isInspect: false,
+      isLogs: false,
       ...yes,
     });
-    const no = { isHijack: false, isLong: false, isStream: false };
-    expect(hijacks('GET', '/libpod/containers/abc/attach')).toEqual({ kind: 'container', isInspect: false, ...no });
-    expect(hijacks('POST', '/libpod/containers/abc/exec')).toEqual({ kind: 'container', isInspect: false, ...no });
+    const no = { isInspect: false, isLogs: false, isHijack: false, isLong: false, isStream: false };
+    expect(hijacks('GET', '/libpod/containers/abc/attach')).toEqual({ kind: 'container', ...no });
+    expect(hijacks('POST', '/libpod/containers/abc/exec')).toEqual({ kind: 'container', ...no });
   });
 
   test('that is answered by a stream is known: all others by one document', () => {
