@@ -1,7 +1,9 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Handle } from '../../src/linux/handle.ts';
+import { noteLeft } from '../../src/linux/left-child.ts';
 import { inNetworkNamespace } from '../../src/linux/net/network-namespace.ts';
 import { openOwnNamespace, owningUserNamespace, ProcessHandle } from '../../src/linux/process.ts';
 import { isSameFile, stat } from '../../src/linux/stat.ts';
@@ -51,6 +53,15 @@ requires('root', 'sandbox')('the spare network namespaces of a user', () => {
     using netns = (await taking).netns;
     using owner = owningUserNamespace(netns);
     expect(isSameFile(stat(owner), stat(user))).toBe(true);
+  });
+
+  test('are not made beside a child of ours that runs as her and does not end', async () => {
+    const left = spawn('sleep', ['60'], { stdio: 'ignore' });
+    noteLeft(ALICE, left);
+    await expect(spares.take(OWNER, user)).rejects.toMatchObject({ code: 'user_child_left' });
+    left.kill();
+    await once(left, 'exit');
+    (await spares.take(OWNER, user)).netns.close();
   });
 
   test('are two at most, and made anew when one has been taken', async () => {
