@@ -1,5 +1,5 @@
 import { NotYetError } from '../errors.ts';
-import { AT, answer, closeFd, O, openat2, RESOLVE, SyscallError } from './libc.ts';
+import { AT, answer, closeFd, O, openat2, openat2Cached, RESOLVE, SyscallError } from './libc.ts';
 
 /** An open file descriptor with the path it was opened by, for messages. Close it with `using` or `close()`. */
 export class Handle implements Disposable {
@@ -144,28 +144,27 @@ const CACHED_TRIES = 20;
  */
 export function openCached(path: string, flags: number = O.PATH | O.DIRECTORY): Handle | undefined {
   const found = lookUpCached(path, flags);
-  if (!(found instanceof SyscallError)) return found;
-  throw new NotYetError('view_unreadable', `${path} cannot be looked up without waiting`, found);
+  if (found !== 'uncached') return found;
+  throw new NotYetError('view_unreadable', `${path} cannot be looked up without waiting`);
 }
 
 /** Like openCached, with undefined also where it is not in the cache. @throws SyscallError */
 export function openIfCached(path: string, flags: number): Handle | undefined {
   const found = lookUpCached(path, flags);
-  return found instanceof SyscallError ? undefined : found;
+  return found === 'uncached' ? undefined : found;
 }
 
-/** @returns EAGAIN where it is not in the cache */
-function lookUpCached(path: string, flags: number): Handle | SyscallError | undefined {
+function lookUpCached(path: string, flags: number): Handle | 'uncached' | undefined {
   const how = openHow(flags, RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS | RESOLVE.CACHED);
-  for (let tries = 1; ; tries++) {
-    try {
-      const fd = openat2(path, AT.FDCWD, path, how, OPEN_HOW_SIZE);
-      return fd < 0 ? undefined : new Handle(fd, path);
-    } catch (error) {
-      if (!(error instanceof SyscallError)) throw error;
-      if (error.is('ENOTDIR', 'ELOOP', 'EACCES')) return undefined;
-      if (!error.is('EAGAIN')) throw error;
-      if (tries === CACHED_TRIES) return error;
+  try {
+    for (let tries = 1; tries <= CACHED_TRIES; tries++) {
+      const fd = openat2Cached(path, AT.FDCWD, path, how, OPEN_HOW_SIZE);
+      if (fd >= 0) return new Handle(fd, path);
+      if (fd === answer('ENOENT')) return undefined;
     }
+    return 'uncached';
+  } catch (error) {
+    if (error instanceof SyscallError && error.is('ENOTDIR', 'ELOOP', 'EACCES')) return undefined;
+    throw error;
   }
 }

@@ -98,6 +98,8 @@ export function answer(name: ErrorName): number {
 
 /** openat2(2): directory fd, path, struct open_how, its size. Returns -ENOENT where nothing is there. */
 export const openat2 = raw('openat2', ['int', 'str', 'void *', 'size_t'], ['ENOENT']);
+/** The same for RESOLVE_CACHED. Returns -EAGAIN too, where the cache does not say: that is asked again and again. */
+export const openat2Cached = raw('openat2', ['int', 'str', 'void *', 'size_t'], ['ENOENT', 'EAGAIN']);
 /** open_tree(2): directory fd, path, flags. */
 export const openTreeCall = raw('open_tree', ['int', 'str', 'unsigned int']);
 /** move_mount(2): from fd, from path, to fd, to path, flags. */
