@@ -1,3 +1,4 @@
+import { until } from '../until.ts';
 import type { TaskDir } from './alloc-dir.ts';
 import { createBody, type TaskConfig } from './container-create.ts';
 import { type ExecResult, PodmanApi } from './podman-api.ts';
@@ -131,17 +132,14 @@ export class PodmanDriver {
     return known;
   }
 
-  /** The real driver does this at its own start and every 30 s; here it is done before a socket's first task. */
+  /**
+   * The real driver does this at its own start and every 30 s, and no task is placed before it has gone well; here it is done
+   * before a socket's first task.
+   */
   async #fingerprint(api: PodmanApi): Promise<string> {
-    const known = this.#versions.get(api);
-    if (known !== undefined) return known;
-    const ping = await api.call('GET', '/libpod/_ping');
-    if (ping.status !== 200) throw new Error(`podman api is not available, status code: ${ping.status}`);
-    const { status, body } = await api.call('GET', '/v1.0.0/libpod/info');
-    if (status !== 200) throw new Error(`cannot get podman info, status code: ${status}: ${body}`);
-    const { version }: { version: { APIVersion: string } } = JSON.parse(body);
-    this.#versions.set(api, version.APIVersion);
-    return version.APIVersion;
+    const known = this.#versions.get(api) ?? (await until('the socket answers', () => askVersion(api)));
+    this.#versions.set(api, known);
+    return known;
   }
 
   async #removeOld(api: PodmanApi, name: string): Promise<void> {
@@ -185,4 +183,13 @@ export class PodmanDriver {
 function isStopped(body: string): boolean {
   const parsed: { cause?: string } = JSON.parse(body);
   return parsed.cause === 'container is stopped';
+}
+
+async function askVersion(api: PodmanApi): Promise<string> {
+  const ping = await api.call('GET', '/libpod/_ping');
+  if (ping.status !== 200) throw new Error(`podman api is not available, status code: ${ping.status}`);
+  const { status, body } = await api.call('GET', '/v1.0.0/libpod/info');
+  if (status !== 200) throw new Error(`cannot get podman info, status code: ${status}: ${body}`);
+  const { version }: { version: { APIVersion: string } } = JSON.parse(body);
+  return version.APIVersion;
 }
