@@ -14,7 +14,7 @@ import { AdminServer } from './admin-server.ts';
 import { Gates } from './gates.ts';
 import { makeHost } from './host.ts';
 import { directoriesBy } from './host-directories.ts';
-import { MetricsServer } from './metrics-server.ts';
+import { type AgentHealth, MetricsServer } from './metrics-server.ts';
 import { NodeFollower } from './node-follower.ts';
 import { nomadConnection } from './nomad-connection.ts';
 import { ServiceState } from './service-state.ts';
@@ -82,8 +82,10 @@ export class Agent {
       watchAccount: (name, onChange) => this.#accounts.watch(name, onChange),
     });
     this.#service = new ServiceState(manager, { clock, log, text: () => this.#summary() });
-    const address = config.metrics.address;
-    this.#metricsServer = address && new MetricsServer({ address, registry: metrics.registry, status, log });
+    const { address, group } = config.metrics;
+    const health = () => this.#health();
+    this.#metricsServer =
+      address && new MetricsServer({ address, group, registry: metrics.registry, health, clock, log });
   }
 
   /** @throws RefusedError where another agent runs, or a gate cannot be opened */
@@ -133,7 +135,7 @@ export class Agent {
     this.#stopping.abort(new NotYetError('agent_stopping', 'the agent is stopping'));
     this.#node.stop();
     await Promise.all(this.#running);
-    await this.#metricsServer?.close();
+    this.#metricsServer?.close();
     await this.#admin.close();
     this.#accounts.close();
     await this.#nomad.close();
@@ -145,17 +147,13 @@ export class Agent {
   status(): AgentStatus {
     const { version } = this.#parts;
     const { isConnected: connected, lastListing } = this.#node.health;
-    const reasons = this.#node.reasons();
     const isOwned = (id: string) => this.#node.isNetnsOwned(id);
     return {
       version,
       nodeId: this.#node.self?.nodeId ?? '',
       startedAt: this.#startedAt,
       nomad: { connected, lastListing },
-      ready: reasons.length === 0,
-      reasons,
-      warnings: [...this.#node.warnings(), ...this.#accounts.problems()],
-      users: this.#gates.users(),
+      ...this.#health(),
       ghosts: this.#node.ghosts(),
       refusals: this.#gates.refusals(),
       allocations: this.#node.records().flatMap((record) => statusOf(record, isOwned) ?? []),
@@ -166,6 +164,12 @@ export class Agent {
     const explanation = await this.#node.explain(id);
     const turnedAway = this.#gates.refusals().filter(({ allocationId }) => allocationId === id);
     return explanation && { ...explanation, turnedAway };
+  }
+
+  #health(): AgentHealth {
+    const reasons = this.#node.reasons();
+    const warnings = [...this.#node.warnings(), ...this.#accounts.problems()];
+    return { ready: reasons.length === 0, reasons, warnings, users: this.#gates.users() };
   }
 
   /** Any local user can take the port before us: that costs the metrics until it is free, not the tasks. */

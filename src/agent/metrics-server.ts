@@ -1,79 +1,134 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Registry } from 'prom-client';
+import { lookup } from 'node:dns/promises';
+import type { Socket } from 'node:net';
+import type { Clock } from '../clock.ts';
+import type { ListenAddress } from '../config/config.ts';
 import { messageOf, RootlessError } from '../errors.ts';
+import type { Answer } from '../gate/answer.ts';
+import { lookUpGroup } from '../linux/group.ts';
+import { listenOnTcp } from '../linux/listen-on-tcp.ts';
+import { claimSocketPath, type SocketClaim } from '../linux/socket-path.ts';
+import { listenAt, removeSocketFile } from '../linux/unix-listener.ts';
 import type { Log } from '../log.ts';
 import type { AgentStatus } from '../model/status.ts';
+import { FewConnections } from './few-connections.ts';
+import { answerOneRequest, type PageRequest } from './one-request.ts';
+import { SharedRendering } from './shared-rendering.ts';
 
-/** What the metrics server needs. Of the status it only says whether the agent is ready, why not, and what it warns of. */
+/**
+ * Some 160 requests a second, of some 0.2 ms each, from all together: any local user can ask, and a container in the host's
+ * network. Prometheus asks once in some seconds, and gives up after ten by default.
+ */
+const LIMITS = { most: 16, leastMs: 100, mostMs: 5000, backlog: 128 };
+/** Who has connected has something to ask. */
+const HEAD_MS = 1000;
+/** How old what is said may be, ms. */
+const METRICS_AGE_MS = 1000;
+const HEALTH_AGE_MS = 100;
+const GROUP_LOOKUP_MS = 5000;
+
+/** What the metrics server says of the agent: whether it is ready, why not, and what it warns of. */
+export type AgentHealth = Pick<AgentStatus, 'ready' | 'reasons' | 'warnings' | 'users'>;
+
+/** What the metrics server needs. */
 export interface MetricsServerParts {
-  readonly address: { readonly host: string; readonly port: number };
-  readonly registry: Registry;
-  readonly status: () => Pick<AgentStatus, 'ready' | 'reasons' | 'warnings' | 'users'>;
+  readonly address: ListenAddress;
+  /** The name or gid of who may connect beside root, where the address is a unix socket. */
+  readonly group?: string | undefined;
+  readonly registry: { readonly contentType: string; metrics(): Promise<string> };
+  readonly health: () => AgentHealth;
+  readonly clock: Clock;
   readonly log: Log;
-}
-
-interface Answer {
-  readonly status: number;
-  readonly type?: string;
-  readonly text: string;
 }
 
 /** HTTP for Prometheus and health checks: /metrics, /livez, /readyz. Says nothing that names a job or an allocation. */
 export class MetricsServer {
   readonly #parts: MetricsServerParts;
-  readonly #server: Server;
+  readonly #metrics: SharedRendering<Answer>;
+  readonly #health: SharedRendering<Answer>;
+  #connections: FewConnections | undefined;
+  #claim: SocketClaim | undefined;
 
   constructor(parts: MetricsServerParts) {
+    const { registry, clock } = parts;
     this.#parts = parts;
-    this.#server = createServer((request, response) => void this.#answer(request, response));
+    const headers = { 'content-type': registry.contentType };
+    const renderMetrics = async () => ({ status: 200, headers, body: await registry.metrics() });
+    this.#metrics = new SharedRendering(renderMetrics, METRICS_AGE_MS, clock);
+    this.#health = new SharedRendering(async () => healthPage(parts.health()), HEALTH_AGE_MS, clock);
   }
 
-  /** @returns the port it listens on, chosen by the kernel where the address says 0. @throws RootlessError `metrics_address` */
-  listen(): Promise<number> {
-    const { host, port } = this.#parts.address;
-    return new Promise((resolve, reject) => {
-      this.#server.removeAllListeners('error').once('error', (cause) => {
-        const message = `cannot serve metrics on ${host}:${port}; set metrics.address to another one or to "off"`;
-        reject(new RootlessError(message, { code: 'metrics_address', retryable: false, cause }));
-      });
-      this.#server.listen(port, host, () => {
-        const address = this.#server.address();
-        resolve(typeof address === 'object' && address !== null ? address.port : port);
-      });
-    });
+  /** @returns the port it listens on, chosen by the kernel where the address says 0; undefined for a unix socket. @throws RootlessError `metrics_address` */
+  async listen(): Promise<number | undefined> {
+    const { address, clock } = this.#parts;
+    try {
+      const fd = 'socket' in address ? await this.#listenAt(address.socket) : await listenOn(address);
+      this.#connections = new FewConnections(fd, LIMITS, clock, (socket) => this.#take(socket));
+      return await this.#connections.listen();
+    } catch (cause) {
+      this.close();
+      const where = 'socket' in address ? address.socket : `${address.host}:${address.port}`;
+      const message = `cannot serve metrics on ${where}; set metrics.address to another one or to "off"`;
+      throw new RootlessError(message, { code: 'metrics_address', retryable: false, cause });
+    }
   }
 
   /** Ends open connections. */
-  async close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeAllConnections();
-    await closed;
+  close(): void {
+    const { address } = this.#parts;
+    this.#connections?.close();
+    this.#connections = undefined;
+    if (this.#claim && 'socket' in address) removeSocketFile(address.socket);
+    this.#claim?.[Symbol.dispose]();
+    this.#claim = undefined;
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { status, type, text } = await this.#page(request).catch((error: unknown) => {
-      this.#parts.log.error({ error: messageOf(error) }, 'cannot answer a metrics request');
-      return { status: 500, type: 'text/plain', text: 'see the log\n' };
+  async #listenAt(path: string): Promise<number> {
+    const { group = '0' } = this.#parts;
+    const gid = await lookUpGroup(group, AbortSignal.timeout(GROUP_LOOKUP_MS));
+    this.#claim = claimSocketPath(path);
+    return listenAt(path, { uid: process.geteuid?.() ?? 0, gid, mode: 0o660 });
+  }
+
+  #take(socket: Socket): void {
+    const stop = this.#parts.clock.after(HEAD_MS, () => socket.destroy());
+    answerOneRequest(socket, (request) => {
+      stop();
+      return this.#answer(request);
     });
-    response.writeHead(status, { 'content-type': type ?? 'text/plain' }).end(text);
   }
 
-  async #page({ method, url }: IncomingMessage): Promise<Answer> {
-    if (method !== 'GET' && method !== 'HEAD') return { status: 405, text: 'expected GET\n' };
-    switch (url?.split('?')[0]) {
-      case '/metrics':
-        return { status: 200, type: this.#parts.registry.contentType, text: await this.#parts.registry.metrics() };
-      case '/livez':
-        return { status: 200, text: 'ok\n' };
-      case '/readyz': {
-        const { ready, reasons, warnings, users } = this.#parts.status();
-        const down = users.filter(({ podman }) => podman === 'down');
-        const notes = [...warnings, ...down.map(({ name, problem }) => `user ${name}: ${problem}`)];
-        const lines = [...(ready ? ['ok'] : reasons), ...notes.map((note) => `warning: ${note}`)];
-        return { status: ready ? 200 : 503, text: `${lines.join('\n')}\n` };
-      }
-      default:
-        return { status: 404, text: 'expected /metrics, /livez or /readyz\n' };
+  async #answer(request: PageRequest): Promise<Answer> {
+    try {
+      return await this.#page(request);
+    } catch (error) {
+      this.#parts.log.error({ error: messageOf(error) }, 'cannot answer a metrics request');
+      return { status: 500, body: 'see the log\n' };
     }
   }
+
+  async #page({ method, path }: PageRequest): Promise<Answer> {
+    if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'expected GET\n' };
+    switch (path) {
+      case '/metrics':
+        return await this.#metrics.get();
+      case '/livez':
+        return { status: 200, body: 'ok\n' };
+      case '/readyz':
+        return await this.#health.get();
+      default:
+        return { status: 404, body: 'expected /metrics, /livez or /readyz\n' };
+    }
+  }
+}
+
+function healthPage({ ready, reasons, warnings, users }: AgentHealth): Answer {
+  const down = users.filter(({ podman }) => podman === 'down');
+  const notes = [...warnings, ...down.map(({ name, problem }) => `user ${name}: ${problem}`)];
+  const lines = [...(ready ? ['ok'] : reasons), ...notes.map((note) => `warning: ${note}`)];
+  return { status: ready ? 200 : 503, body: `${lines.join('\n')}\n` };
+}
+
+async function listenOn({ host, port }: { readonly host: string; readonly port: number }): Promise<number> {
+  const { address } = await lookup(host);
+  return listenOnTcp(address, port, LIMITS.backlog);
 }

@@ -23,7 +23,12 @@ export interface Config {
   readonly users: ReadonlyMap<string, UserConfig>;
   /** Which jobs may run as which of these users; undefined: all as all. */
   readonly policy: readonly PolicyEntry[] | undefined;
-  readonly metrics: { /** undefined: no metrics server. */ readonly address: ListenAddress | undefined };
+  readonly metrics: {
+    /** undefined: no metrics server. */
+    readonly address: ListenAddress | undefined;
+    /** Who may connect where it is a unix socket, beside root: a group's name or gid. */
+    readonly group: string | undefined;
+  };
   readonly admin: { /** Path of the unix socket. */ readonly socket: string };
   readonly stateDir: string;
   readonly resyncIntervalMs: number;
@@ -55,11 +60,8 @@ export interface UserConfig {
   readonly socket: string | undefined;
 }
 
-/** Where a TCP server listens; `host` without the brackets of an IPv6 literal. */
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
+/** Where a server listens: on TCP, `host` without the brackets of an IPv6 literal, or at the path of a unix socket. */
+export type ListenAddress = { readonly host: string; readonly port: number } | { readonly socket: string };
 
 /** pino's level names, and "silent". */
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';

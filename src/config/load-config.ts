@@ -138,7 +138,10 @@ function toConfig({ nomad, gate, users, metrics, admin, log, ...file }: FileConf
       hostPaths,
     })),
     users: new Map(Object.entries(users).map(([name, { socket }]) => [name, { socket }])),
-    metrics: { address: isOff(metrics.address) ? undefined : parseListenAddress(metrics.address) },
+    metrics: {
+      address: isOff(metrics.address) ? undefined : parseListenAddress(metrics.address),
+      group: metrics.group,
+    },
     admin,
     stateDir: file.state_dir,
     resyncIntervalMs: milliseconds(file.resync_interval),

@@ -58,7 +58,13 @@ const socketPath = text(
   isSocketPath,
 );
 const someText = text('a text that is not empty', (value) => value.trim() !== '');
-const port = 'host:port (an IPv6 host in brackets), or "off"';
+const listenAddress =
+  'host:port (an IPv6 host in brackets), unix:///path (absolute, without . and .., at most 107 bytes), or "off"';
+
+function isListenAddress(value: string): boolean {
+  const address = parseListenAddress(value);
+  return address !== undefined && (!('socket' in address) || isSocketPath(address.socket));
+}
 
 /** docs/decisions/0001-guarded-view.md. */
 const ACCESS_IS_GONE =
@@ -96,6 +102,9 @@ const nomad = section({
 const userName = z
   .string({ error: 'a user name' })
   .regex(USER_NAME, { error: 'a user name: letters, digits, _ . @ -, the first a letter or _' });
+const groupName = z
+  .string({ error: "a group's name or gid" })
+  .regex(/^(?:\d{1,10}|[A-Za-z_][A-Za-z0-9_.@-]{0,63})$/, { error: "a group's name or gid" });
 const pattern = (of: string) => text(`${of}, where * stands for any text`, (value) => value !== '');
 
 const policyEntry = section({
@@ -126,7 +135,8 @@ export const FileSchema = section({
   }),
   policy: z.array(policyEntry, { error: 'a list of {namespace, jobs, users, host_paths}' }).optional(),
   metrics: section({
-    address: text(port, (value) => isOff(value) || parseListenAddress(value) !== undefined).default('127.0.0.1:4656'),
+    address: text(listenAddress, (value) => isOff(value) || isListenAddress(value)).default('127.0.0.1:4656'),
+    group: groupName.optional(),
   }),
   admin: section({ socket: socketPath.default('/run/nomad-rootless/admin.sock') }),
   state_dir: absolutePath.default('/run/nomad-rootless/state'),

@@ -179,6 +179,8 @@ export const getsockname = wrapped('getsockname', ['int', 'void *', 'void *']);
 export const getsockoptCall = wrapped('getsockopt', ['int', 'int', 'int', 'void *', 'void *']);
 /** sendmsg(2): fd, struct msghdr, flags. Returns -EAGAIN where MSG_DONTWAIT finds no room. */
 export const sendmsg = wrapped('sendmsg', ['int', 'void *', 'int'], ['EAGAIN']);
+/** inet_pton(3): family, text, the address (a buffer of 4 or 16 bytes). Returns 0 where the text is none. */
+export const inetPton = wrapped('inet_pton', ['int', 'str', 'void *']);
 /** fcntl(2) with one number as its argument. */
 export const fcntl = wrapped('fcntl', ['int', 'int', 'int']);
 /** connect(2): fd, address, its size. */

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { type CommandResult, runCommand } from './command.ts';
@@ -12,6 +13,9 @@ import { until } from './until.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const METRICS_ADDRESS = '127.0.0.1:4656';
+/** How old an answer may be that was rendered for who asked before. */
+const METRICS_AGE_MS = 1000;
+const HEALTH_AGE_MS = 100;
 
 /** The agent's configuration as its YAML file has it; what is left out is the default, sockets and state in the sandbox. */
 export type AgentConfig = Readonly<Record<string, unknown>>;
@@ -35,6 +39,7 @@ export class AgentProcess {
   manager: PlayedServiceManager | undefined;
   readonly #directory: string;
   readonly #program: AgentProgram;
+  #metricsAskedAt = 0;
   #child: ChildProcess | undefined;
 
   constructor(sandbox: Sandbox, program: AgentProgram = {}) {
@@ -89,8 +94,14 @@ export class AgentProcess {
     });
   }
 
+  /** Resolves once /livez has answered: its event loop has come round. */
+  async livez(): Promise<void> {
+    await (await fetch(`http://${METRICS_ADDRESS}/livez`)).text();
+  }
+
   /** What /readyz says now. */
   async readyz(): Promise<{ readonly status: number; readonly text: string }> {
+    await pause(HEALTH_AGE_MS);
     const response = await fetch(`http://${METRICS_ADDRESS}/readyz`);
     return { status: response.status, text: await response.text() };
   }
@@ -132,8 +143,10 @@ export class AgentProcess {
     return runCommand([process.execPath, MAIN, ...args, '--config', this.configFile]);
   }
 
-  /** What /metrics says now. */
+  /** What /metrics says now, not what it said when it was last asked. */
   async metrics(): Promise<string> {
+    await pause(this.#metricsAskedAt + METRICS_AGE_MS - performance.now());
+    this.#metricsAskedAt = performance.now();
     return (await fetch(`http://${METRICS_ADDRESS}/metrics`)).text();
   }
 

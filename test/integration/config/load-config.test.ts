@@ -38,7 +38,7 @@ describe('what is loaded', () => {
       idmap: 'auto',
       ordering: 'gate',
       gate: { dir: '/run/nomad-rootless/gate', timeoutMs: 30_000 },
-      metrics: { address: { host: '127.0.0.1', port: 4656 } },
+      metrics: { address: { host: '127.0.0.1', port: 4656 }, group: undefined },
       admin: { socket: '/run/nomad-rootless/admin.sock' },
       stateDir: '/run/nomad-rootless/state',
       resyncIntervalMs: 300_000,

@@ -1,21 +1,29 @@
+import { lstatSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { MetricsServer, type MetricsServerParts } from '../../../src/agent/metrics-server.ts';
+import { systemClock } from '../../../src/clock.ts';
 import { createLog } from '../../../src/log.ts';
 import { createMetrics } from '../../../src/metrics.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+import { until } from '../../support/until.ts';
 
 const log = createLog({ level: 'silent', format: 'json' });
 const READY = { ready: true, reasons: [], warnings: [], users: [] };
 let server: MetricsServer | undefined;
-afterEach(async () => {
-  await server?.close();
+afterEach(() => {
+  server?.close();
   server = undefined;
 });
 
 async function serve(parts: Partial<MetricsServerParts> = {}): Promise<string> {
   const { registry } = createMetrics('1.2.3');
   const address = { host: '127.0.0.1', port: 0 };
-  server = new MetricsServer({ address, registry, status: () => READY, log, ...parts });
+  server = new MetricsServer({ address, registry, health: () => READY, clock: systemClock, log, ...parts });
   return `http://127.0.0.1:${await server.listen()}`;
 }
 
@@ -28,26 +36,28 @@ test('serves the metrics in the form of Prometheus', async () => {
 });
 
 test('is alive whether or not it is ready', async () => {
-  const url = await serve({ status: () => ({ ...READY, ready: false, reasons: ['x'] }) });
+  const url = await serve({ health: () => ({ ...READY, ready: false, reasons: ['x'] }) });
   expect((await fetch(`${url}/livez`)).status).toBe(200);
 });
 
 test('is ready with 200, and otherwise says why not with 503', async () => {
-  let status: ReturnType<MetricsServerParts['status']> = {
+  let health: ReturnType<MetricsServerParts['health']> = {
     ...READY,
     ready: false,
     reasons: ['Nomad is out of reach', 'no full listing yet'],
   };
-  const url = await serve({ status: () => status });
+  const clock = new ManualClock();
+  const url = await serve({ health: () => health, clock });
   const response = await fetch(`${url}/readyz`);
   expect([response.status, await response.text()]).toEqual([503, 'Nomad is out of reach\nno full listing yet\n']);
-  status = READY;
+  health = READY;
+  await clock.advance(100);
   expect((await fetch(`${url}/readyz`)).status).toBe(200);
 });
 
 test("is ready while one user's Podman is down, and says whose and what to do", async () => {
   const bob = { name: 'bob', podman: 'down', since: 0, problem: 'cannot reach it; start it' } as const;
-  const url = await serve({ status: () => ({ ...READY, warnings: ['look here'], users: [bob] }) });
+  const url = await serve({ health: () => ({ ...READY, warnings: ['look here'], users: [bob] }) });
   const response = await fetch(`${url}/readyz`);
   const text = 'ok\nwarning: look here\nwarning: user bob: cannot reach it; start it\n';
   expect([response.status, await response.text()]).toEqual([200, text]);
@@ -62,7 +72,7 @@ test('knows no other paths and no other methods', async () => {
 
 test('an error while answering is a 500, and the server lives on', async () => {
   const url = await serve({
-    status: () => {
+    health: () => {
       throw new Error('broken');
     },
   });
@@ -84,4 +94,103 @@ test('a port that is taken is an error that names the remedy', async () => {
   });
   server = undefined;
   await new Promise((resolve) => other.close(resolve));
+});
+
+/** What comes back on one connection for these bytes, until it is ended. */
+function talk(url: string, sent: string): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(sent));
+    socket.on('data', (chunk) => {
+      text += chunk;
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve(text));
+  });
+}
+
+test('answers one request of a connection, and ends it', async () => {
+  const text = await talk(await serve(), 'GET /livez HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(3));
+  expect(text.match(/HTTP\/1\.1 200/g)).toHaveLength(1);
+  expect(text).toMatch(/\r\nconnection: close\r\n/);
+});
+
+test('refuses what is no request, and a head of more than 8 KiB', async () => {
+  const url = await serve();
+  expect(await talk(url, 'hello\r\n\r\n')).toMatch(/^HTTP\/1\.1 400 /);
+  expect(await talk(url, `GET /livez HTTP/1.1\r\nX: ${'x'.repeat(9000)}`)).toMatch(/^HTTP\/1\.1 431 /);
+});
+
+test('ends who connects and asks nothing', async () => {
+  expect(await talk(await serve(), 'GET /livez')).toBe('');
+});
+
+test('ends who asks and does not read', async () => {
+  const clock = new ManualClock();
+  const registry = { contentType: 'text/plain', metrics: async () => 'x'.repeat(64 * 1024 * 1024) };
+  const url = await serve({ registry, clock });
+  const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write('GET /metrics HTTP/1.1\r\n\r\n'));
+  socket.pause();
+  const isEnded = new Promise((resolve) => socket.on('error', resolve).on('close', resolve));
+  await until('it is being answered', () => clock.waiting > 1);
+  await pause(200);
+  await clock.advance(5000);
+  socket.resume();
+  await isEnded;
+  expect(socket.bytesRead).toBeLessThan(64 * 1024 * 1024);
+});
+
+test('renders the metrics once a second, however many ask', async () => {
+  const clock = new ManualClock();
+  let rendered = 0;
+  const registry = { contentType: 'text/plain', metrics: async () => String(++rendered) };
+  const url = await serve({ registry, clock });
+  const ask = async () => (await fetch(`${url}/metrics`)).text();
+  expect(await Promise.all([ask(), ask(), ask()])).toEqual(['1', '1', '1']);
+  await clock.advance(1000);
+  expect(await ask()).toBe('2');
+});
+
+test('takes 16 connections at a time; others wait, and have their turn', async () => {
+  const clock = new ManualClock();
+  const url = await serve({ clock });
+  let answered = 0;
+  const asked = Array.from({ length: 50 }, () =>
+    talk(url, 'GET /livez HTTP/1.1\r\n\r\n').then((text) => {
+      answered++;
+      return text;
+    }),
+  );
+  for (const most of [16, 32, 48, 50]) {
+    await until(`${most} are answered`, () => answered === most);
+    await pause(50);
+    expect(answered).toBe(most);
+    await clock.advance(100);
+  }
+  expect((await Promise.all(asked)).every((text) => text.startsWith('HTTP/1.1 200'))).toBe(true);
+});
+
+test('is served at a unix socket for a group, and takes it away at its end', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'metrics-'));
+  const socket = join(directory, 'metrics.sock');
+  const gid = process.getegid?.() ?? 0;
+  await serve({ address: { socket }, group: String(gid) });
+  const { mode, gid: group } = lstatSync(socket);
+  expect([mode & 0o777, group]).toEqual([0o660, gid]);
+  const text = await new Promise((resolve) => {
+    const client = connect(socket, () => client.write('GET /livez HTTP/1.1\r\n\r\n')).on('data', (chunk) =>
+      resolve(String(chunk)),
+    );
+  });
+  expect(text).toMatch(/^HTTP\/1\.1 200 /);
+  server?.close();
+  server = undefined;
+  expect(lstatSync(socket, { throwIfNoEntry: false })).toBeUndefined();
+  rmSync(directory, { recursive: true });
+});
+
+test('a group that is not there is an error', async () => {
+  const socket = join(tmpdir(), 'metrics-of-nobody.sock');
+  const failure = await serve({ address: { socket }, group: 'no-such-group' }).catch((error: unknown) => error);
+  expect(failure).toMatchObject({ code: 'metrics_address', cause: { code: 'unknown_group' } });
 });

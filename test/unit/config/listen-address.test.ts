@@ -9,6 +9,11 @@ test.each([
   expect(parseListenAddress(text)).toEqual({ host, port });
 });
 
+test('reads the path of a unix socket', () => {
+  expect(parseListenAddress('unix:///run/metrics.sock')).toEqual({ socket: '/run/metrics.sock' });
+  expect(parseListenAddress('unix://run/metrics.sock')).toBeUndefined();
+});
+
 test.each(['', ':4656', '4656', '127.0.0.1', '127.0.0.1:', '127.0.0.1:65536', '::1:4656', 'http://x:1', 'a b:1'])(
   'takes %j for no address',
   (text) => {

@@ -69,6 +69,20 @@ test('a certificate without its key is refused, and the other way round', () => 
   expect(accepts({ nomad: { client_key: '/k' } })).toBe(false);
 });
 
+test('metrics can be served at a unix socket, to a group', () => {
+  const socket = (path: string, group?: string) => accepts({ metrics: { address: `unix://${path}`, group } });
+  expect([socket('/run/m.sock'), socket('/run/m.sock', 'prometheus'), socket('/run/m.sock', '990')]).toEqual([
+    true,
+    true,
+    true,
+  ]);
+  expect([socket('/run/../m.sock'), socket(`/${'m'.repeat(107)}`), socket('/run/m.sock', 'a b')]).toEqual([
+    false,
+    false,
+    false,
+  ]);
+});
+
 test('the metrics server can be turned off', () => {
   expect(['', 'off', '[::1]:1', 'nonsense'].map((address) => accepts({ metrics: { address } }))).toEqual([
     true,
