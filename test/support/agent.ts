@@ -12,7 +12,8 @@ import type { PlayedServiceManager } from './service-manager.ts';
 import { until } from './until.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-const METRICS_ADDRESS = '127.0.0.1:4656';
+/** Where its metrics server listens. */
+export const METRICS_ADDRESS = '127.0.0.1:4656';
 /** How old an answer may be that was rendered for who asked before. */
 const METRICS_AGE_MS = 1000;
 const HEALTH_AGE_MS = 100;

@@ -5,7 +5,16 @@ const TICKS_PER_SECOND = 100;
 
 /** The seconds that a process's threads have run so far, for themselves and in the kernel: however busy the machine is. */
 export function cpuSecondsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return cpuSecondsIn(`/proc/${pid}/stat`);
+}
+
+/** Those that its main thread alone has run. */
+export function mainThreadSecondsOf(pid: number): number {
+  return cpuSecondsIn(`/proc/${pid}/task/${pid}/stat`);
+}
+
+function cpuSecondsIn(file: string): number {
+  const stat = readFileSync(file, 'utf8');
   // The 2nd field is a name in parentheses; utime and stime are the 14th and the 15th.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;

@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { METRICS_ADDRESS } from '../support/agent.ts';
+import { mainThreadSecondsOf } from '../support/cpu-seconds.ts';
+import { type Environment, startEnvironment } from '../support/environment.ts';
+import { startMetricsFlood } from '../support/metrics-flood.ts';
+import { requires } from '../support/requires.ts';
+import { type StandInNomad, startStandInNomad } from '../support/stand-in-nomad.ts';
+import { jobOf, runJob, shell } from './cases.ts';
+
+const STAYS = 'echo up; exec sleep 1000';
+
+/** Each of these passes where what one user, or anybody, asks of the agent costs another user nothing. */
+requires(
+  'root',
+  'sandbox',
+  'podman',
+)('an agent that is asked much', () => {
+  let environment: Environment<StandInNomad>;
+
+  beforeAll(async () => {
+    environment = await startEnvironment({ startNomad: startStandInNomad });
+  });
+  afterAll(() => environment?.[Symbol.asyncDispose]());
+
+  test('starts a job while anybody floods its metrics port, which costs it little time and memory', async () => {
+    const { nomad, agent } = environment;
+    const started = { at: performance.now(), ran: mainThreadSecondsOf(agent.pid) };
+    using _flood = startMetricsFlood(METRICS_ADDRESS);
+    await new Promise((resolve) => setTimeout(resolve, 5000));
+    const allocation = await runJob(nomad, jobOf('bob', 'beside-a-flood', shell('t', 'bob', STAYS)));
+    await allocation.waitForLog('t', 'up');
+    const share = (mainThreadSecondsOf(agent.pid) - started.ran) / ((performance.now() - started.at) / 1000);
+    // All that the machine gave it was taken by the flood before, and more than a GiB in a minute.
+    expect(share).toBeLessThan(0.4);
+    expect(residentMiB(agent.pid)).toBeLessThan(350);
+  });
+});
+
+function residentMiB(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+}
