@@ -10,14 +10,29 @@ import { USER_NOT_LOOKED_UP } from '../resources/podman-namespaces.ts';
 import type { Resource, Step } from '../resources/resource.ts';
 import { explain } from './explain.ts';
 import { AllocationReader, type ReaderOptions } from './reader.ts';
-import { type AllocationRecord, labelsOf, newRecord, type Outcome, USER_CHANGED } from './record.ts';
+import {
+  type AllocationRecord,
+  labelsOf,
+  newRecord,
+  type Outcome,
+  shareOf,
+  UNDECIDED,
+  USER_CHANGED,
+} from './record.ts';
 import { type RuleSources, rulesFor } from './rules.ts';
-import { WorkQueue } from './workqueue.ts';
+import { type Turn, WorkQueue } from './workqueue.ts';
 
 const BACKOFF = { firstMs: 100, mostMs: 30_000 };
 /** How often in a row an error may say that it wants to be tried again soon: a user can make some errors last. */
 const MOST_SOON = 50;
-const CONCURRENCY = 8;
+/** As many as sixteen users at their worst have at once. */
+const CONCURRENCY = 32;
+/** What a user makes us wait for keeps nobody else waiting, and of hers two things only. */
+const USER_SLOTS = 2;
+/** Nomad alone is asked in these. */
+const UNDECIDED_SLOTS = 8;
+/** Where a pass has failed after that, something of the user's did not answer in time, most likely. */
+const SLOW_MS = 1000;
 /** Much is not ready at the first look and is at the next: only what fails this often in a row is worth a warning. */
 const WORTH_A_WARNING = 4;
 /** One to apply, one to prove it settled, one more where a step made another one necessary (a view taken off to be mounted anew). */
@@ -49,7 +64,14 @@ export class Reconciler {
     this.#options = options;
     const { clock, metrics } = options;
     this.#reader = new AllocationReader(options, this.#records);
-    this.#queue = new WorkQueue({ run: (id) => this.#pass(id), concurrency: CONCURRENCY, clock, metrics });
+    this.#queue = new WorkQueue({
+      run: (id, turn) => this.#pass(id, turn),
+      shareOf: (id) => this.#records.get(id)?.share ?? UNDECIDED,
+      slots: (share) => (share === UNDECIDED ? UNDECIDED_SLOTS : USER_SLOTS),
+      concurrency: CONCURRENCY,
+      clock,
+      metrics,
+    });
   }
 
   /** Something about this allocation may have changed: what is known of it is old. */
@@ -202,20 +224,35 @@ export class Reconciler {
     return this.#queue.stop();
   }
 
-  async #pass(id: string): Promise<void> {
-    const started = this.#options.clock.monotonic();
+  async #pass(id: string, turn: Turn): Promise<'slow' | 'done'> {
+    const { clock } = this.#options;
+    const started = clock.monotonic();
     const record = this.#recordOf(id);
     const waiting = [...record.waiting];
     record.waiting.clear();
-    const outcome = await this.#reconcile(record).catch(
+    let decided = Number.POSITIVE_INFINITY;
+    const goOn = () => {
+      decided = clock.monotonic();
+      return turn.goOnFor(record.share);
+    };
+    const outcome = await this.#reconcile(record, goOn).catch(
       (error: unknown): Outcome => ({ kind: 'failed', error, retryable: isRetryable(error) }),
     );
+    if (outcome === 'put off') {
+      for (const resolve of waiting) record.waiting.add(resolve);
+      return 'done';
+    }
     this.#conclude(record, outcome, started);
     for (const resolve of waiting) resolve(outcome);
+    const isSlow = outcome.kind === 'failed' && outcome.retryable && clock.monotonic() - decided >= SLOW_MS;
+    return isSlow && record.share !== UNDECIDED ? 'slow' : 'done';
   }
 
-  /** The main path: read, desire, observe and plan, apply, observe again. */
-  async #reconcile(record: AllocationRecord): Promise<Outcome> {
+  /**
+   * The main path: read, desire, observe and plan, apply, observe again.
+   * @param goOn asked once it is known whose the allocation is, before anything of hers is looked at
+   */
+  async #reconcile(record: AllocationRecord, goOn: () => boolean): Promise<Outcome | 'put off'> {
     const { starts } = record;
     const allocation = await this.#reader.read(record);
     record.allocation = allocation;
@@ -224,6 +261,8 @@ export class Reconciler {
     record.decidedStarts = starts;
     for (const tell of record.deciding) tell();
     record.deciding.clear();
+    record.share = shareOf(desired) ?? record.share;
+    if (!goOn()) return 'put off';
     let failed: { readonly error: unknown } | undefined;
     for (const resource of this.#options.resources) {
       try {

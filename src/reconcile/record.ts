@@ -46,8 +46,23 @@ export interface AllocationRecord {
   late: boolean;
   /** The labels it is counted under in the gauge of allocations. */
   counted: { user: string; state: AllocationState }[];
+  /** Among whose passes those over it count; that of what is over stays. */
+  share: string;
   /** Who waits for the next outcome. */
   readonly waiting: Set<(outcome: Outcome) => void>;
+}
+
+/** The share of allocations of which it is not known whose they are, or that are nobody's here. */
+export const UNDECIDED = '';
+
+/**
+ * The share of an allocation: that of its user. One of several users has a share that is that set of users': what alice makes
+ * slow in allocations that she has together with bob is not to count among his own.
+ * @returns undefined where nobody has access
+ */
+export function shareOf(desired: Desired): string | undefined {
+  if (desired.kind !== 'access') return undefined;
+  return [...new Set(desired.podman.map(({ uid }) => uid))].sort((a, b) => a - b).join();
 }
 
 /** A record of an allocation that nothing is known of yet. */
@@ -72,6 +87,7 @@ export function newRecord(id: string, now: number): AllocationRecord {
     creates: new Map(),
     late: false,
     counted: [],
+    share: UNDECIDED,
     waiting: new Set(),
   };
 }

@@ -1,15 +1,29 @@
-import PQueue from 'p-queue';
+import { type BackoffOptions, backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import type { Metrics } from '../metrics.ts';
+import { PRIORITIES, type Priority, Shares, type Urgency } from './shares.ts';
 
-/** How soon an id is to have its turn: somebody waits for it, it changed, or it is only looked at again. */
-export type Urgency = 'awaited' | 'changed' | 'due';
+/** For how long nothing more is begun for a share that was slow, so that its slots are not all that it has. */
+const SLOW_BACKOFF: BackoffOptions = { firstMs: 500, mostMs: 5000 };
 
-const PRIORITY: Readonly<Record<Urgency, number>> = { awaited: 2, changed: 1, due: 0 };
+/** A run of an id. */
+export interface Turn {
+  /**
+   * It turns out to be for this share. @returns whether it may go on: where that share has no slot free it has to end, and
+   * has its turn again later
+   */
+  goOnFor(share: string): boolean;
+}
 
-/** What the queue is made of. `run` must not throw: it reports errors itself. */
+/** What the queue is made of. */
 export interface WorkQueueOptions {
-  readonly run: (id: string) => Promise<void>;
+  /** Must not throw: it reports errors itself. @returns `slow` where its share is to be left alone for a while */
+  readonly run: (id: string, turn: Turn) => Promise<'slow' | 'done'>;
+  /** For whom an id would run, as far as that is known. */
+  readonly shareOf: (id: string) => string;
+  /** How many of a share may run at once. */
+  readonly slots: (share: string) => number;
+  /** How many may run at once of all. */
   readonly concurrency: number;
   readonly clock: Clock;
   readonly metrics: Metrics;
@@ -21,30 +35,33 @@ export interface WorkQueueOptions {
  */
 export class WorkQueue {
   readonly #options: WorkQueueOptions;
-  readonly #queue: PQueue;
-  readonly #waiting = new Map<string, number>();
-  readonly #running = new Set<string>();
-  readonly #again = new Map<string, number>();
+  readonly #shares: Shares;
+  readonly #waiting = new Map<string, Priority>();
+  readonly #running = new Map<string, Promise<void>>();
+  readonly #again = new Map<string, Priority>();
   readonly #timers = new Map<string, () => void>();
   readonly #onRun = new Map<string, (() => void)[]>();
+  #isStopped = false;
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
-    this.#queue = new PQueue({ concurrency: options.concurrency });
+    this.#shares = new Shares(options.slots);
   }
 
   /** Puts an id in the queue, before those that are less urgent. */
   add(id: string, urgency: Urgency = 'changed'): void {
     this.#cancelTimer(id);
-    const priority = PRIORITY[urgency];
+    const priority = PRIORITIES[urgency];
     this.#options.metrics.queueAdds.inc();
-    if (this.#running.has(id)) {
-      this.#again.set(id, Math.max(priority, this.#again.get(id) ?? 0));
-      return;
-    }
+    const again = this.#again.get(id);
     const waiting = this.#waiting.get(id);
-    if (waiting === undefined) this.#enqueue(id, priority);
-    else if (waiting < priority) this.#raise(id, priority);
+    if (this.#running.has(id)) {
+      if (again === undefined || again < priority) this.#again.set(id, priority);
+    } else if (waiting === undefined) this.#enqueue(id, priority);
+    else if (waiting < priority) {
+      this.#waiting.set(id, priority);
+      this.#shares.raise(id, priority);
+    }
   }
 
   /** Puts an id in the queue after a time, unless it gets there before. */
@@ -69,39 +86,68 @@ export class WorkQueue {
 
   /** Takes what waits out of the queue and resolves when what runs has ended. */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     for (const cancel of this.#timers.values()) cancel();
     this.#timers.clear();
     this.#again.clear();
-    this.#queue.clear();
+    this.#shares.clear();
     this.#waiting.clear();
     for (const id of this.#onRun.keys()) this.#told(id);
-    await this.#queue.onIdle();
+    await Promise.all(this.#running.values());
   }
 
-  #raise(id: string, priority: number): void {
+  #enqueue(id: string, priority: Priority): void {
+    if (this.#isStopped) return;
     this.#waiting.set(id, priority);
-    this.#queue.setPriority(id, priority);
+    this.#shares.wait(id, this.#options.shareOf(id), priority);
+    this.#showDepth();
+    this.#fill();
   }
 
-  #enqueue(id: string, priority: number): void {
-    this.#waiting.set(id, priority);
-    this.#showDepth();
-    this.#queue.add(() => this.#run(id), { priority, id });
+  #fill(): void {
+    while (this.#running.size < this.#options.concurrency) {
+      const id = this.#shares.next();
+      if (id === undefined) return;
+      const priority = this.#waiting.get(id) ?? PRIORITIES.due;
+      this.#waiting.delete(id);
+      this.#showDepth();
+      const ended = Promise.withResolvers<void>();
+      this.#running.set(id, ended.promise);
+      void this.#run(id, priority).finally(ended.resolve);
+    }
   }
 
-  async #run(id: string): Promise<void> {
-    this.#waiting.delete(id);
-    this.#running.add(id);
-    this.#showDepth();
+  async #run(id: string, priority: Priority): Promise<void> {
+    let isPutOff = false;
+    const goOnFor = (share: string) => {
+      const mayGoOn = this.#shares.move(id, share);
+      isPutOff ||= !mayGoOn;
+      return mayGoOn;
+    };
     try {
-      await this.#options.run(id);
+      const result = await this.#options.run(id, { goOnFor });
+      if (result === 'slow') this.#leaveAlone(id);
+      else if (!isPutOff) this.#shares.succeed(id);
     } finally {
       this.#running.delete(id);
-      const priority = this.#again.get(id);
+      this.#shares.end(id);
+      const again = this.#again.get(id);
       this.#again.delete(id);
-      if (priority !== undefined) this.#enqueue(id, priority);
+      const next = isPutOff && (again === undefined || again < priority) ? priority : again;
+      if (next !== undefined) this.#enqueue(id, next);
       this.#told(id);
+      this.#fill();
     }
+  }
+
+  /** The share of what was slow gets no turn for a while: all that is hers, since it is she who is slow. */
+  #leaveAlone(id: string): void {
+    const paused = this.#shares.pause(id);
+    if (!paused) return;
+    this.#options.clock.after(backoffMs(paused.failures, SLOW_BACKOFF, Math.random()), () => {
+      this.#shares.resume(paused.share);
+      this.#fill();
+    });
   }
 
   #told(id: string): void {
