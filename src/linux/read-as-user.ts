@@ -99,6 +99,9 @@ async function runNow(user: User, argv: readonly string[]): Promise<string> {
   } as const;
   return new Promise((resolve, reject) => {
     const child = execFile(...asUser(user, argv), options, (error, stdout) => {
+      // The signal of the options is for a child that is given up by `timeout`: by `signal` it is SIGTERM, which one that she has
+      // stopped does not get.
+      if (error) child.kill('SIGKILL');
       // Exit codes 1 and 2 say that there was nothing to read, or not everything.
       if (error && error.code !== 1 && error.code !== 2) {
         noteLeft(user.uid, child);
