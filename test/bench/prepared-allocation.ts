@@ -10,22 +10,31 @@ import type { StandInNomad } from '../support/stand-in-nomad.ts';
 /** The name of the only task. */
 export const BENCH_TASK = 'main';
 
-const TASK = { name: BENCH_TASK, socket: 'alice', image: IMAGE, command: 'sleep', args: ['1000'] };
+function taskOf(user: string) {
+  return { name: BENCH_TASK, socket: user, image: IMAGE, command: 'sleep', args: ['1000'] };
+}
 
-/** The job of all allocations. */
-export const BENCH_JOB: JobSpec = { id: 'bench', meta: { podman_user: 'alice' }, tasks: [TASK] };
+function jobOf(user: string): JobSpec {
+  return { id: 'bench', meta: { podman_user: user }, tasks: [taskOf(user)] };
+}
+
+/** The job of all alice's allocations. */
+export const BENCH_JOB: JobSpec = jobOf('alice');
 
 const PODMAN_API_VERSION = '4.3.1';
 
-/** An allocation of alice's with everything that Nomad makes on the host before the driver is called, and no container. */
+/** An allocation with everything that Nomad makes on the host before the driver is called, and no container. */
 export class PreparedAllocation {
   readonly id = randomUUID();
   readonly #nomad: StandInNomad;
   readonly #allocDir: AllocDir;
+  readonly #user: string;
   #taskDir: TaskDir | undefined;
 
-  constructor(nomad: StandInNomad) {
+  /** @param user whose it is */
+  constructor(nomad: StandInNomad, user = 'alice') {
     this.#nomad = nomad;
+    this.#user = user;
     this.#allocDir = new AllocDir(nomad.allocDir, this.id);
   }
 
@@ -37,7 +46,7 @@ export class PreparedAllocation {
   /** Makes the directories, secrets/ and private/ mounted. Nomad's API does not know the allocation yet. */
   async build(): Promise<void> {
     this.#allocDir.build();
-    this.#taskDir = await this.#allocDir.buildTask(TASK.name, {});
+    this.#taskDir = await this.#allocDir.buildTask(BENCH_TASK, {});
   }
 
   /** Lets Nomad's API know it, the event stream too. */
@@ -51,7 +60,7 @@ export class PreparedAllocation {
       ...{ State: 'running', Failed: false, StartedAt: null, FinishedAt: null, Restarts: 0, LastRestart: null },
       ...{ Paused: '', Events: [] },
     };
-    const TaskStates = { [TASK.name]: state };
+    const TaskStates = { [BENCH_TASK]: state };
     this.#nomad.announce({ ...this.#record(), ClientStatus: 'running', TaskStates }, 'AllocationUpdated');
   }
 
@@ -65,11 +74,13 @@ export class PreparedAllocation {
   createBody(): object {
     if (!this.#taskDir) throw new Error('the allocation is not built yet');
     const { logs } = this.#allocDir;
-    const stdout = new LogFifo(logs, TASK.name, 'stdout');
-    const stderr = new LogFifo(logs, TASK.name, 'stderr');
+    const stdout = new LogFifo(logs, BENCH_TASK, 'stdout');
+    const stderr = new LogFifo(logs, BENCH_TASK, 'stderr');
     const allocDir = this.#allocDir;
     const inHostNetwork = { network: undefined, ports: [], sourceOf: String };
-    const config = { allocationId: this.id, job: BENCH_JOB, task: TASK, allocDir, stdout, stderr, ...inHostNetwork };
+    const job = jobOf(this.#user);
+    const task = taskOf(this.#user);
+    const config = { allocationId: this.id, job, task, allocDir, stdout, stderr, ...inHostNetwork };
     return createBody(config, this.#taskDir, IMAGE, PODMAN_API_VERSION);
   }
 
@@ -84,6 +95,6 @@ export class PreparedAllocation {
   }
 
   #record() {
-    return newAllocation(this.id, BENCH_JOB, { nodeId: this.#nomad.nodeId, ports: [], now: Date.now() * 1e6 });
+    return newAllocation(this.id, jobOf(this.#user), { nodeId: this.#nomad.nodeId, ports: [], now: Date.now() * 1e6 });
   }
 }

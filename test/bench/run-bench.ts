@@ -12,6 +12,7 @@ import { measurePassThrough } from './pass-through.ts';
 import { PreparedAllocation } from './prepared-allocation.ts';
 import type { BenchResults, WaysResults } from './results.ts';
 import { measureShown } from './shown.ts';
+import { measureSlowNeighbour } from './slow-neighbour.ts';
 import { measureStart } from './start.ts';
 import { measureSwaps } from './swaps.ts';
 
@@ -39,7 +40,9 @@ async function measureWays(say: (what: string) => void): Promise<GateResults> {
   say('measuring: a connection for each request');
   const connections = await measureConnections(bench, 'bob');
   say('measuring: a neighbour of a Podman that hangs');
-  return { connections, neighbour: await measureNeighbour(bench, { user: 'bob', hanging: 'alice' }) };
+  const neighbour = await measureNeighbour(bench, { user: 'bob', hanging: 'alice' });
+  say('measuring: a neighbour of a user whose looks are slow');
+  return { connections, neighbour, slowNeighbour: await measureSlowNeighbour(bench, { user: 'bob', slow: 'alice' }) };
 }
 
 async function measureScale(say: (what: string) => void): Promise<BenchResults['scale']> {

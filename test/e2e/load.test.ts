@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { holdCreates } from '../bench/held-creates.ts';
 import { METRICS_ADDRESS } from '../support/agent.ts';
 import { mainThreadSecondsOf } from '../support/cpu-seconds.ts';
 import { type Environment, startEnvironment } from '../support/environment.ts';
@@ -19,7 +20,7 @@ requires(
   let environment: Environment<StandInNomad>;
 
   beforeAll(async () => {
-    environment = await startEnvironment({ startNomad: startStandInNomad });
+    environment = await startEnvironment({ startNomad: startStandInNomad, config: { gate: { timeout: '10s' } } });
   });
   afterAll(() => environment?.[Symbol.asyncDispose]());
 
@@ -34,6 +35,21 @@ requires(
     // All that the machine gave it was taken by the flood before, and more than a GiB in a minute.
     expect(share).toBeLessThan(0.4);
     expect(residentMiB(agent.pid)).toBeLessThan(350);
+  });
+
+  test("starts bob's jobs while alice has eighty allocations whose looks come to no end", async () => {
+    const { nomad, agent, sandbox } = environment;
+    const alice = sandbox.user('alice');
+    await using _held = await holdCreates({ nomad, user: alice, gate: agent.gateSocket('alice') });
+    await agent.waitForLog(/user_files_unreadable/);
+    for (const round of [1, 2, 3]) {
+      const allocation = await runJob(nomad, jobOf('bob', `beside-slow-looks-${round}`, shell('t', 'bob', STAYS)));
+      await allocation.waitForLog('t', 'up');
+    }
+    // What she stops is not left there: the last one may have been begun just now.
+    expect((await alice.run(['pgrep', '--count', '--exact', 'find', '-u', String(alice.uid)])).stdout.trim()).toMatch(
+      /^[01]$/,
+    );
   });
 });
 

@@ -146,7 +146,7 @@ export class AgentProcess {
 
   /** What /metrics says now, not what it said when it was last asked. */
   async metrics(): Promise<string> {
-    await pause(this.#metricsAskedAt + METRICS_AGE_MS - performance.now());
+    await pause(Math.max(0, this.#metricsAskedAt + METRICS_AGE_MS - performance.now()));
     this.#metricsAskedAt = performance.now();
     return (await fetch(`http://${METRICS_ADDRESS}/metrics`)).text();
   }
