@@ -42,3 +42,8 @@ export async function within<T>(clock: Pick<Clock, 'after'>, ms: number, promise
   });
   return await Promise.race([promise, late]).finally(stop);
 }
+
+/** Lets whatever waits for the main thread have it: to be awaited within long work, so that no step of it takes 50 ms. */
+export function letOthersRun(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,5 +1,6 @@
 import type * as z from 'zod';
 import { ParseError } from './errors.ts';
+import { holdsMoreThan, MOST_PIECES } from './json-pieces.ts';
 
 /**
  * Reads JSON that came from outside by a schema.
@@ -20,6 +21,7 @@ export function parse<T>(schema: z.ZodType<T>, value: unknown, where: string): T
  * @throws ParseError as parse
  */
 export function parseJson<T>(schema: z.ZodType<T>, text: string, where: string): T {
+  if (holdsMoreThan(MOST_PIECES, text)) throw new ParseError(where, `at most ${MOST_PIECES} keys and values`, 'more');
   let value: unknown;
   try {
     value = JSON.parse(text);

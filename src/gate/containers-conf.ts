@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { parse } from 'smol-toml';
 import * as z from 'zod';
+import { letOthersRun } from '../clock.ts';
 import { messageOf, RefusedError } from '../errors.ts';
 import { environmentOf, readConfAsUser } from '../linux/read-as-user.ts';
 import { listenerOf } from '../linux/unix-peer.ts';
@@ -17,6 +18,9 @@ const entry = z.union([z.string(), z.object({ append: z.boolean() })]);
 const conf = z.object({
   containers: z.object({ userns: z.string().optional(), default_sysctls: z.array(entry).optional() }).optional(),
 });
+
+/** Of one file, without its comments: what containers.conf(5) has is not a quarter of that. Reading a MiB takes more than a second. */
+const MOST_LENGTH = 32 * 1024;
 
 const SYSTEM = ['/usr/share/containers/containers.conf', '/etc/containers/containers.conf'] as const;
 const VARIABLES = ['CONTAINERS_CONF', 'CONTAINERS_CONF_OVERRIDE', 'XDG_CONFIG_HOME'] as const;
@@ -36,7 +40,10 @@ export async function readContainersConf(user: PodmanUser): Promise<ContainersCo
   const merged = { userns: '', defaultSysctls: [] as string[] };
   for (const path of paths) {
     const found = [...texts.keys()].filter((file) => file === path || file.startsWith(`${path}/`)).sort();
-    for (const file of found) merge(merged, file, texts.get(file) ?? '');
+    for (const file of found) {
+      merge(merged, file, texts.get(file) ?? '');
+      await letOthersRun();
+    }
   }
   return merged;
 }
@@ -60,6 +67,10 @@ function merge(into: { userns: string; defaultSysctls: string[] }, file: string,
 }
 
 function parseConf(file: string, text: string): z.infer<typeof conf> {
+  if (text.length > MOST_LENGTH) {
+    const message = `${file} has more than ${MOST_LENGTH} characters beside comments; make it shorter`;
+    throw new RefusedError('containers_conf', message);
+  }
   try {
     return conf.parse(parse(text));
   } catch (error) {

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { ParseError } from '../errors.ts';
-import { duplicateKey, holdsMoreThan } from './duplicate-key.ts';
+import { holdsMoreThan } from '../json-pieces.ts';
+import { duplicateKey } from './duplicate-key.ts';
 
 /**
  * An object whose known keys must be spelt as they are: Go's decoder takes `Mounts` and even `mountſ` for `mounts`

@@ -12,6 +12,9 @@ const MOST_BYTES = 1024 * 1024;
 /** A home directory on a server that is away, or a user who stops the child. Not to wait for its end: she can trace it, and then it does not. */
 const TIMEOUT_MS = 3000;
 
+/** Lines that are neither empty nor comments: distributions give a configuration hundreds of those. */
+const NO_COMMENT = '^[[:space:]]*[^#[:space:]]';
+
 const queues = new Map<number, PQueue>();
 
 interface User {
@@ -20,13 +23,14 @@ interface User {
 }
 
 /**
- * The texts of configuration files (`*.conf`) that a user chose, by path; files of directories too, missing ones are
- * left out. A child of the user's reads them, not we: a path that she makes lead elsewhere leads only to what she may
- * read, and a filesystem that hangs stops only the child.
+ * The texts of configuration files (`*.conf`) that a user chose, by path, without lines that are comments; files of
+ * directories too, missing ones are left out. A child of the user's reads them, not we: a path that she makes lead elsewhere
+ * leads only to what she may read, and a filesystem that hangs stops only the child.
  * @throws NotYetError `user_files_unreadable`; as requireNoneLeft
  */
 export async function readConfAsUser(user: User, paths: readonly string[]): Promise<ReadonlyMap<string, string>> {
-  const files = ['--recursive', '--devices=skip', '--include=*.conf', '--with-filename', '--null', '--regexp='];
+  const search = `--regexp=${NO_COMMENT}`;
+  const files = ['--recursive', '--devices=skip', '--include=*.conf', '--with-filename', '--null', search];
   return textsIn(await grep(user, files, paths));
 }
 

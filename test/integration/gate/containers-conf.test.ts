@@ -8,6 +8,7 @@ import { readContainersConf } from '../../../src/gate/containers-conf.ts';
 import { refuseUnjoinable } from '../../../src/gate/join-netns.ts';
 import type { CreateBody } from '../../../src/gate/spec-generator.ts';
 import { readConfAsUser } from '../../../src/linux/read-as-user.ts';
+import { longestStepOf } from '../../support/longest-step.ts';
 
 let home: string;
 beforeEach(() => {
@@ -58,13 +59,25 @@ describe("a user's containers.conf", () => {
     expect((await readContainersConf({ ...user(), socket })).userns).toBe('auto');
   });
 
+  test('of a MiB of dotted keys is refused before anybody has waited for it', async () => {
+    const keys = Array.from({ length: 60_000 }, (_, index) => `b${index}.c=1`).join();
+    write('containers.conf', `a={${keys}}\n`);
+    expect(await longestStepOf(() => readContainersConf(user()))).toBeLessThan(200);
+    await expect(readContainersConf(user())).rejects.toMatchObject({ code: 'containers_conf' });
+  });
+
+  test('is taken however many comments are in it', async () => {
+    write('containers.conf', `${'# what it is for\n\n'.repeat(10_000)}${NONE}`);
+    expect((await readContainersConf(user())).defaultSysctls).toEqual([]);
+  });
+
   test('of very many lines does not keep the agent busy for seconds', async () => {
     const directory = mkdtempSync('/tmp/c');
     const file = join(directory, '.conf');
-    writeFileSync(file, '\n'.repeat(50_000));
+    writeFileSync(file, 'x\n'.repeat(40_000));
     const texts = await readConfAsUser(user(), [file]);
     rmSync(directory, { recursive: true });
-    expect(texts.get(file)).toHaveLength(49_999);
+    expect(texts.get(file)).toHaveLength(79_999);
   });
 
   test('that is none is told of by its name', async () => {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { duplicateKey, holdsMoreThan } from '../../../src/gate/duplicate-key.ts';
+import { duplicateKey } from '../../../src/gate/duplicate-key.ts';
+import { holdsMoreThan } from '../../../src/json-pieces.ts';
 
 describe('a key that stands twice', () => {
   test.each([

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { infoOf } from '../../../src/podman/info.ts';
+import { longestStepOf } from '../../support/longest-step.ts';
 
 test('keeps what the driver reads, and nothing else', () => {
   const security = { apparmorEnabled: false, capabilities: 'CAP_CHOWN', rootless: true };
@@ -36,7 +37,13 @@ test.each([
   ],
   ['a key that comes twice', '{"host":5,"host":{"arch":"arm64"}}', '{"host":{"arch":"arm64"}}'],
   ['a whole number that is written as a fraction', '{"host":{"cpus":2.0}}', '{"host":{"cpus":2}}'],
-  ['more brackets than Go takes', `{"x":${'['.repeat(20_000)}${']'.repeat(20_000)}}`, '{}'],
+  ['more brackets than Go takes', `{"x":${'['.repeat(15_000)}${']'.repeat(15_000)}}`, '{}'],
 ])('writes %s so that Go reads what was checked', (_, body, expected) => {
   expect(infoOf(body, 'info')).toBe(expected);
+});
+
+test('an answer of three hundred thousand values is refused before anybody has waited for it', async () => {
+  const body = `{"host":{${Array.from({ length: 300_000 }, (_, index) => `"k${index}":{}`).join()}}}`;
+  expect(await longestStepOf(() => infoOf(body, 'info'))).toBeLessThan(100);
+  expect(() => infoOf(body, 'info')).toThrow(/at most 20000 keys and values/);
 });
