@@ -49,7 +49,7 @@ export interface Host {
   /** The network namespaces that were handed to users. */
   readonly handedOver: Pick<HandedOverNetns, keyof HandedOverNetns>;
   /** Each gives steps against what belongs to no allocation: empty trees, rights and volumes that nobody needs. */
-  readonly sweeps: readonly (() => Step[])[];
+  readonly sweeps: readonly (() => Step[] | Promise<Step[]>)[];
   close(): void;
 }
 

@@ -13,7 +13,7 @@ export interface SweepOptions {
 export async function sweepHost({ sweeps }: Pick<Host, 'sweeps'>, { take, onFailure }: SweepOptions): Promise<void> {
   for (const plan of sweeps) {
     try {
-      for (const step of plan()) await take(step).catch(onFailure);
+      for (const step of await plan()) await take(step).catch(onFailure);
     } catch (error) {
       onFailure(error);
     }

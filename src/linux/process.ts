@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { createReadStream, readFileSync, statSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { letOthersRun } from '../clock.ts';
 import { Handle, openKernelPath } from './handle.ts';
 import { ioctl, O, pidfdOpen, pidfdSendSignal, SyscallError } from './libc.ts';
 import { isSameFile, type Stat, stat } from './stat.ts';
@@ -106,12 +108,32 @@ export function idMapOf(pid: number): string {
   return `uid ${read('uid')}; gid ${read('gid')}`;
 }
 
+/** So many processes are looked at before others have the main thread: each takes some 20 µs. */
+const SLICE = 200;
+
 /** The processes whose effective uid is this. */
-export function pidsOf(uid: number): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => isOf(pid, uid));
+export function pidsOf(uid: number): Promise<number[]> {
+  return pidsWhere((pid) => isOf(pid, uid));
+}
+
+/** Any user can have thousands. */
+async function pidsWhere(isWanted: (pid: number) => boolean): Promise<number[]> {
+  const all = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const wanted: number[] = [];
+  for (const [index, pid] of all.entries()) {
+    if (index % SLICE === SLICE - 1) await letOthersRun();
+    if (isWanted(pid)) wanted.push(pid);
+  }
+  return wanted;
+}
+
+/** The name that a process has given itself, proc_pid_comm(5); empty where it is gone. */
+export function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
+  } catch {
+    return ''; // it ended while we looked
+  }
 }
 
 /** The name of an open namespace, such as `net:[4026532247]`, namespaces(7). */
@@ -120,12 +142,9 @@ export function nameOfNamespace(namespace: Handle, kind: 'net'): string {
 }
 
 /** The processes that live in a namespace, as far as /proc tells. @throws SyscallError */
-export function pidsIn(namespace: Handle, kind: NamespaceKind): number[] {
+export function pidsIn(namespace: Handle, kind: NamespaceKind): Promise<number[]> {
   const status = stat(namespace);
-  return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry))
-    .map(Number)
-    .filter((pid) => livesIn(pid, status, kind));
+  return pidsWhere((pid) => livesIn(pid, status, kind));
 }
 
 /** Whether a process lives in the namespace of this stat. @throws SyscallError */
@@ -146,14 +165,21 @@ const SO_ACCEPTCON = 0x10000;
 
 /**
  * The inodes of the sockets that listen at a path, from /proc/net/unix, proc_net(5): Num RefCount Protocol Flags Type St
- * Inode Path. Several, since the path is as whoever bound it said, in a mount namespace of hers perhaps.
+ * Inode Path. Several, since the path is as whoever bound it said, in a mount namespace of hers perhaps. Any user can fill that
+ * table with tens of thousands of sockets: it is read in pieces, others have the main thread in between.
+ * @throws an Error of node:fs
  */
-export function listeningInodes(socketPath: string): ReadonlySet<string> {
+export async function listeningInodes(socketPath: string): Promise<ReadonlySet<string>> {
+  const path = Buffer.from(socketPath).toString('latin1');
   const inodes = new Set<string>();
-  for (const line of readFileSync('/proc/net/unix', 'utf8').split('\n')) {
-    const [, , , flags, , , inode, path] = line.trim().split(/\s+/);
-    if (path !== socketPath || inode === undefined || flags === undefined) continue;
-    if (Number.parseInt(flags, 16) & SO_ACCEPTCON) inodes.add(inode);
+  let rest = '';
+  for await (const piece of createReadStream('/proc/net/unix', 'latin1')) {
+    const lines = `${rest}${piece}`.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const [, , , flags = '', , , inode] = line.endsWith(` ${path}`) ? line.trim().split(/\s+/) : [];
+      if (inode !== undefined && Number.parseInt(flags, 16) & SO_ACCEPTCON) inodes.add(inode);
+    }
   }
   return inodes;
 }

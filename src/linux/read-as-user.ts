@@ -52,18 +52,23 @@ export async function environmentOf(
 }
 
 /**
- * The sockets that processes of a user's hold, by the inodes that proc_pid_fd(5) names; none of those that are gone. A
- * child of hers looks, as in environmentOf.
+ * Which of these processes of a user's hold one of these sockets, by the inodes that proc_pid_fd(5) names; none of those that
+ * are gone. A child of hers looks, as in environmentOf.
  * @throws as readConfAsUser
  */
-export async function socketsOf(user: User, pids: readonly number[]): Promise<ReadonlyMap<number, readonly string[]>> {
+export async function holdersOf(
+  user: User,
+  pids: readonly number[],
+  inodes: ReadonlySet<string>,
+): Promise<ReadonlySet<number>> {
   const directories = pids.map((pid) => `/proc/${pid}/fd`);
   const output = await run(user, [FIND, ...directories, '-maxdepth', '1', '-lname', 'socket:*', '-printf', '%H %l\\n']);
-  const held = new Map<number, string[]>();
-  for (const [, pid, inode] of output.matchAll(/^\/proc\/(\d+)\/fd socket:\[(\d+)\]$/gm)) {
-    held.set(Number(pid), [...(held.get(Number(pid)) ?? []), String(inode)]);
+  const holders = new Set<number>();
+  for (const line of output.split('\n')) {
+    const [directory, socket = ''] = line.split(' ', 2);
+    if (inodes.has(socket.slice('socket:['.length, -1))) holders.add(Number(directory?.split('/')[2]));
   }
-  return held;
+  return holders;
 }
 
 /**

@@ -1,8 +1,9 @@
+import { letOthersRun } from '../clock.ts';
 import { NotYetError } from '../errors.ts';
 import { openKernelPath } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
-import { idMapOf, listeningInodes, livesIn, openOwnNamespace, pidsOf } from '../linux/process.ts';
-import { socketsOf } from '../linux/read-as-user.ts';
+import { idMapOf, listeningInodes, livesIn, nameOf, openOwnNamespace, pidsOf } from '../linux/process.ts';
+import { holdersOf } from '../linux/read-as-user.ts';
 import { readSmallFile } from '../linux/read-small-file.ts';
 import { isRegularFile, isSameFile, stat } from '../linux/stat.ts';
 import { listenerOf } from '../linux/unix-peer.ts';
@@ -29,6 +30,19 @@ export function ownerOf(owners: readonly PodmanOwner[], uid: number): PodmanOwne
   if (owner) return owner;
   throw new NotYetError(USER_NOT_LOOKED_UP, `the account of uid ${uid} is not known now; it is looked up again`);
 }
+
+/** Those of a user, held open until they are disposed of. */
+export interface UserNamespaces extends Disposable {
+  readonly namespaces: readonly Omit<PodmanNamespace, 'idMap'>[];
+}
+
+/** What is done in all of them is done in one step, which takes a millisecond each. */
+const MOST_NAMESPACES = 32;
+/** A user can have thousands, in thousands of namespaces; half a millisecond each. */
+const MOST_PROCESSES = 512;
+const SLICE = 8;
+/** What Podman's own processes call themselves, the monitors of containers among them: a hint, to find them among many. */
+const PODMANS = ['podman', 'conmon'];
 
 type KnownNamespace = FoundNamespace & PodmanNamespace;
 
@@ -82,23 +96,25 @@ export class PodmanNamespaces {
   }
 
   /**
-   * Visits every mount namespace in which any process of the user lives, as far as it could be a Podman of hers: also
-   * those that her Podman has left, and in which only the monitor of a container is still there. To take something
-   * away; what is to be granted goes to `of` alone.
+   * The mount namespaces in which processes of the user live, as far as they could be a Podman of hers: also those that her
+   * Podman has left, and in which only the monitor of a container is still there. To take something away; what is to be
+   * granted goes to `of` alone. Of a user with very many not all are found, Podman's first.
    * @param uid the user; need not have a gate any more
    */
-  visitAll(uid: number, visit: (namespace: Omit<PodmanNamespace, 'idMap'>) => void): void {
-    const visited = new Set<bigint>();
-    for (const pid of pidsOf(uid)) {
-      const found = identify(pid, uid, visited);
-      if (!found) continue;
-      visited.add(found.status.ino);
-      try {
-        visit(found);
-      } finally {
-        close(found);
+  async all(uid: number): Promise<UserNamespaces> {
+    const found: FoundNamespace[] = [];
+    const known = new Set<bigint>();
+    const dispose = () => found.forEach(close);
+    try {
+      for await (const one of identified(await pidsOf(uid), uid, known)) {
+        known.add(one.status.ino);
+        if (found.push(one) === MOST_NAMESPACES) break;
       }
+    } catch (error) {
+      dispose();
+      throw error;
     }
+    return { namespaces: found, [Symbol.dispose]: dispose };
   }
 
   close(): void {
@@ -135,24 +151,49 @@ function identifyWithIds(pid: number, uid: number): KnownNamespace | undefined {
  * runs. One in the namespace of the pause process need not be told from others there.
  */
 async function inheritorsOf(owner: PodmanOwner): Promise<number[]> {
-  const pids = pidsBesidePause(owner.uid);
+  const pids = await pidsBesidePause(owner.uid);
   if (pids.length === 0) return [];
-  const listening = listeningInodes(owner.socket);
-  const sockets = await socketsOf(owner, pids);
-  return pids.filter((pid) => sockets.get(pid)?.some((inode) => listening.has(inode)));
+  const holders = await holdersOf(owner, pids, await listeningInodes(owner.socket));
+  return pids.filter((pid) => holders.has(pid));
 }
 
 /** The user's processes that could be a Podman of hers, in other mount namespaces than that of her pause process. */
-function pidsBesidePause(uid: number): number[] {
+async function pidsBesidePause(uid: number): Promise<number[]> {
   const pauses = pausePid(uid).flatMap((pid) => identify(pid, uid) ?? []);
   const known = new Set(pauses.map(({ status }) => status.ino));
-  const pids = pidsOf(uid).filter((pid) => {
-    const found = identify(pid, uid, known);
-    if (found) close(found);
-    return found !== undefined;
-  });
-  pauses.forEach(close); // not before: the number of a namespace that has ended may be another one's
+  const pids: number[] = [];
+  try {
+    for await (const found of identified(await pidsOf(uid), uid, known)) {
+      pids.push(found.pid);
+      close(found);
+    }
+  } finally {
+    pauses.forEach(close); // not before: the number of a namespace that has ended may be another one's
+  }
   return pids;
+}
+
+/** Those of these processes that could be a Podman of the user's, each the caller's to close. @param passOver as of identify */
+async function* identified(
+  pids: readonly number[],
+  uid: number,
+  passOver: ReadonlySet<bigint>,
+): AsyncGenerator<FoundNamespace> {
+  const first = pids.length > MOST_PROCESSES ? (await podmansFirst(pids)).slice(0, MOST_PROCESSES) : pids;
+  for (const [index, pid] of first.entries()) {
+    if (index % SLICE === SLICE - 1) await letOthersRun();
+    const found = identify(pid, uid, passOver);
+    if (found) yield found;
+  }
+}
+
+async function podmansFirst(pids: readonly number[]): Promise<number[]> {
+  const podmans = new Set<number>();
+  for (const [index, pid] of pids.entries()) {
+    if (index % MOST_PROCESSES === MOST_PROCESSES - 1) await letOthersRun();
+    if (PODMANS.includes(nameOf(pid))) podmans.add(pid);
+  }
+  return [...podmans, ...pids.filter((pid) => !podmans.has(pid))];
 }
 
 /** PID_MAX_LIMIT has 7 digits; a longer file is not what Podman wrote. */

@@ -247,14 +247,14 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
         await new PodmanNamespaces().of(owner).catch(() => undefined);`,
     ],
     [
-      'visits all her mount namespaces',
+      'looks for all her mount namespaces',
       () => `const { PodmanNamespaces } = await import(${source('resources/podman-namespaces.ts')});
-        new PodmanNamespaces().visitAll(${ALICE}, () => undefined);`,
+        await new PodmanNamespaces().all(${ALICE});`,
     ],
     [
       "looks who lives in anybody's network namespace",
       () => `const { openOwnNamespace, pidsIn } = await import(${source('linux/process.ts')});
-        pidsIn(openOwnNamespace('net'), 'net');`,
+        await pidsIn(openOwnNamespace('net'), 'net');`,
     ],
   ])('cannot stop the agent, by a process that never ends its execve, where it %s', async (_, code) => {
     await mountFuse(`${base}/alice/fuse`);

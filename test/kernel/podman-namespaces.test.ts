@@ -5,16 +5,20 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { listeningInodes } from '../../src/linux/process.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
+import { Crowd } from '../support/crowd.ts';
+import { longestStepOf } from '../support/longest-step.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
 import { until } from '../support/until.ts';
 
 const ALICE = 61001;
 const BOB = 61002;
+/** Of CPU, in one step; each of these took from 140 ms to seconds. */
+const MOST_MS = 100;
 
 /**
  * Listens on a socket, as systemd does on a user's behalf in the host's own namespaces, and hands it to a process in
- * namespaces of the user, as descriptor 3, where it is told to. Says that process's pid, or 0.
+ * namespaces of the user that calls itself podman, as descriptor 3, where it is told to. Says that process's pid, or 0.
  */
 const ACTIVATOR = `
 const { readlinkSync } = require('node:fs');
@@ -22,7 +26,7 @@ const [path, serve] = process.argv.slice(1);
 const server = require('node:net').createServer().listen(path, () => {
   let pid = 0;
   if (serve === 'serve') {
-    const argv = ['--user', '--map-root-user', '--mount', 'sleep', '1000'];
+    const argv = ['--user', '--map-root-user', '--mount', 'perl', '-e', '$0 = "podman"; sleep 1000'];
     ({ pid } = require('node:child_process').spawn('unshare', argv, { stdio: ['ignore', 'ignore', 'inherit', server._handle.fd] }));
     while (readlinkSync('/proc/' + pid + '/ns/mnt') === readlinkSync('/proc/self/ns/mnt'));
   }
@@ -85,11 +89,45 @@ requires('root', 'sandbox')('a user whose Podman is started by her socket', () =
       `mount -t tmpfs tmpfs ${base} && (setsid ${bind} </dev/null >/dev/null 2>&1 & echo $!)`,
     );
     const listener = Number(output);
-    await until('he listens', () => listeningInodes(socket).size === 1);
+    await until('he listens', async () => (await listeningInodes(socket)).size === 1);
     const pid = await activate(socket, 'serve');
     expect((await find(socket)).map((one) => one.pid)).toEqual([pid]);
     process.kill(listener, 'SIGKILL');
     await bob.stop();
     rmSync(home, { recursive: true });
+  });
+
+  test('is found, and nobody waits for it, while a process of hers holds 19,800 sockets', async () => {
+    const socket = join(base, 'podman.sock');
+    const pid = await activate(socket, 'serve');
+    await using crowd = new Crowd(ALICE);
+    await crowd.addSockets(19_800);
+    expect(await longestStepOf(() => find(socket))).toBeLessThan(MOST_MS);
+    expect((await find(socket)).map((one) => one.pid)).toEqual([pid]);
+  });
+
+  test('is found, and nobody waits for it, while a thousand processes of hers are in namespaces of their own', async () => {
+    const socket = join(base, 'podman.sock');
+    const pid = await activate(socket, 'serve');
+    await using crowd = new Crowd(ALICE);
+    await crowd.addProcesses(1000);
+    expect(await longestStepOf(() => find(socket))).toBeLessThan(MOST_MS);
+    expect((await find(socket)).map((one) => one.pid)).toEqual([pid]);
+    let found = 0;
+    const look = async () => {
+      using all = await namespaces.all(ALICE);
+      found = all.namespaces.length;
+    };
+    expect(await longestStepOf(look)).toBeLessThan(MOST_MS);
+    expect(found).toBe(32);
+  });
+
+  test('is found, and nobody waits for it, while another user has tens of thousands of sockets', async () => {
+    const socket = join(base, 'podman.sock');
+    const pid = await activate(socket, 'serve');
+    await using crowd = new Crowd(BOB);
+    for (let made = 0; made < 4; made++) await crowd.addSockets(19_800);
+    expect(await longestStepOf(() => find(socket))).toBeLessThan(MOST_MS);
+    expect((await find(socket)).map((one) => one.pid)).toEqual([pid]);
   });
 });

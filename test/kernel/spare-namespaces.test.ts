@@ -105,12 +105,12 @@ requires('root', 'sandbox')('the spare network namespaces of a user', () => {
 
   test('are let go by a sweep when the Podman has ended, and not before', async () => {
     await filled();
-    expect(spares.planSweep()).toEqual([]);
+    expect(await spares.planSweep()).toEqual([]);
     const before = namespacesHeld();
     await stage.alice.stop();
-    for (const step of spares.planSweep()) await step.apply();
+    for (const step of await spares.planSweep()) await step.apply();
     expect(namespacesHeld()).toBe(before - 2);
-    expect(spares.planSweep()).toEqual([]);
+    expect(await spares.planSweep()).toEqual([]);
     stage.alice = await stage.startPodman(ALICE);
   });
 

@@ -423,7 +423,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
   test('leaves nothing behind where a kill cut a removal short', async () => {
     await settle(parts.view, access(ID));
     parts.mounts.remove(ALICE, join(allocDir, ID), allocDir);
-    for (const step of restarted().view.planSweep()) await step.apply();
+    for (const step of await restarted().view.planSweep()) await step.apply();
     expect(mountsOfOurs()).toEqual([]);
 
     const killed = restarted();
@@ -431,9 +431,9 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     killed[Symbol.dispose]();
     execFileSync('umount', ['-R', join(base, 'state/view')]);
     const next = restarted();
-    for (const step of next.view.planSweep()) await step.apply();
+    for (const step of await next.view.planSweep()) await step.apply();
     expect(mountsOfOurs()).toEqual([]);
-    expect(next.view.planSweep()).toEqual([]);
+    expect(await next.view.planSweep()).toEqual([]);
   });
 
   test('goes, and is swept, although she has mounted something over the way to it', async () => {
@@ -441,7 +441,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     expect(await code(`mount -t tmpfs none ${base}`)).toBe(0);
     await settle(parts.view, nothing(ID));
     expect(parts.trees.uids()).toEqual([]);
-    expect(restarted().view.planSweep()).toEqual([]);
+    expect(await restarted().view.planSweep()).toEqual([]);
   });
 
   test('takes along what an earlier version kept on the host', () => {
@@ -457,7 +457,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
 
   test('is not swept while an allocation needs it', async () => {
     await settle(parts.view, access(ID));
-    expect(parts.view.planSweep()).toEqual([]);
+    expect(await parts.view.planSweep()).toEqual([]);
   });
 
   test('says for whom tasks were prepared', async () => {

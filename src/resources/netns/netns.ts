@@ -88,7 +88,7 @@ export class NetnsResource implements Resource {
       case 'foreign':
         throw foreign(id, current, user);
       case 'former':
-        refuseWhileInUse(current, user);
+        await refuseWhileInUse(current, user);
         break;
       case 'root':
         if (!this.#isFinished(desired, desired.netns, current)) return [];
@@ -178,8 +178,8 @@ function ownershipOf(netns: Handle, userNamespace: Handle, uid: number): Ownersh
 }
 
 /** A process keeps the network namespace that it is in: another one at the path would cut it off from its allocation. */
-function refuseWhileInUse(netns: Handle, user: Access): void {
-  const [pid, ...others] = pidsIn(netns, 'net');
+async function refuseWhileInUse(netns: Handle, user: Access): Promise<void> {
+  const [pid, ...others] = await pidsIn(netns, 'net');
   if (pid === undefined) return;
   const message = `${user.name}'s Podman was restarted, and the allocation's network belongs to the one before, of which process ${pid}${others.length > 0 ? ` and ${others.length} others` : ''} still runs; it is made anew when they have ended: restart the allocation`;
   throw new NotYetError('netns_in_use', message);

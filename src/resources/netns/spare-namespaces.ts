@@ -67,15 +67,17 @@ export class SpareNamespaces {
   }
 
   /** Drops the spares of Podmans that are no more: they would keep the user namespace. */
-  planSweep(): Step[] {
-    return [...this.#pools.values()]
-      .filter(({ userNamespace }) => pidsIn(userNamespace, 'user').length === 0)
-      .map((pool) => ({
-        kind: 'netns',
-        what: `the spare network namespaces of a Podman of ${pool.owner.name}'s that has ended`,
-        removes: true,
-        apply: () => this.#drop(pool),
-      }));
+  async planSweep(): Promise<Step[]> {
+    const ended: Pool[] = [];
+    for (const pool of this.#pools.values()) {
+      if ((await pidsIn(pool.userNamespace, 'user')).length === 0) ended.push(pool);
+    }
+    return ended.map((pool) => ({
+      kind: 'netns',
+      what: `the spare network namespaces of a Podman of ${pool.owner.name}'s that has ended`,
+      removes: true,
+      apply: () => this.#drop(pool),
+    }));
   }
 
   close(): void {

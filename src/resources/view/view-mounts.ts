@@ -143,29 +143,35 @@ export class ViewMounts {
     }
   }
 
-  /** Takes a user's tree away, and what is left of it in the mount namespaces of her processes. */
-  removeTree(uid: number): void {
-    const { trees, namespaces } = this.#options;
+  /**
+   * Takes a user's tree away, and what is left of it in the mount namespaces of her processes.
+   * @param isNeeded asked at last: something may have been shown to her while they were looked for
+   */
+  async removeTree(uid: number, isNeeded: () => boolean): Promise<void> {
+    using all = await this.#options.namespaces.all(uid);
+    if (!isNeeded()) this.#removeTreeFrom(uid, all.namespaces);
+  }
+
+  /** Whether something of ours lies over the data dir in a mount namespace of a user who has no tree. */
+  async isLeftOver(uid: number): Promise<boolean> {
+    using directory = openAbsolute(this.overmountsOf(uid));
+    const expected = stat(directory);
+    using all = await this.#options.namespaces.all(uid);
+    return all.namespaces.some(({ mount }) => {
+      const seen = ifReadable(() => inMountNamespace(mount, () => statCached(directory.path)));
+      return seen !== undefined && !isSameFile(seen, expected) && seen.uid === 0;
+    });
+  }
+
+  #removeTreeFrom(uid: number, namespaces: readonly Pick<PodmanNamespace, 'mount'>[]): void {
     const path = this.overmountsOf(uid);
     using directory = openAbsolute(path);
     using above = openAbsolute(dirname(path));
     const parentOnHost = stat(above);
-    namespaces.visitAll(uid, ({ mount }) =>
-      ifReadable(() => inMountNamespace(mount, () => uncoverDownTo(directory, path, parentOnHost))),
-    );
-    trees.remove(uid);
-  }
-
-  /** Whether something of ours lies over the data dir in a mount namespace of a user who has no tree. */
-  isLeftOver(uid: number): boolean {
-    using directory = openAbsolute(this.overmountsOf(uid));
-    const expected = stat(directory);
-    let found = false;
-    this.#options.namespaces.visitAll(uid, ({ mount }) => {
-      const seen = ifReadable(() => inMountNamespace(mount, () => statCached(directory.path)));
-      found ||= seen !== undefined && !isSameFile(seen, expected) && seen.uid === 0;
-    });
-    return found;
+    for (const { mount } of namespaces) {
+      ifReadable(() => inMountNamespace(mount, () => uncoverDownTo(directory, path, parentOnHost)));
+    }
+    this.#options.trees.remove(uid);
   }
 
   /** The directory that a user's tree lies over, or would. */
@@ -179,7 +185,7 @@ export class ViewMounts {
     const there = trees.noteOf(uid);
     if (there?.idMap === idMap) return there;
     // Her range of subordinate ids is another one now, so that nothing which runs uses what is mounted.
-    if (there) this.removeTree(uid);
+    if (there) this.#removeTreeFrom(uid, namespaces);
     const note = { overmounts: this.#options.dataDir.overmountFor(uid), idMap };
     trees.make(uid, note);
     return note;

@@ -69,16 +69,15 @@ export class ViewResource implements Resource {
    * Steps against what a kill between two steps leaves: trees without an allocation, and what is left of them over the data
    * dir in a user's mount namespace after the tree went.
    */
-  planSweep(): Step[] {
+  async planSweep(): Promise<Step[]> {
     const { trees, owners, mounts } = this.#options;
     const uids = trees.uids();
     const empty = uids.filter((uid) => this.#allocationIdsOf(uid).length === 0);
-    const left = owners()
-      .map(({ uid }) => uid)
-      .filter((uid) => !uids.includes(uid) && mounts.isLeftOver(uid));
+    const left: number[] = [];
+    for (const { uid } of owners()) if (!uids.includes(uid) && (await mounts.isLeftOver(uid))) left.push(uid);
     return [...new Set([...empty, ...left])].map((uid) => {
       const what = `removed the tree over the data dir, which no allocation needs, from the mount namespaces of uid ${uid}`;
-      return { kind: this.kind, what, removes: true, apply: () => mounts.removeTree(uid) };
+      return { kind: this.kind, what, removes: true, apply: () => this.#removeTree(uid) };
     });
   }
 
@@ -236,10 +235,14 @@ export class ViewResource implements Resource {
     return [{ kind: this.kind, what, removes: true, apply: () => this.#remove(path, uid) }];
   }
 
-  #remove(path: string, uid: number): void {
+  async #remove(path: string, uid: number): Promise<void> {
     const { mounts, dataDir } = this.#options;
     mounts.remove(uid, path, dataDir.allocDir);
-    if (this.#allocationIdsOf(uid).length === 0) mounts.removeTree(uid);
+    if (this.#allocationIdsOf(uid).length === 0) await this.#removeTree(uid);
+  }
+
+  #removeTree(uid: number): Promise<void> {
+    return this.#options.mounts.removeTree(uid, () => this.#allocationIdsOf(uid).length > 0);
   }
 }
 
