@@ -106,6 +106,27 @@ describe('the reconciler', () => {
     expect(kept && stateOf(kept)).toBe('ready');
   });
 
+  test("has two passes of a user's under way, however slow, and another one's meanwhile", async () => {
+    const looks: string[] = [];
+    const slow: Resource = {
+      kind: 'view',
+      plan: async (desired) => {
+        if (desired.kind !== 'access' || desired.podman[0]?.name !== 'alice') return [];
+        looks.push(desired.id);
+        return await new Promise<Step[]>(() => undefined);
+      },
+    };
+    const { nomad, reconciler } = setUp([slow]);
+    running.splice(0); // what never ends is not waited for
+    const ids = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((number) => ALLOCATION_ID.replace(/^./, String(number)));
+    for (const id of ids) nomad.set(id, allocationOf({ id }));
+    for (const id of ids) void reconciler.passNow(id, never);
+    const bobs = ALLOCATION_ID.replace(/^./, 'b');
+    nomad.set(bobs, allocationOf({ id: bobs, tasks: [taskOf('t', { meta: metaOf('bob') })] }));
+    expect(await reconciler.passNow(bobs, never)).toMatchObject({ kind: 'settled' });
+    expect(looks).toEqual(ids.slice(0, 2));
+  });
+
   test('follows no change of the user of what is prepared, and reports it once', async () => {
     const { nomad, reconciler, record, counted } = setUp();
     await reconciler.passNow(ALLOCATION_ID, never);
