@@ -3,10 +3,13 @@
  * of JSON. As a container's root where not said otherwise: `podman unshare` gives what a container's root has, and more.
  */
 export const PROGRAM = String.raw`
-import array, ctypes, errno, json, os, socket, sys, time
+import array, ctypes, errno, json, os, resource, socket, sys, time
 
 O_PATH, CLONE_NEWNS, MNT_DETACH, MS_BIND, MS_REMOUNT = 0o10000000, 0x20000, 2, 4096, 32
 libc = ctypes.CDLL(None, use_errno=True)
+# It holds hundreds of directories open, in each of its ways.
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 given = json.loads(sys.argv[2])
 
 def tell(**attempt):
