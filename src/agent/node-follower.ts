@@ -217,7 +217,8 @@ export class NodeFollower implements Readiness {
 
   #hostWarnings(): string[] {
     try {
-      return this.#attached?.host.warnings() ?? [];
+      const { host, watch } = this.#attached ?? {};
+      return [...(host?.warnings() ?? []), ...(watch?.warnings() ?? [])];
     } catch (error) {
       return [messageOf(error)]; // a directory of Nomad's that has vanished, say: the rest of the status is worth no less
     }

@@ -9,6 +9,7 @@ import type { Reconciler } from '../reconcile/reconciler.ts';
 import { SHARED_DIR } from '../resources/view/shared-dir.ts';
 import { watchDataDir } from '../watch/data-dir.ts';
 import { watchEventStream } from '../watch/event-stream.ts';
+import { HostWatches } from '../watch/host-watches.ts';
 import { watchNetnsDir } from '../watch/netns-dir.ts';
 import { watchListing } from '../watch/resync.ts';
 import { TaskDirsWatch } from '../watch/task-dirs.ts';
@@ -40,6 +41,8 @@ export interface NodeWatchOptions {
 export interface NodeWatch {
   /** An allocation was read in this namespace: the event stream has to tell of it. */
   cover(namespace: string): void;
+  /** What is not watched on this host, and why, in words. */
+  warnings(): string[];
   /** Resolves when the signal is aborted. */
   readonly finished: Promise<unknown>;
 }
@@ -62,6 +65,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
         cover(allocations);
         reconciler.noticeListed(allocations);
         void lookAtHost(options);
+        void watches.retry();
         options.onListed();
       },
       onFailure: (problem) => health.ill('listing', problem),
@@ -94,21 +98,27 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   });
   const onDirectory = (id: string) => {
     onAllocation(id);
-    if (isWatched) taskDirs.follow(id, host.hasDirectory(id));
+    const isThere = host.hasDirectory(id);
+    if (isWatched || !isThere) taskDirs.follow(id, isThere);
   };
   const onNetns = (id: string) => {
     if (isWatched) onHost(id);
     // With a gate: so that its netns is the user's by the time that the driver is asked to start a task.
     else if (reconciler.allocation(id)) taskDirs.follow(id, host.hasDirectory(id));
   };
-  const stopWatches = [
-    watchDataDir({ allocDir, onAllocation: onDirectory, log }),
-    watchNetnsDir({ netnsDir: host.netnsDir, onAllocation: onNetns, log }),
-    () => taskDirs.stop(),
-  ];
-  signal.addEventListener('abort', () => void Promise.all(stopWatches.map((stop) => stop())), { once: true });
+  const { netnsDir } = host;
+  const watches = new HostWatches(
+    {
+      [allocDir]: (onError) => watchDataDir({ allocDir, onAllocation: onDirectory, onError }),
+      [netnsDir]: (onError) => watchNetnsDir({ netnsDir, onAllocation: onNetns, onError }),
+    },
+    log,
+  );
+  const onAbort = () => void Promise.all([watches.stop(), taskDirs.stop()]);
+  signal.addEventListener('abort', onAbort, { once: true });
   if (isWatched) for (const id of host.allocationIds()) taskDirs.follow(id, host.hasDirectory(id));
-  return { cover: stream.cover, finished: Promise.all([listing.finished, stream.finished]) };
+  const finished = Promise.all([listing.finished, stream.finished]);
+  return { cover: stream.cover, warnings: () => watches.warnings(), finished };
 }
 
 /**

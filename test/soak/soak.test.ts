@@ -32,6 +32,7 @@ requires(
     const calm = await soak({ ...options, seconds: seconds / 4, isTroubled: false });
     console.log(figureOf(`${name}, calm`, calm));
     expect(calm.failures).toEqual({});
+    if (surroundings.warning) expect(calm.warnings).toContainEqual(expect.stringMatching(surroundings.warning));
     const troubled = await soak({ ...options, seconds: (seconds * 3) / 4, isTroubled: true, expected: calm.census });
     console.log(figureOf(`${name}, troubled`, troubled));
     expect(troubled.census.things).toEqual(calm.census.things);

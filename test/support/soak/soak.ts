@@ -40,6 +40,8 @@ export interface SoakReport {
   /** What went wrong, by how often. */
   readonly troubles: Readonly<Record<string, number>>;
   readonly census: Census;
+  /** Of `status`, at the end. */
+  readonly warnings: readonly string[];
 }
 
 /** Has allocations come and go for a time, and looks at what is left of them. */
@@ -61,7 +63,8 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   ]);
   await environment.agent.waitUntilReady();
   const census = await settled(environment, expected);
-  return { ...run, census };
+  const status: { warnings: string[] } = JSON.parse((await environment.agent.command(['status', '--json'])).stdout);
+  return { ...run, census, warnings: status.warnings };
 }
 
 /** The census, once it is what is expected; the last one where it does not become so. */

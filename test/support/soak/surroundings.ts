@@ -21,6 +21,8 @@ export interface Surroundings {
   readonly launcher?: readonly string[];
   /** Kinds of allocations (LIVES) that cannot be there. */
   readonly without?: RegExp;
+  /** What `status` warns of. */
+  readonly warning?: RegExp;
 }
 
 const nothing = async () => undefined;
@@ -64,7 +66,11 @@ export const SURROUNDINGS: Readonly<Record<string, Surroundings>> = {
     make: async () => nothing,
     launcher: ['prlimit', `--nofile=${FEW_DESCRIPTORS}:${FEW_DESCRIPTORS}`],
   },
-  'no inotify instance': { missing: here, make: takeInotifyInstances },
+  'no inotify instance': {
+    missing: here,
+    make: takeInotifyInstances,
+    warning: /cannot be watched .*raise fs\.inotify/,
+  },
 };
 
 function onDisk(type: 'ext4' | 'xfs' | 'btrfs'): Surroundings {

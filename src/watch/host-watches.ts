@@ -1,0 +1,62 @@
+import { messageOf } from '../errors.ts';
+import type { Log } from '../log.ts';
+
+/** Begins to watch a directory. @returns a function that ends it */
+export type StartWatch = (onError: (error: Error) => void) => () => Promise<void>;
+
+interface HostWatch {
+  readonly start: StartWatch;
+  stop: () => Promise<void>;
+  problem: string | undefined;
+}
+
+/**
+ * Watches of directories of this host that may fail: root's inotify instances and watches can be used up by anybody's program of
+ * root's. Without them events and listings still tell of everything, only later.
+ */
+export class HostWatches {
+  readonly #watches = new Map<string, HostWatch>();
+  readonly #log: Log;
+
+  /** @param starts what begins to watch each directory, by its path */
+  constructor(starts: Readonly<Record<string, StartWatch>>, log: Log) {
+    this.#log = log;
+    for (const [path, start] of Object.entries(starts)) this.#start(path, start);
+  }
+
+  /** Begins anew with those that have failed. */
+  async retry(): Promise<void> {
+    for (const [path, watch] of this.#watches) {
+      const { start, stop, problem } = watch;
+      if (problem === undefined) continue;
+      watch.problem = undefined;
+      await stop();
+      if (this.#watches.get(path) === watch) this.#start(path, start, problem);
+    }
+  }
+
+  /** Which directories are not watched, in words: why, what it costs, and what to do. */
+  warnings(): string[] {
+    return [...this.#watches].flatMap(([path, { problem }]) => {
+      if (problem === undefined) return [];
+      const cost = 'what appears there is found by events and listings of Nomad alone';
+      return `${path} cannot be watched (${problem}): ${cost}; raise fs.inotify.max_user_instances or fs.inotify.max_user_watches`;
+    });
+  }
+
+  async stop(): Promise<void> {
+    const watches = [...this.#watches.values()];
+    this.#watches.clear();
+    await Promise.all(watches.map(({ stop }) => stop()));
+  }
+
+  #start(path: string, start: StartWatch, told?: string): void {
+    const watch: HostWatch = { start, stop: async () => undefined, problem: undefined };
+    this.#watches.set(path, watch);
+    watch.stop = start((error) => {
+      watch.problem = messageOf(error);
+      // Once for as long as it stays so.
+      if (watch.problem !== told) this.#log.warn({ path, code: 'watch' }, `watching ${path}: ${watch.problem}`);
+    });
+  }
+}
