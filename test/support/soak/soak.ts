@@ -18,7 +18,7 @@ const AT_ONCE = 5;
 const [LIFE_MS, QUIET_MS] = [1500, 2500];
 /** What is left is looked at until it is what is expected, or for this long: the agent tries some things again. */
 const SETTLES_MS = 90_000;
-/** Past its back-off, an agent is quiet. */
+/** What is left behind is found and taken away soon. */
 const CONFIG = { resync_interval: '2s', remove_ghosts_after: '1s', gate: { timeout: '10s' } };
 
 /** How a soak is to be. */
