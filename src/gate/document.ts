@@ -61,7 +61,8 @@ type AnswerEnd = { readonly after: number } | 'chunk' | 'close';
  */
 class AnswerCollector {
   readonly #method: string;
-  #chunks: Buffer[] = [];
+  /** Twice as long each time that it is full: whoever sends single bytes is to cost no copy, and no object, for each of them. */
+  #buffer: Buffer = Buffer.alloc(FIRST_BYTES);
   #length = 0;
   #end: AnswerEnd | undefined;
 
@@ -74,29 +75,34 @@ class AnswerCollector {
   }
 
   get bytes(): Buffer {
-    return Buffer.concat(this.#chunks);
+    return this.#buffer.subarray(0, this.#length);
   }
 
   get isWhole(): boolean {
     if (this.#end === undefined || this.#end === 'close') return false;
     if (this.#end !== 'chunk') return this.#length >= this.#end.after;
-    const last = this.#chunks.at(-1);
-    const tail = last && last.length >= LAST_CHUNK.length ? last : this.bytes;
-    return tail.subarray(-LAST_CHUNK.length).equals(LAST_CHUNK);
+    return this.bytes.subarray(-LAST_CHUNK.length).equals(LAST_CHUNK);
   }
 
   push(chunk: Buffer): void {
-    this.#chunks.push(chunk);
+    const before = this.#length;
     this.#length += chunk.length;
+    if (this.#length > this.#buffer.length) {
+      const longer = Buffer.alloc(Math.max(2 * this.#buffer.length, this.#length));
+      this.#buffer.copy(longer, 0, 0, before);
+      this.#buffer = longer;
+    }
+    chunk.copy(this.#buffer, before);
     if (this.#end !== undefined) return;
-    const bytes = this.bytes;
-    this.#chunks = [bytes];
-    const end = bytes.indexOf('\r\n\r\n');
-    if (end !== -1) this.#end = endOf(this.#method, bytes.toString('latin1', 0, end + 2), end + 4);
-    else if (bytes.length > MAX_HEAD_BYTES) this.#end = 'close';
+    const end = this.bytes.indexOf(HEAD_END, Math.max(0, before - HEAD_END.length));
+    if (end !== -1) this.#end = endOf(this.#method, this.bytes.toString('latin1', 0, end + 2), end + HEAD_END.length);
+    else if (this.#length > MAX_HEAD_BYTES) this.#end = 'close';
   }
 }
 
+/** As long as most answers are. */
+const FIRST_BYTES = 16 * 1024;
+const HEAD_END = '\r\n\r\n';
 const LAST_CHUNK = Buffer.from('\r\n0\r\n\r\n');
 
 function endOf(method: string, head: string, headLength: number): AnswerEnd {

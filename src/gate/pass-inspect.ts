@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import * as z from 'zod';
 import { codeOf, ParseError } from '../errors.ts';
+import { parseJson } from '../parse.ts';
 import { callPodman, type PodmanAnswer } from '../podman/podman-api.ts';
 import { refusal } from './answer.ts';
 import type { Client } from './client.ts';
@@ -55,10 +56,10 @@ export async function passInspect(
   return 'answered';
 }
 
-/** @throws ParseError */
+/** Bounded by its values, too: what is read here is read on the one thread that serves all users. @throws ParseError */
 function requireState(where: string, { body }: PodmanAnswer): void {
   try {
-    Inspected.parse(JSON.parse(body.toString('utf8')));
+    parseJson(Inspected, body.toString('utf8'), where);
   } catch (error) {
     throw new ParseError(where, "a container's state", 'another answer', error);
   }

@@ -1,5 +1,7 @@
-import { connect } from 'node:net';
-import { expect, test, vi } from 'vitest';
+import { connect, type Socket } from 'node:net';
+import { duplexPair } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { MAX_DOCUMENT_BYTES, MAX_LONG_DOCUMENT_BYTES, readDocument } from '../../../src/gate/document.ts';
 import { createRequest, GateBench, ID, type Peer, post, WAIT } from './gate-bench.ts';
 
@@ -91,6 +93,25 @@ test.each([
   const client = bench.client().write(ask('networks/x/exists'));
   await client.sees(whole);
   expect(client.text).toBe(whole);
+});
+
+test.each([
+  ['in chunks', 'Transfer-Encoding: chunked\r\n\r\nffffff\r\n'],
+  ['of a length', 'Content-Length: 16777215\r\n\r\n'],
+])('a long answer %s of which single bytes come at last is not copied for each of them', async (_, head) => {
+  const [podman, peer] = duplexPair();
+  const answer = readDocument(podman as Socket, 'GET', { maxBytes: MAX_LONG_DOCUMENT_BYTES, held: { bytes: 0 } });
+  const concat = vi.spyOn(Buffer, 'concat');
+  onTestFinished(() => concat.mockRestore());
+  peer.write(Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\n${head}`), Buffer.alloc(1_000_000, 'x')]));
+  for (let byte = 0; byte < 200; byte++) {
+    peer.write('x');
+    await setImmediate();
+  }
+  peer.end();
+  expect((await answer)?.length).toBeGreaterThan(1_000_000);
+  const copied = concat.mock.results.reduce((sum, { value }) => sum + value.length, 0);
+  expect(copied).toBeLessThan(5_000_000);
 });
 
 test('a document as long as Podman may make one is passed unchanged', async () => {

@@ -36,6 +36,7 @@ test.each([
   ['a list', '[]'],
   ['a null', 'null'],
   ['no JSON', '{"State":{'],
+  ['more values than any container has', `{"State":{},"x":[${'1,'.repeat(50_000)}1]}`],
 ])('an answer with %s does not reach the driver, which would end with it', async (_, body) => {
   await using bench = await start(ok(body));
   for (const request of [BY_NAME, BY_ID]) {
