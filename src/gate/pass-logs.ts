@@ -1,11 +1,13 @@
-import { type IncomingMessage, request } from 'node:http';
 import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { messageOf, ParseError } from '../errors.ts';
 import { refusal } from './answer.ts';
+import { Chunked } from './chunked.ts';
 import type { Client } from './client.ts';
 import type { ForwardParts } from './forward.ts';
 import { Frames } from './frames.ts';
+import { HeadCollector } from './http-head.ts';
+import { nextChunk } from './next-chunk.ts';
 import type { RelayEnd } from './relay.ts';
 import type { Request } from './request.ts';
 
@@ -27,16 +29,21 @@ export async function passLogs(
   const leave = () => upstream.destroy();
   client.socket.once('close', leave);
   if (client.socket.destroyed) leave();
+  const where = `GET ${target} at the Podman of user ${podman.name}`;
+  upstream.on('error', (error) => log.debug({ reason: error.message }, 'a connection to Podman was lost'));
   try {
-    const answer = await answerOf(upstream, target, podman.name);
+    upstream.write(`GET ${target} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n`);
+    const answer = await answerOf(upstream, where);
+    if (!answer) return 'closed';
     podman.answered();
-    if (answer.statusCode !== 200) {
-      await client.answer({ status: answer.statusCode ?? 502, body: '' }, 'passed');
+    if (answer.status !== 200) {
+      await client.answer({ status: answer.status, body: '' }, 'passed');
       return 'answered';
     }
     client.count('passed');
     client.socket.write(HEAD);
-    await pipeline(answer, new Frames(`GET ${target} at the Podman of user ${podman.name}`), client.socket);
+    const body = answer.isChunked ? unchunked(upstream, where) : upstream;
+    await pipeline(body, new Frames(where), client.socket);
     return 'answered';
   } catch (error) {
     const isBegun = client.socket.bytesWritten > 0;
@@ -56,21 +63,31 @@ export async function passLogs(
   }
 }
 
-/** @throws Error of node:http where Podman closes before it has answered; ParseError */
-function answerOf(upstream: Socket, target: string, user: string): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const sent = request({
-      createConnection: () => upstream,
-      path: target,
-      headers: { host: 'd', connection: 'close' },
-    });
-    sent.once('error', reject);
+/** How an answer begins; undefined where Podman closes before it is known. @throws ParseError */
+async function answerOf(
+  upstream: Socket,
+  where: string,
+): Promise<{ readonly status: number; readonly isChunked: boolean } | undefined> {
+  const collector = new HeadCollector();
+  for (let chunk = await nextChunk(upstream); chunk; chunk = await nextChunk(upstream)) {
+    const found = collector.push(chunk);
+    if (!found) continue;
+    if (found.rest.length > 0) upstream.unshift(found.rest);
+    const head = found.head.toString('latin1');
+    const [line = '', status] = /^HTTP\/1\.[01] ([2-5]\d\d) /.exec(head) ?? [];
     // Podman sends none of 1xx; without an end they would be read for ever.
-    const refuse = ({ statusCode }: { readonly statusCode?: number | undefined }) => {
-      reject(new ParseError(`GET ${target} at the Podman of user ${user}`, 'a log', `status ${statusCode}`));
-      upstream.destroy();
-    };
-    sent.once('information', refuse).once('upgrade', refuse).once('response', resolve);
-    sent.end();
-  });
+    if (line === '') throw new ParseError(where, 'a log', `status ${head.slice(0, 30).split(' ', 2)[1]}`);
+    return { status: Number(status), isChunked: /\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n/i.test(head) };
+  }
+  return undefined;
+}
+
+/** @throws ParseError */
+async function* unchunked(upstream: Socket, where: string): AsyncGenerator<Buffer> {
+  const chunked = new Chunked(where);
+  for await (const piece of upstream) {
+    const bytes = chunked.bytesIn(piece);
+    if (bytes.length > 0) yield bytes;
+    if (chunked.isOver) return;
+  }
 }

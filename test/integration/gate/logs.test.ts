@@ -1,4 +1,5 @@
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { Frames } from '../../../src/gate/frames.ts';
 import { createRequest, GateBench, ok, type Peer, WAIT } from './gate-bench.ts';
 
 const LOGS = 'GET /v1.0.0/libpod/containers/abc/logs?follow=true&stdout=true HTTP/1.1\r\nHost: u\r\n\r\n';
@@ -108,4 +109,18 @@ test('a create behind a log never reaches Podman, whatever it answers', async ()
   await client.seesEnd();
   expect(received.match(/HTTP\/1.1/g)).toHaveLength(1);
   expect(bench.readiness.asked).toEqual([]);
+});
+
+test('a log of which each byte is a chunk of its own is passed on by what is read at once', async () => {
+  const line = frame(1, 'x\n');
+  const bytes = [...line].map((byte) => chunk(byte).toString('latin1')).join('');
+  const passed = vi.spyOn(Frames.prototype, '_transform');
+  onTestFinished(() => passed.mockRestore());
+  await using bench = await answering((peer) => {
+    peer.write(HEAD).socket.end(Buffer.from(`${bytes.repeat(5000)}0\r\n\r\n`, 'latin1'));
+  });
+  const client = bench.client().write(LOGS);
+  await client.seesEnd();
+  expect(client.text.slice(client.text.indexOf('\r\n\r\n') + 4)).toBe(line.repeat(5000));
+  expect(passed.mock.calls.length).toBeLessThan(500);
 });
