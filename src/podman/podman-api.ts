@@ -18,6 +18,13 @@ export interface PodmanCall {
   readonly signal?: AbortSignal;
 }
 
+/**
+ * Pieces that an answer may come in without regard to their length, and the bytes that those beyond have on average. Each is a call
+ * and a buffer, which bytes do not count. Go's server makes chunks of 2 KiB, and a line of a pull's report is longer than this.
+ */
+const MOST_PIECES = 100;
+const LEAST_BYTES = 16;
+
 /** What Podman answered. */
 export interface PodmanAnswer {
   readonly status: number;
@@ -30,7 +37,7 @@ export interface PodmanAnswer {
  * `timeoutMs` and `maxBytes`.
  * @param connect gives the connection, which ends with the call
  * @throws NotYetError `podman_unreachable`, `podman_silent` (no whole answer in time), `podman_broke_off`; as connectToPodman; the signal's reason
- * @throws ParseError where the answer is longer than `maxBytes`
+ * @throws ParseError where the answer is longer than `maxBytes`, or comes in very many small pieces
  */
 export async function callPodman(
   user: PodmanUser,
@@ -85,7 +92,10 @@ export async function callPodman(
           if (length > maxBytes) {
             reject(new ParseError(what, `an answer of at most ${maxBytes} bytes`, 'a longer one'));
             socket.destroy();
-          } else chunks.push(chunk);
+          } else if (chunks.push(chunk) > MOST_PIECES + length / LEAST_BYTES) {
+            reject(new ParseError(what, 'an answer in pieces as Podman makes them', 'very many small ones'));
+            socket.destroy();
+          }
         });
         response.once('error', reject);
         response.once('end', () =>

@@ -53,6 +53,14 @@ test('an answer that is larger than any of Podman is not read to its end', async
   await client.sees('502 Bad Gateway');
 });
 
+test('an answer of which each byte is a chunk of its own is not read to its end', async () => {
+  const chunked = [...WHOLE.padEnd(100_000)].map((byte) => `1\r\n${byte}\r\n`).join('');
+  await using bench = await start(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${chunked}0\r\n\r\n`);
+  const client = bench.client().write(BY_ID);
+  await client.seesEnd();
+  expect(client.text).toMatch(/^HTTP\/1\.1 502 /);
+});
+
 test('a Podman that says again and again that the answer comes is not waited for', async () => {
   await using bench = await start('HTTP/1.1 102 Processing\r\n\r\n'.repeat(1000));
   const client = bench.client().write(BY_ID);
