@@ -78,6 +78,8 @@ function* namedPaths(body: CreateBody): Generator<HostPath> {
     if (path) yield { where: `idmappings.AutoUserNsOpts.${key}`, path, ...other };
   }
   if (body.timezone) yield { where: 'timezone', path: `/usr/share/zoneinfo/${body.timezone}`, ...other };
+  // With capabilities of its own the container goes by /proc of the host where its user does.
+  if (body.pidns?.nsmode === 'host') yield { where: 'pidns.nsmode = "host"', path: '/proc', ...other };
   for (const key of NAMESPACES) {
     // The network namespace has a rule of its own: only that of the allocation.
     if (key !== 'netns' && body[key]?.nsmode === 'path') {
@@ -88,13 +90,17 @@ function* namedPaths(body: CreateBody): Generator<HostPath> {
 
 /**
  * Options of overlay mounts name directories too: `upperdir=/…`, `lowerdir=/…:/…`, `lowerdir+=/…`, `datadir+=/…`. Podman takes
- * whatever begins like the first two (getOverlayUpperAndWorkDir).
+ * whatever begins like the first two (getOverlayUpperAndWorkDir). crun hands the kernel one text with commas between them, so that
+ * one option can hold several.
  */
 function* optionPaths(where: string, options: readonly string[] | null | undefined): Generator<HostPath> {
   for (const option of options ?? []) {
-    const [, list = ''] = /^(?:upperdir|workdir|lowerdir|datadir)[^=]*=(.*)$/is.exec(option) ?? [];
-    for (const path of list.split(':', MOST_PATHS + 1)) {
-      if (path) yield { where: `${where}.options`, path, isMount: false, options: [] };
+    for (const [, list = ''] of option.matchAll(DIRECTORY_OPTIONS)) {
+      for (const path of list.split(':', MOST_PATHS + 1)) {
+        if (path) yield { where: `${where}.options`, path, isMount: false, options: [] };
+      }
     }
   }
 }
+
+const DIRECTORY_OPTIONS = /(?:^|,)(?:upperdir|workdir|lowerdir|datadir)[^=,]*=([^,]*)/gi;

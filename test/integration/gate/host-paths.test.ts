@@ -54,6 +54,8 @@ describe('a create', () => {
     expect(await verdictOn([], { ipcns: { nsmode: 'path', value: '/proc/1/ns/ipc' } })).toMatch(
       /^host_path_refused: .*ipcns.value/,
     );
+    expect(await verdictOn([], { pidns: { nsmode: 'host' } })).toMatch(/^host_path_refused: .*pidns/);
+    expect(await verdictOn([], { pidns: { nsmode: 'host' } }, true)).toBe('passed');
   });
 
   test('that a symlink leads there is refused', async () => {

@@ -31,6 +31,7 @@ function changed(fields: Record<string, unknown>): string {
 const mount = (source: string, more: object = {}) => ({ type: 'bind', source, destination: '/x', ...more });
 const withMount = (source: string, more?: object) =>
   changed({ mounts: [mount(`${ALLOC}/alloc`), mount(source, more)] });
+const overlay = (option: string) => withMount('overlay', { type: 'overlay', options: [option] });
 
 function refusalOf(json: string): RefusedError {
   try {
@@ -164,6 +165,8 @@ describe('a create body', () => {
     ['bad_path', withMount('/srv', { options: ['lowerdir=/opt/nom\\\\ad'] })],
     ['foreign_path', withMount('/srv', { options: [`lowerdir+=/var/lib/nomad/alloc/${OTHER}/t`] })],
     ['foreign_path', withMount('/srv', { options: [`datadir+=/var/lib/nomad/alloc/${OTHER}/t`] })],
+    ['foreign_path', overlay(`index=off,lowerdir=/srv:/var/lib/nomad/alloc/${OTHER}/t`)],
+    ['foreign_path', overlay(`${'a,'.repeat(1000)}lowerdir+=/var/lib/nomad/alloc/${OTHER}/t,ro`)],
     ['foreign_path', withMount('/srv', { options: ['O', `upperdirs=/var/lib/nomad/alloc/${OTHER}/t`] })],
     ['foreign_path', changed({ healthLogDestination: `/var/lib/nomad/alloc/${OTHER}/t` })],
     ['foreign_path', changed({ log_configuration: { options: { path: `/var/lib/nomad/alloc/${OTHER}/t` } } })],
