@@ -1,5 +1,7 @@
+import PQueue from 'p-queue';
+import { letOthersRun } from '../clock.ts';
 import { NotYetError, RefusedError } from '../errors.ts';
-import { openAbsoluteIfThere, openCached, staysBeneath } from '../linux/handle.ts';
+import { type Handle, openAbsoluteIfThere, openCached, staysBeneath } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
 import { canonicalAsUser } from '../linux/read-as-user.ts';
 import type { PodmanUser } from '../podman/connect.ts';
@@ -29,7 +31,7 @@ export async function refuseGuarded(
   directories: HostDirectories,
 ): Promise<void> {
   const remedy = `name what the task needs in there, or ask the operator for host_paths: all in the policy of nomad-rootless's config`;
-  const out = leadingOut(target, directories);
+  const out = await leadingOut(target, user, directories);
   if (out !== undefined) {
     const message = `task ${target.task} mounts ${JSON.stringify(out)} of its allocation, which a symlink leads out of the allocation's directory; ${remedy}`;
     throw new RefusedError('link_out_of_allocation', message);
@@ -65,7 +67,8 @@ export async function guardedAmong(
   const written = asked.map((one) => ({ ...one, canonical: one.absolute }));
   const found = firstGuarded(written, guarded);
   if (found) return found;
-  const unsure = asked.filter(({ absolute }) => !isFreeOfLinks(absolute));
+  const unsure: typeof asked = [];
+  for (const one of asked) if (!(await inTurn(user, () => isFreeOfLinks(one.absolute)))) unsure.push(one);
   if (unsure.length === 0) return undefined;
   const canonical = await canonicalAsUser(
     user,
@@ -93,13 +96,42 @@ function firstGuarded(
  * allocation has made it, and Podman would follow it as the user. As guardedByLink it guards against accidents.
  * @throws NotYetError `path_changing`
  */
-function leadingOut(
+async function leadingOut(
   { allocationId, mounts }: CreateTarget,
+  user: PodmanUser,
   { canonicalAllocDir }: HostDirectories,
-): string | undefined {
+): Promise<string | undefined> {
   using directory = openAbsoluteIfThere(`${canonicalAllocDir}/${allocationId}`);
   if (!directory) return undefined;
-  return mounts.find((path) => path !== '' && !staysBeneath(directory, path));
+  for (const path of mounts) if (path !== '' && !(await stays(directory, path, user))) return path;
+  return undefined;
+}
+
+/** @throws NotYetError `path_changing` */
+async function stays(directory: Handle, path: string, user: PodmanUser): Promise<boolean> {
+  for (let tries = 1; tries <= MOST_TRIES; tries++) {
+    const answer = await inTurn(user, () => staysBeneath(directory, path));
+    if (answer !== undefined) return answer;
+  }
+  throw new NotYetError('path_changing', `${directory.path}/${path} is being changed`);
+}
+
+/** Each name that is changed on the host, whoever does it, can make a look fail. */
+const MOST_TRIES = 20;
+
+const turns = new Map<number, PQueue>();
+
+/**
+ * One look of a user's at a time, and between two of them whatever else waits for the main thread. Links that lead to links, or paths
+ * of thousands of directories, have the kernel walk for milliseconds; a create can name 256 of them, and a user can have many creates.
+ */
+function inTurn<T>({ uid }: PodmanUser, look: () => T): Promise<T> {
+  const queue = turns.get(uid) ?? new PQueue({ concurrency: 1 });
+  turns.set(uid, queue);
+  return queue.add(async () => {
+    await letOthersRun();
+    return look();
+  });
 }
 
 /** From the dentry cache alone: what would have to be waited for is not for us to look up. */

@@ -103,22 +103,20 @@ export function openMountedBeneath(
 
 /**
  * Whether a path leads nowhere but to what lies beneath a handle, symlinks that stay in there followed; also where nothing is
- * there. Only to look: whoever can write in there can make it lead elsewhere a moment later.
- * @throws NotYetError `path_changing` where names on the way are being changed
+ * there. Only to look: whoever can write in there can make it lead elsewhere a moment later. Undefined where a name was
+ * changed meanwhile, anywhere on the host: then it is to be asked again. Links that lead to links can make it take some milliseconds.
+ * @throws SyscallError
  */
-export function staysBeneath(parent: Handle, path: string): boolean {
-  for (let tries = 1; ; tries++) {
-    try {
-      open(parent, path, O.PATH, RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS)?.close();
-      return true;
-    } catch (error) {
-      if (!(error instanceof SyscallError)) throw error;
-      if (error.is('EXDEV', 'ELOOP')) return false;
-      if (error.is('ENOTDIR', 'ENAMETOOLONG')) return true;
-      if (!error.is('EAGAIN')) throw error;
-      if (tries === CACHED_TRIES)
-        throw new NotYetError('path_changing', `${parent.path}/${path} is being changed`, error);
-    }
+export function staysBeneath(parent: Handle, path: string): boolean | undefined {
+  try {
+    open(parent, path, O.PATH, RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS)?.close();
+    return true;
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    if (error.is('EXDEV', 'ELOOP')) return false;
+    if (error.is('ENOTDIR', 'ENAMETOOLONG')) return true;
+    if (error.is('EAGAIN')) return undefined;
+    throw error;
   }
 }
 

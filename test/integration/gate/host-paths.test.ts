@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { longestStepOf } from '../../support/longest-step.ts';
 import { DIRECTORIES, GateBench, ID, ok, post } from './gate-bench.ts';
 
 let root: string;
@@ -94,5 +95,19 @@ describe('a create', () => {
   test('passes with all of that where the policy lets it name all paths', async () => {
     symlinkSync('/', join(root, 'srv', 'up'));
     expect(await verdictOn(['/', '/proc', join(root, 'srv', 'up')], {}, true)).toBe('passed');
+  });
+
+  test('that mounts links to links to links, or very deep directories, keeps nobody waiting', async () => {
+    const own = join(root, 'nomad', 'alloc', ID, 't', 'local', 'b');
+    mkdirSync(own);
+    const deep = join(root, 'srv', ...Array.from({ length: 1900 }, () => 'd'));
+    mkdirSync(deep, { recursive: true });
+    const detour = '../b/'.repeat(800);
+    for (let link = 0; link < 39; link++) symlinkSync(`${detour}l${link - 1}`, join(own, `l${link}`));
+    const sources = Array.from({ length: 120 }, (_, index) => [join(own, 'l38'), join(deep, `x${index}`)]).flat();
+    const longest = await longestStepOf(async () => {
+      expect(await Promise.all([verdictOn(sources), verdictOn(sources)])).toEqual(['passed', 'passed']);
+    });
+    expect(longest).toBeLessThan(150);
   });
 });
