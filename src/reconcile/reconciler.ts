@@ -359,7 +359,9 @@ export class Reconciler {
         record.isNetnsAwaited = false;
         record.isStarting = false;
       }
-      if (outcome.desired.kind === 'nothing' && record.waiting.size === 0) this.#forget(record, outcome.allocation);
+      // A start that has begun meanwhile is decided by the pass that it has asked for: of this record.
+      const isAskedFor = record.waiting.size > 0 || record.decidedStarts < record.starts;
+      if (outcome.desired.kind === 'nothing' && !isAskedFor) this.#forget(record, outcome.allocation);
     }
     this.#showAllocations(record);
     if (outcome.kind === 'settled') return;

@@ -180,6 +180,20 @@ describe('the reconciler', () => {
     expect(await decided).toMatchObject({ kind: 'access' });
   });
 
+  test('says what is decided of a start that begins while a pass finds nothing to do for the allocation', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { nomad, reconciler } = setUp([{ kind: 'view', plan: () => promise.then(() => []) }]);
+    nomad.delete(ALLOCATION_ID);
+    const first = reconciler.passNow(ALLOCATION_ID, never);
+    for (let turn = 0; turn < 50; turn++) await undefined;
+    nomad.set(ALLOCATION_ID, allocationOf());
+    reconciler.noticeStart(ALLOCATION_ID);
+    const decided = reconciler.desired(ALLOCATION_ID, never);
+    resolve();
+    expect(await first).toMatchObject({ desired: { kind: 'nothing', why: 'gone' } });
+    expect(await decided).toMatchObject({ kind: 'access' });
+  });
+
   test('lets an allocation wait whose user is not looked up yet, and goes on when the name service has answered', async () => {
     const { reconciler, switches, pending, record } = setUp();
     pending.set('alice', { kind: 'pending', why: 'LDAP is away' });
