@@ -28,9 +28,10 @@ export async function requestImage(
   const why = await refusalOfStarts(client, parts);
   if (why === 'abandoned') return client.count('abandoned');
   if (why) return await answerByPlaceholder(client, route, why, parts);
-  if (route.kind === 'pull') return await pull(client, route, request, parts);
   const { images, podman } = parts;
   const { reference } = route;
+  images.asked({ user: podman.name, reference });
+  if (route.kind === 'pull') return await pull(client, route, request, parts);
   const asked = { user: podman.name, reference, query: new URLSearchParams({ reference }).toString() };
   const holdMs = startHoldMs(parts);
   return await forward(
@@ -41,6 +42,10 @@ export async function requestImage(
       answerWithinMs: Math.max(holdMs, LEAST_PATIENCE_MS),
       maxBytes: MAX_LONG_DOCUMENT_BYTES,
       inPlace: () => ({ status: 200, body: inspected(images.placeholder(asked)) }),
+      onAnswer: (bytes) => {
+        const [, id] = /"Id":"([0-9a-f]{64})"/.exec(bytes) ?? [];
+        if (id !== undefined) images.found(id, asked);
+      },
     },
     parts,
   );

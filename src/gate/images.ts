@@ -43,9 +43,28 @@ export class Images {
   /** By user, then by id, the oldest first. */
   readonly #known = new Map<string, Map<string, Known>>();
   readonly #pulling = new Map<string, Promise<string>>();
+  /** By user, when each name was last asked for, the oldest first. */
+  readonly #asked = new Map<string, Map<string, number>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** A task of a user's is to have an image of this name. */
+  asked({ user, reference }: Pick<AskedImage, 'user' | 'reference'>): void {
+    const ofUser = this.#asked.get(user) ?? new Map<string, number>();
+    this.#asked.set(user, ofUser);
+    ofUser.delete(reference);
+    ofUser.set(reference, this.#clock.monotonic());
+    for (const [oldest, since] of ofUser) {
+      if (this.#clock.monotonic() - since < KEPT_MS && ofUser.size <= MOST_KEPT) break;
+      ofUser.delete(oldest);
+    }
+  }
+
+  /** An image that a user's Podman has, by a name that it was asked for. */
+  found(id: string, asked: AskedImage): void {
+    this.#remember(id, { ...asked, isPlaceholder: false });
   }
 
   /** An image that a user's Podman has just pulled. */
@@ -77,7 +96,8 @@ export class Images {
 
   /**
    * The id of the image that a create at this Podman means by `image`, where that is another one or has to be pulled first: by
-   * this user's own Podman, with this user's own credentials.
+   * this user's own Podman, with this user's own credentials. Where another user's has pulled what a task of this one's asked for,
+   * the name counts and not the id: the other one's Podman may have said that of any image, one that this user's has among them.
    * @returns undefined where `image` is to be taken as it is
    * @throws RefusedError `image_pull_failed`, `image_changed`; NotYetError `image_pulling` once the signal is aborted; as
    * callPodman
@@ -88,10 +108,17 @@ export class Images {
     if (known.isPlaceholder) {
       if (known.failure && known.user === podman.name) throw known.failure;
       const id = await this.#idOf(known.reference, podman);
-      return id ?? (await this.#pullWithin(known, podman, signal));
+      const own = known.user === podman.name ? known : { ...known, query: verified(known.query) };
+      return id ?? (await this.#pullWithin(own, podman, signal));
     }
-    if (known.user === podman.name || (await this.#idOf(image, podman))) return undefined;
-    const id = await this.#pullWithin(known, podman, signal);
+    if (known.user === podman.name) return undefined;
+    const own = { ...known, query: verified(known.query) };
+    if (this.#asked.get(podman.name)?.has(known.reference)) {
+      if ((await this.#idOf(known.reference, podman)) === image) return undefined;
+      return await this.#pullWithin(own, podman, signal);
+    }
+    if (await this.#idOf(image, podman)) return undefined;
+    const id = await this.#pullWithin(own, podman, signal);
     if (id === image) return id;
     const message = `image ${known.reference} was pulled for user ${known.user} as ${image} and for user ${podman.name} as ${id}: it has changed in between; start the task again`;
     throw new RefusedError('image_changed', message);
@@ -164,6 +191,13 @@ export class Images {
     const said = error?.trim().slice(0, 1000) || `status ${status}`;
     throw new RefusedError('image_pull_failed', `cannot pull image ${reference} for user ${user.name}: ${said}`);
   }
+}
+
+/** That another user's job trusts any server (tls_verify = false) is not for this one's Podman to go by. */
+function verified(query: string): string {
+  const params = new URLSearchParams(query);
+  if (params.has('tlsVerify')) params.set('tlsVerify', 'true');
+  return params.toString();
 }
 
 const ImageId = z.string().regex(/^[0-9a-f]{64}$/);

@@ -34,6 +34,7 @@ async function start(options: { images?: readonly string[]; pull?: string; timeo
 }
 
 const pulled = (id: string) => `{"stream":"Trying to pull…\\n"}\n{"images":["${id}"],"id":"${id}"}\n`;
+const look = (name: string) => `GET /v1.0.0/libpod/images/${name}/json HTTP/1.1\r\nHost: u\r\n\r\n`;
 const CREATE = 'POST /v1.0.0/libpod/containers/create';
 
 test('what another user`s Podman has just pulled is pulled for this user, by its name and without the other`s credentials', async () => {
@@ -107,6 +108,32 @@ test('a pull that failed for another user is done by this user`s own Podman', as
   await using _ = bench;
   const id = bench.images.placeholder(ASKED, new RefusedError('image_pull_failed', 'not for bob'));
   await bench.client().write(withImage(id)).sees('c0ffee');
+  expect(asked.at(-2)).toBe(`POST /v1.0.0/libpod/images/pull?${ASKED.query}`);
+});
+
+test('what another user`s Podman says of an image that this user asked for is not taken for that image, also where this user has one of that id', async () => {
+  const { bench, asked } = await start({ images: [OF_ALICE], pull: pulled(OTHER) });
+  await using _ = bench;
+  await bench.client().write(look(REFERENCE)).seesEnd();
+  bench.images.pulled(OF_ALICE, ASKED);
+  await bench.client().write(withImage(OF_ALICE)).sees('c0ffee');
+  expect(asked.slice(-2)).toEqual([`POST /v1.0.0/libpod/images/pull?${ASKED.query}`, CREATE]);
+});
+
+test('an image that this user`s own Podman gave for a name is taken as it is, whatever another`s says of it', async () => {
+  const { bench, asked } = await start({ images: [OF_ALICE, 'own:1'] });
+  await using _ = bench;
+  for (const name of [REFERENCE, 'own:1']) await bench.client().write(look(name)).seesEnd();
+  bench.images.pulled(OF_ALICE, ASKED);
+  await bench.client().write(withImage(OF_ALICE)).sees('c0ffee');
+  expect(asked.filter((line) => line.includes('pull'))).toEqual([]);
+});
+
+test('what another user`s job pulls from any server is pulled from the one that it says for this user', async () => {
+  const { bench, asked } = await start({ pull: pulled(OF_ALICE) });
+  await using _ = bench;
+  bench.images.pulled(OF_ALICE, { ...ASKED, query: ASKED.query.replace('=true', '=false') });
+  await bench.client().write(withImage(OF_ALICE)).sees('c0ffee');
   expect(asked.at(-2)).toBe(`POST /v1.0.0/libpod/images/pull?${ASKED.query}`);
 });
 
