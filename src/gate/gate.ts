@@ -101,7 +101,7 @@ export class Gate {
       return;
     }
     const message = `uid ${uid ?? 'unknown'} may not use this gate, only uid ${required}; use your own podman.sock`;
-    void connection.turnAway({ status: 403, cause: 'bad peer', message }, 'bad_peer');
+    void connection.turnAway({ status: 403, cause: 'bad_peer', message }, 'bad_peer');
   }
 
   /** Undefined where it cannot be told, because the client has closed already: nobody, then. */

@@ -38,6 +38,7 @@ test('a client that is not root`s, here of another uid than required, is turned 
   await client.seesEnd();
   expect(client.text).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n/);
   expect(client.text).toContain(`nomad-rootless: uid ${OWN_UID} may not use this gate`);
+  expect(client.text).toContain('"cause":"bad_peer"');
   expect(connections).toBe(0);
   expect(await bench.verdicts()).toEqual({ bad_peer: 1 });
 });
