@@ -108,17 +108,15 @@ export class Images {
     if (known.isPlaceholder) {
       if (known.failure && known.user === podman.name) throw known.failure;
       const id = await this.#idOf(known.reference, podman);
-      const own = known.user === podman.name ? known : { ...known, query: verified(known.query) };
-      return id ?? (await this.#pullWithin(own, podman, signal));
+      return id ?? (await this.#pullWithin(known, podman, signal));
     }
     if (known.user === podman.name) return undefined;
-    const own = { ...known, query: verified(known.query) };
     if (this.#asked.get(podman.name)?.has(known.reference)) {
       if ((await this.#idOf(known.reference, podman)) === image) return undefined;
-      return await this.#pullWithin(own, podman, signal);
+      return await this.#pullWithin(known, podman, signal);
     }
     if (await this.#idOf(image, podman)) return undefined;
-    const id = await this.#pullWithin(own, podman, signal);
+    const id = await this.#pullWithin(known, podman, signal);
     if (id === image) return id;
     const message = `image ${known.reference} was pulled for user ${known.user} as ${image} and for user ${podman.name} as ${id}: it has changed in between; start the task again`;
     throw new RefusedError('image_changed', message);
@@ -191,13 +189,6 @@ export class Images {
     const said = error?.trim().slice(0, 1000) || `status ${status}`;
     throw new RefusedError('image_pull_failed', `cannot pull image ${reference} for user ${user.name}: ${said}`);
   }
-}
-
-/** That another user's job trusts any server (tls_verify = false) is not for this one's Podman to go by. */
-function verified(query: string): string {
-  const params = new URLSearchParams(query);
-  if (params.has('tlsVerify')) params.set('tlsVerify', 'true');
-  return params.toString();
 }
 
 const ImageId = z.string().regex(/^[0-9a-f]{64}$/);

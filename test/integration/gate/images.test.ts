@@ -129,14 +129,6 @@ test('an image that this user`s own Podman gave for a name is taken as it is, wh
   expect(asked.filter((line) => line.includes('pull'))).toEqual([]);
 });
 
-test('what another user`s job pulls from any server is pulled from the one that it says for this user', async () => {
-  const { bench, asked } = await start({ pull: pulled(OF_ALICE) });
-  await using _ = bench;
-  bench.images.pulled(OF_ALICE, { ...ASKED, query: ASKED.query.replace('=true', '=false') });
-  await bench.client().write(withImage(OF_ALICE)).sees('c0ffee');
-  expect(asked.at(-2)).toBe(`POST /v1.0.0/libpod/images/pull?${ASKED.query}`);
-});
-
 test('an image that has changed between the two pulls is refused', async () => {
   const { bench, asked } = await start({ pull: pulled(OTHER) });
   await using _ = bench;
