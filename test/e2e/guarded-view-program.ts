@@ -7,7 +7,6 @@ import array, ctypes, errno, json, os, resource, socket, sys, time
 
 O_PATH, CLONE_NEWNS, MNT_DETACH, MS_BIND, MS_REMOUNT = 0o10000000, 0x20000, 2, 4096, 32
 libc = ctypes.CDLL(None, use_errno=True)
-# It holds hundreds of directories open, in each of its ways.
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 given = json.loads(sys.argv[2])
@@ -80,6 +79,17 @@ def receive(sock):
             fds.frombytes(data[:len(data) - len(data) % 4])
         handles += zip(labels, fds)
 
+# What is opened for one act is closed with it: it holds hundreds of directories open as it is.
+def opened(path, flags, act, **where):
+    fd = os.open(path, flags, **where)
+    try:
+        return act(fd)
+    finally:
+        os.close(fd)
+
+def names_in(fd):
+    return opened('.', os.O_RDONLY | os.O_DIRECTORY, os.listdir, dir_fd=fd)
+
 serial = 0
 # A name that nobody has used.
 def names():
@@ -89,15 +99,16 @@ def names():
 
 def read_all(fd):
     seen = ''
-    for name in os.listdir(os.open('.', os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)):
+    for name in names_in(fd):
         if name == given.get('run'):
             continue
-        result, text = outcome(lambda: os.read(os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=fd), 200))
+        read = lambda file: os.read(file, 200)
+        result, text = outcome(lambda: opened(name, os.O_RDONLY | os.O_NONBLOCK, read, dir_fd=fd))
         seen += name + ': ' + (repr(text) if result == 'ok' else result) + '; '
     return seen
 
 def rename_all(fd):
-    entries = os.listdir(os.open('.', os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd))
+    entries = names_in(fd)
     results = [outcome(lambda: os.rename(name, name + '.moved', src_dir_fd=fd, dst_dir_fd=fd))[0]
                for name in entries if not name.startswith('probe-') and name != given.get('run')]
     for result in results:
@@ -105,11 +116,12 @@ def rename_all(fd):
             raise OSError(getattr(errno, result, 0), 'rename')
 
 def up(fd):
-    above = os.open('..', O_PATH | os.O_DIRECTORY, dir_fd=fd)
-    os.symlink(given['victim'], names(), dir_fd=above)
+    opened('..', O_PATH | os.O_DIRECTORY, lambda above: os.symlink(given['victim'], names(), dir_fd=above), dir_fd=fd)
 
 def run(fd):
-    program = os.open(given['run'], O_PATH, dir_fd=fd)
+    return opened(given['run'], O_PATH, execute, dir_fd=fd)
+
+def execute(program):
     output, input = os.pipe()
     child = os.fork()
     if child == 0:
@@ -122,7 +134,9 @@ def run(fd):
         os._exit(0)
     os.close(input)
     os.waitpid(child, 0)
-    return os.read(output, 100).decode().strip()
+    said = os.read(output, 100).decode().strip()
+    os.close(output)
+    return said
 
 ACTS = {
     'symlink': lambda fd: os.symlink(given['victim'], names(), dir_fd=fd),
@@ -142,7 +156,7 @@ def descended(handles):
         door, opener = label
         if door.count('/') > 3 + min(door.count('/') for (door, _), _ in handles):
             continue
-        listed, names = outcome(lambda: os.listdir(os.open('.', os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)))
+        listed, names = outcome(lambda: names_in(fd))
         for name in names if listed == 'ok' else ['alloc', 'logs', 'data', 'tmp', 'local', 'secrets', 'private']:
             below = (door + '/' + name, opener)
             if below in known or name.startswith('probe-'):
