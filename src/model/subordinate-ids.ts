@@ -30,6 +30,13 @@ interface IdOwner {
 }
 
 type IdKind = 'uid' | 'gid';
+/** A range of a user, and whose ids are in it as well, in words. */
+interface SharedRange {
+  readonly kind: IdKind;
+  readonly range: SubordinateRange;
+  readonly other: string;
+}
+type Range = Pick<SubordinateRange, 'start' | 'count'>;
 
 const KINDS: readonly IdKind[] = ['uid', 'gid'];
 /** As many ids as a container image can name, and the defaults of login.defs(5): SUB_UID_COUNT, SUB_UID_MIN, SUB_UID_MAX. */
@@ -57,45 +64,84 @@ export function subordinateIdProblem(
   table: IdTable,
   others: readonly IdOwner[] = [],
 ): Refusal | undefined {
-  const missing = KINDS.filter((kind) => rangesOf(user, table[kind]).length === 0);
-  if (missing.length > 0) return noRange(user, missing, table, others);
-  for (const kind of KINDS) {
-    for (const range of rangesOf(user, table[kind])) {
-      const other = otherIn(range, user, kind, table[kind], others);
-      if (other === undefined) continue;
-      const remedy = remedyOf(user.name, range, kind, table, others);
-      const reason = `subordinate ${kind}s ${format(range)} of user ${user.name} overlap ${other}: each could act as the other; ask the operator to ${remedy}`;
-      return { code: 'subordinate_ids_overlap', reason };
-    }
-  }
-  return undefined;
+  const missing = missingKinds(user, table);
+  const [shared] = sharedRanges(user, table, others);
+  if (missing.length === 0 && !shared) return undefined;
+  const remedy = subordinateIdRemedy(user, table, others);
+  return shared && missing.length === 0 ? overlap(user, shared, table, remedy) : noRange(user, missing, remedy);
 }
 
-function remedyOf(
-  name: string,
-  range: SubordinateRange,
-  kind: IdKind,
+/** A command that gives a user ids of its own, and the range that it would have then. */
+export interface IdRemedy {
+  readonly command: string;
+  readonly range: SubordinateRange;
+}
+
+/**
+ * What mends the problem that subordinateIdProblem finds; undefined where there is none, where the ids do not come from the
+ * files, and where no range is free.
+ */
+export function subordinateIdRemedy(
+  user: IdOwner,
   table: IdTable,
-  others: readonly IdOwner[],
-): string {
-  if (!table.isFromFiles) return `have the source of subid in nsswitch.conf give ${name} ids of its own`;
-  const free = freeRange(table, others);
-  if (free === undefined) return `give ${name} a range of its own in /etc/sub${kind}`;
-  const option = `sub${kind}s`;
-  return `run: usermod --del-${option} ${format(range)} --add-${option} ${free} ${name}; then, as ${name}: podman system migrate`;
+  others: readonly IdOwner[] = [],
+): IdRemedy | undefined {
+  const shared = sharedRanges(user, table, others);
+  const missing = missingKinds(user, table);
+  const kinds = KINDS.filter((kind) => missing.includes(kind) || shared.some((one) => one.kind === kind));
+  const free = table.isFromFiles && kinds.length > 0 ? freeRange(table, others) : undefined;
+  if (!free) return undefined;
+  const options = [
+    ...shared.map(({ kind, range }) => `--del-sub${kind}s ${format(range)}`),
+    ...kinds.map((kind) => `--add-sub${kind}s ${format(free)}`),
+  ];
+  const command = `usermod ${options.join(' ')} ${user.name}`;
+  // usermod(8) takes no ids from a user who has processes: "is currently used by process", exit code 8.
+  const whileStopped = `systemctl stop user-${user.uid}.slice; ${command}; systemctl start user@${user.uid}.service`;
+  return { command: shared.length > 0 ? whileStopped : command, range: { owner: user.name, ...free } };
 }
 
-function noRange({ name }: IdOwner, kinds: readonly IdKind[], table: IdTable, others: readonly IdOwner[]): Refusal {
+function overlap(
+  { name }: IdOwner,
+  { kind, range, other }: SharedRange,
+  { isFromFiles }: IdTable,
+  remedy: IdRemedy | undefined,
+): Refusal {
+  const byHand = isFromFiles
+    ? `give ${name} a range of its own in /etc/sub${kind}`
+    : `have the source of subid in nsswitch.conf give ${name} ids of its own`;
+  const advice = remedy ? `run: ${remedy.command}; then, as ${name}: podman system migrate` : byHand;
+  const reason = `subordinate ${kind}s ${format(range)} of user ${name} overlap ${other}: each could act as the other; ask the operator to ${advice}`;
+  return { code: 'subordinate_ids_overlap', reason };
+}
+
+function noRange({ name }: IdOwner, kinds: readonly IdKind[], remedy: IdRemedy | undefined): Refusal {
   const files = kinds.map((kind) => `/etc/sub${kind}`).join(' and ');
-  const free = freeRange(table, others);
-  const remedy =
-    free === undefined
-      ? `add one of ${COUNT} ids that nobody else has`
-      : `run: usermod ${kinds.map((kind) => `--add-sub${kind}s ${free}`).join(' ')} ${name}`;
+  const advice = remedy ? `run: ${remedy.command}` : `add one of ${COUNT} ids that nobody else has`;
   return {
     code: 'no_subordinate_ids',
-    reason: `user ${name} has no range in ${files}; ask the operator to ${remedy}`,
+    reason: `user ${name} has no range in ${files}; ask the operator to ${advice}`,
   };
+}
+
+function missingKinds(user: IdOwner, table: IdTable): IdKind[] {
+  return KINDS.filter((kind) => rangesOf(user, table[kind]).length === 0);
+}
+
+/** The ranges of a user in which there are ids of somebody else, and whose. */
+function sharedRanges(user: IdOwner, table: IdTable, others: readonly IdOwner[]): SharedRange[] {
+  return KINDS.flatMap((kind) =>
+    rangesOf(user, table[kind]).flatMap((range) => {
+      const other = otherIn(range, user, kind, table[kind], others);
+      return other === undefined ? [] : [{ kind, range, other }];
+    }),
+  );
+}
+
+/** How many ids of each kind a user has. */
+export function subordinateIdCounts(user: IdOwner, table: IdTable): Record<IdKind, number> {
+  const count = (kind: IdKind) => rangesOf(user, table[kind]).reduce((sum, range) => sum + range.count, 0);
+  return { uid: count('uid'), gid: count('gid') };
 }
 
 function rangesOf({ name, uid }: IdOwner, { ranges }: HostIds): SubordinateRange[] {
@@ -124,8 +170,8 @@ function otherIn(
   return account && `${kind} ${account[kind]} of ${account.name}`;
 }
 
-/** The first range that has no id of anybody, of either kind, as usermod(8) takes it; undefined where all is given away. */
-function freeRange({ uid, gid }: IdTable, others: readonly IdOwner[]): string | undefined {
+/** The first range that has no id of anybody, of either kind; undefined where all is given away. */
+function freeRange({ uid, gid }: IdTable, others: readonly IdOwner[]): Range | undefined {
   const ids = [...uid.real, ...gid.real, ...others.flatMap((one) => [{ id: one.uid }, { id: one.gid }])];
   const taken = [...uid.ranges, ...gid.ranges, ...ids.map(({ id }) => ({ start: id, count: 1 }))].sort(
     (a, b) => a.start - b.start,
@@ -135,9 +181,10 @@ function freeRange({ uid, gid }: IdTable, others: readonly IdOwner[]): string | 
     if (range.start >= start + COUNT) break;
     start = Math.max(start, range.start + range.count);
   }
-  return start + COUNT - 1 <= LAST ? format({ start, count: COUNT }) : undefined;
+  return start + COUNT - 1 <= LAST ? { start, count: COUNT } : undefined;
 }
 
-function format({ start, count }: Pick<SubordinateRange, 'start' | 'count'>): string {
+/** As usermod(8) takes it. */
+function format({ start, count }: Range): string {
   return `${start}-${start + count - 1}`;
 }

@@ -1,4 +1,5 @@
 import { messageOf } from '../errors.ts';
+import type { SubordinateRange } from '../model/subordinate-ids.ts';
 import { type HostUser, lookUpHostUser, lookUpSignal } from './host-user.ts';
 import { SubordinateIds } from './subordinate-ids.ts';
 
@@ -20,5 +21,11 @@ export async function problemsOfUsers(names: Iterable<string>): Promise<string[]
       problems.push(`user ${name} cannot be looked up: ${messageOf(error)}`);
     }
   }
-  return [...problems, ...known.flatMap((account) => ids.problemOf(account, known)?.reason ?? [])];
+  const promised: SubordinateRange[] = [];
+  for (const account of known) {
+    const { problem, remedy } = ids.judge(account, known, promised);
+    if (problem) problems.push(problem.reason);
+    if (remedy) promised.push(remedy.range);
+  }
+  return problems;
 }

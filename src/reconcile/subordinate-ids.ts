@@ -2,10 +2,13 @@ import { eachLine, versionOf } from '../linux/root-text.ts';
 import { askSubordinateIds } from '../linux/subordinate-id-service.ts';
 import type { Refusal } from '../model/explanation.ts';
 import {
+  type IdRemedy,
   type IdTable,
   parseSubordinateRange,
   type SubordinateRange,
+  subordinateIdCounts,
   subordinateIdProblem,
+  subordinateIdRemedy,
 } from '../model/subordinate-ids.ts';
 import type { HostUser } from './host-user.ts';
 
@@ -32,6 +35,13 @@ const FILES: IdFiles = {
 };
 
 type OfUser = Readonly<Record<'uid' | 'gid', readonly SubordinateRange[]>>;
+
+/** What is said of a user's subordinate ids; `counts` is undefined where their source does not say. */
+export interface IdJudgement {
+  readonly problem: Refusal | undefined;
+  readonly counts: { readonly uid: number; readonly gid: number } | undefined;
+  readonly remedy: IdRemedy | undefined;
+}
 
 /**
  * Whether subordinate ids of users are theirs alone, by the files of this host, which only root writes and which are read again
@@ -85,10 +95,30 @@ export class SubordinateIds {
    * @param configured the accounts of the configuration's users, as far as they are known
    */
   problemOf(user: HostUser, configured: readonly HostUser[]): Refusal | undefined {
-    const { isFromFiles } = this.#table;
-    if (!isFromFiles && !this.#asked.get(user.name)) return undefined;
-    const table = isFromFiles ? this.#table : this.#tableOf([user, ...configured]);
-    return subordinateIdProblem(user, table, configured);
+    const table = this.#tableFor(user, configured);
+    return table && subordinateIdProblem(user, table, configured);
+  }
+
+  /**
+   * The problem, how many ids the user has, and a command that mends it.
+   * @param promised ranges that others are advised to take: who follows two remedies must not give the same ids twice
+   */
+  judge(user: HostUser, configured: readonly HostUser[], promised: readonly SubordinateRange[]): IdJudgement {
+    const table = this.#tableFor(user, configured);
+    if (!table) return { problem: undefined, counts: undefined, remedy: undefined };
+    const { uid, gid } = table;
+    const withPromised = { ...table, uid: { ...uid, ranges: [...uid.ranges, ...promised] }, gid };
+    return {
+      problem: subordinateIdProblem(user, withPromised, configured),
+      counts: subordinateIdCounts(user, table),
+      remedy: subordinateIdRemedy(user, withPromised, configured),
+    };
+  }
+
+  /** Undefined where the source of the ranges does not say. */
+  #tableFor(user: HostUser, configured: readonly HostUser[]): IdTable | undefined {
+    if (this.#table.isFromFiles) return this.#table;
+    return this.#asked.get(user.name) && this.#tableOf([user, ...configured]);
   }
 
   #tableOf(users: readonly HostUser[]): IdTable {

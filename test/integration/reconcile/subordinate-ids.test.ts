@@ -55,6 +55,22 @@ describe('subordinate ids, as the host has them,', () => {
     expect(ids.problemOf(ALICE, [ALICE, DAVE, LDAP])).toBeUndefined();
   });
 
+  test('are advised to each user apart from those that others were advised', async () => {
+    const ids = new SubordinateIds(files);
+    await ids.refresh(DAVE, never);
+    const both = [DAVE, LDAP];
+    const dave = ids.judge(DAVE, both, []);
+    expect(dave).toMatchObject({ problem: { code: 'no_subordinate_ids' }, counts: { uid: 0, gid: 0 } });
+    expect(dave.remedy?.command).toBe('usermod --add-subuids 170001-235536 --add-subgids 170001-235536 dave');
+    const ldap = ids.judge(LDAP, both, dave.remedy ? [dave.remedy.range] : []);
+    expect(ldap.remedy?.command).toContain('--add-subuids 300001-365536 ');
+    expect(ids.judge(ALICE, both, [])).toEqual({
+      problem: undefined,
+      remedy: undefined,
+      counts: { uid: 65_536, gid: 65_536 },
+    });
+  });
+
   test('are none where there are no such files', async () => {
     rmSync(files.subuid);
     const ids = new SubordinateIds(files);

@@ -83,7 +83,7 @@ describe('subordinate ids', () => {
     const uid = { ranges: [...own, ...ranges('alice:100000:65536')], real: REAL };
     const gid = { ranges: [...own, ...ranges('alice:165536:10')], real: REAL };
     expect(subordinateIdProblem(DAVE, { uid, gid, isFromFiles: true })?.reason).toContain(
-      'subordinate gids 165536-231071 of user dave overlap those of alice, 165536-165545: each could act as the other; ask the operator to run: usermod --del-subgids 165536-231071 --add-subgids 231072-296607 dave; then, as dave: podman system migrate',
+      'subordinate gids 165536-231071 of user dave overlap those of alice, 165536-165545: each could act as the other; ask the operator to run: systemctl stop user-1004.slice; usermod --del-subgids 165536-231071 --add-subgids 231072-296607 dave; systemctl start user@1004.service; then, as dave: podman system migrate',
     );
     expect(subordinateIdProblem(ALICE, { uid, gid, isFromFiles: true })?.reason).toContain('overlap those of dave');
   });
