@@ -38,7 +38,7 @@ export interface AgentSelf extends ClientPaths {
 export type KnownOfSelf = { readonly [key in 'nodeId' | 'dataDir' | 'allocDir']?: string | undefined };
 
 /** The plugin's file name, which is what its block in Nomad's configuration is called by. */
-const PODMAN_PLUGIN = 'nomad-driver-podman';
+export const PODMAN_PLUGIN = 'nomad-driver-podman';
 /** Where Nomad looks for CNI plugins unless it is told, defaultCNIPath in client/allocrunner/networking_cni.go. */
 const DEFAULT_CNI_PATH = '/opt/cni/bin';
 /** What the driver calls its socket when the configuration has no socket blocks. */
@@ -46,7 +46,8 @@ const DEFAULT_SOCKET = 'default';
 
 const socket = z.object({ name: z.string().default(DEFAULT_SOCKET), socket_path: z.string() });
 /** One block is a list of one in HCL, and may be an object where the configuration is JSON. */
-const blocks = <T extends z.ZodType>(block: T) => z.union([z.array(block), block.transform((one) => [one])]).nullish();
+export const blocks = <T extends z.ZodType>(block: T) =>
+  z.union([z.array(block), block.transform((one) => [one])]).nullish();
 const podmanConfig = z.object({
   socket_path: z.string().nullish(),
   socket: blocks(socket),

@@ -4,6 +4,7 @@ import { type Allocation, isAllocationId } from '../model/allocation.ts';
 import { collectYoungGarbage } from '../young-garbage.ts';
 import { type AgentSelf, type KnownOfSelf, parseAgentSelf } from './agent-self.ts';
 import { allocationIdIn, namespaceIn, parseAllocation } from './allocation-json.ts';
+import { type DriverReport, parseDriver } from './driver-json.ts';
 import { parseHostVolumes } from './node-json.ts';
 import { AGENT_READ, explain, isNoSuchAllocation, NODE_READ, READ_JOB, type Right } from './nomad-failure.ts';
 import { type Line, splitLines } from './split-lines.ts';
@@ -109,6 +110,17 @@ export class Nomad {
     requireUuid(nodeId, "a node's id");
     const { data } = await ask(NODE_READ, () => this.#client.node(nodeId, { signal }));
     return parseHostVolumes(data, `node ${nodeId}`);
+  }
+
+  /**
+   * What Nomad says of the podman driver of a node, and how the agent that answers configures it.
+   * @throws RefusedError `bad_id` for what is no node id
+   */
+  async driver(nodeId: string, signal: AbortSignal): Promise<DriverReport> {
+    requireUuid(nodeId, "a node's id");
+    const { data: self } = await ask(AGENT_READ, () => this.#client.agentSelf({ signal }));
+    const { data: node } = await ask(NODE_READ, () => this.#client.node(nodeId, { signal }));
+    return parseDriver(self, node, `node ${nodeId}`);
   }
 
   /**

@@ -57,6 +57,17 @@ function attributeIfSupported(handle: Handle, name: string): Buffer | undefined 
   }
 }
 
+/** Whether the filesystem of an open file takes POSIX ACLs. @throws SyscallError */
+export function takesAcls(handle: Handle): boolean {
+  try {
+    getAttribute(handle, ACCESS_ACL);
+    return true;
+  } catch (error) {
+    if (isUnsupported(error)) return false;
+    throw error;
+  }
+}
+
 /** Nothing that is done again changes what a filesystem has. */
 function requiringSupport(handle: Handle, act: () => unknown): void {
   try {

@@ -1,0 +1,98 @@
+import { socketOf } from '../agent/host.ts';
+import { requireOwnNode } from '../agent/node-identity.ts';
+import { nomadConnection } from '../agent/nomad-connection.ts';
+import { systemClock } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import { configFacts } from '../doctor/config.ts';
+import { hostFacts } from '../doctor/host.ts';
+import { nomadFacts } from '../doctor/nomad.ts';
+import { systemdFacts } from '../doctor/service.ts';
+import { userFacts } from '../doctor/users.ts';
+import { messageOf } from '../errors.ts';
+import { listenerOf } from '../linux/unix-peer.ts';
+import { type Check, makeChecks, type Verdict, worstOf } from '../model/checks/check.ts';
+import { CONFIG_CHECKS, HOST_CHECKS } from '../model/checks/host.ts';
+import { NOMAD_CHECKS, type NomadFacts } from '../model/checks/nomad.ts';
+import { type AgentFacts, SERVICE_CHECKS } from '../model/checks/service.ts';
+import { USER_CHECKS } from '../model/checks/user.ts';
+import { Nomad } from '../nomad/nomad.ts';
+import { VERSION } from '../version.ts';
+import { fetchStatus } from './admin-client.ts';
+import { CommandError } from './command-error.ts';
+import { EXIT } from './exit-code.ts';
+import { renderChecks } from './render-checks.ts';
+import type { Terminal } from './terminal.ts';
+
+/** What `doctor` is told. */
+export interface DoctorOptions {
+  readonly user?: string;
+  readonly json?: true;
+  readonly config?: string;
+}
+
+/** The worst verdict decides. */
+const EXIT_CODES: Readonly<Record<Verdict, number>> = { ok: 0, warning: 1, failed: 2 };
+
+/** Makes all checks and prints them. @returns the exit code @throws CommandError `not_root`: who is not root sees little of it */
+export async function runDoctor({ user, json, config: file }: DoctorOptions, terminal: Terminal): Promise<number> {
+  if (process.getuid?.() !== 0) {
+    throw new CommandError(EXIT.usage, 'not_root', 'doctor must run as root, to see what the agent sees; use sudo');
+  }
+  const checks = await allChecks(file, user).catch((error: unknown) => {
+    throw new CommandError(EXIT_CODES.failed, 'doctor_failed', 'cannot look at this host', error);
+  });
+  const verdict = worstOf(checks);
+  terminal.write(json ? `${JSON.stringify({ verdict, checks }, null, 2)}\n` : renderChecks(checks, terminal));
+  return EXIT_CODES[verdict];
+}
+
+async function allChecks(file: string | undefined, asked: string | undefined): Promise<Check[]> {
+  const { facts, config } = configFacts(file, process.env, asked);
+  const ofHost = [...makeChecks(HOST_CHECKS, hostFacts()), ...makeChecks(CONFIG_CHECKS, facts)];
+  return config ? [...ofHost, ...(await checksWith(config, asked))] : ofHost;
+}
+
+async function checksWith(config: Config, asked: string | undefined): Promise<Check[]> {
+  const [systemd, agent, ofNomad, users] = await Promise.all([
+    systemdFacts(),
+    agentFacts(config.admin.socket),
+    askNomad(config),
+    userFacts({ config, clock: systemClock, socketOf }, asked),
+  ]);
+  const podmanSockets = new Map(
+    [...config.users].map(([name, { socket }]) => [name, users.find((one) => one.name === name)?.socket ?? socket]),
+  );
+  const served = { gateDir: config.ordering === 'gate' ? config.gate.dir : undefined, podmanSockets };
+  const nomad: NomadFacts = { ...ofNomad, served, gateTimeoutMs: config.gate.timeoutMs };
+  return [
+    ...makeChecks(SERVICE_CHECKS, { ...systemd, agent, version: VERSION }),
+    ...makeChecks(NOMAD_CHECKS, nomad),
+    ...users.flatMap((facts) => makeChecks(USER_CHECKS, facts, facts.name)),
+  ];
+}
+
+async function agentFacts(socket: string): Promise<AgentFacts> {
+  try {
+    const { version, ready, reasons, warnings } = await fetchStatus(socket);
+    const listener = await listenerOf(socket);
+    return { kind: 'answers', pid: listener?.pid, version, isReady: ready, reasons, warnings };
+  } catch (error) {
+    const isStopped = error instanceof CommandError && error.exitCode === EXIT.notRunning;
+    return { kind: isStopped ? 'stopped' : 'silent', why: messageOf(error) };
+  }
+}
+
+async function askNomad(config: Config): Promise<Omit<NomadFacts, 'served' | 'gateTimeoutMs'>> {
+  const { address } = config.nomad;
+  const nomad = new Nomad(nomadConnection(config.nomad));
+  try {
+    return await nomadFacts({
+      nomad,
+      address,
+      known: config.nomad,
+      requireOwnNode: (self) => requireOwnNode(self, address),
+    });
+  } finally {
+    await nomad.close();
+  }
+}

@@ -1,0 +1,174 @@
+import type { Refusal } from '../explanation.ts';
+import { type Answer, type CheckOf, type Finding, failed, ok, warning } from './check.ts';
+
+/** What is known of a user of the configuration on this host. */
+export interface UserFacts {
+  readonly name: string;
+  readonly minUid: number;
+  /** Undefined where the host does not know the user. */
+  readonly account: Answer<{ readonly uid: number } | undefined>;
+  readonly ids: IdFacts | undefined;
+  /** Undefined where there is no account, or systemd has not booted this host. */
+  readonly systemd: UserSystemdFacts | undefined;
+  /** The path of her Podman's socket; undefined where there is no account. */
+  readonly socket: string | undefined;
+  /** The uid of who listens there; undefined for nobody. */
+  readonly listener: Answer<number | undefined> | undefined;
+  /** Undefined where she does not listen. */
+  readonly podman: Answer<PodmanReport> | undefined;
+  readonly containersConf: Answer<{ readonly userns: string; readonly defaultSysctls: readonly string[] }> | undefined;
+}
+
+/** What is known of her subordinate ids. */
+export interface IdFacts {
+  readonly problem: Refusal | undefined;
+  readonly remedy: string | undefined;
+  /** How many there are; undefined where their source does not say. */
+  readonly counts: { readonly uid: number; readonly gid: number } | undefined;
+}
+
+/** What systemd says of her. */
+export interface UserSystemdFacts {
+  readonly lingers: boolean;
+  /** ActiveState of her manager, user@UID.service. */
+  readonly manager: string;
+}
+
+/** What her Podman says of itself: libpod/define/info.go. */
+export interface PodmanReport {
+  readonly version: string;
+  readonly isRootless: boolean;
+  /** `v1` or `v2`. */
+  readonly cgroupVersion: string;
+  /** Those that her manager was given. */
+  readonly cgroupControllers: readonly string[];
+  readonly storageDriver: string;
+}
+
+/** Of an image an id can be as high, login.defs(5): SUB_UID_COUNT. */
+const IDS = 65_536;
+/** What the limits of a task need. */
+const CONTROLLERS = ['cpu', 'memory', 'pids'];
+/** Values of userns that leave a container in the user namespace of the user's Podman. */
+const IN_PODMANS = ['', 'host', 'default'];
+
+/** The checks of one user. */
+export const USER_CHECKS: readonly CheckOf<UserFacts>[] = [
+  {
+    id: 'account',
+    title: 'account',
+    judge: ({ name, account, minUid }) => {
+      if ('problem' in account) return failed(account.problem);
+      const { value } = account;
+      if (!value) return failed('there is none on this host', `useradd --create-home ${name}`);
+      if (value.uid === 0) return failed('root: tasks never run as root; name another user');
+      if (value.uid < minUid)
+        return failed(`uid ${value.uid} is below min_uid, ${minUid}; name another user, or set min_uid`);
+      return ok(`uid ${value.uid}`);
+    },
+  },
+  {
+    id: 'subordinate_ids',
+    title: 'subordinate ids',
+    judge: ({ ids }) => {
+      if (!ids) return undefined;
+      const { problem, remedy, counts } = ids;
+      if (problem) return failed(problem.reason, remedy);
+      if (!counts) return warning('the source of subid in nsswitch.conf does not say');
+      const least = Math.min(counts.uid, counts.gid);
+      if (least >= IDS) return ok(`${least}, nobody else's`);
+      return warning(`${least}, nobody else's: images with ids above that do not run; give ${IDS}`);
+    },
+  },
+  {
+    id: 'linger',
+    title: 'linger',
+    judge: ({ name, systemd }) => {
+      if (!systemd) return undefined;
+      return systemd.lingers
+        ? ok('on: the user manager runs without a login')
+        : failed('off: without a login, after a reboot for one, there is no Podman', `loginctl enable-linger ${name}`);
+    },
+  },
+  {
+    id: 'user_manager',
+    title: 'user manager',
+    judge: ({ account, systemd }) => {
+      if (!systemd || !('value' in account) || !account.value) return undefined;
+      const unit = `user@${account.value.uid}.service`;
+      return systemd.manager === 'active'
+        ? ok(`${unit} is active`)
+        : failed(`${unit} is ${systemd.manager}`, `systemctl start ${unit}`);
+    },
+  },
+  { id: 'podman_socket', title: "Podman's socket", judge: judgeSocket },
+  {
+    id: 'podman',
+    title: 'Podman',
+    judge: ({ name, podman }) => {
+      if (!podman) return undefined;
+      if ('problem' in podman) return failed(podman.problem, restart(name));
+      const { version, isRootless } = podman.value;
+      return isRootless
+        ? ok(`${version}, rootless`)
+        : failed(`${version} is not rootless: have the user's own Podman listen there`);
+    },
+  },
+  {
+    id: 'podman_cgroups',
+    title: 'cgroups of Podman',
+    judge: ({ podman, account }) => {
+      if (!podman || !('value' in podman)) return undefined;
+      const { cgroupVersion, cgroupControllers } = podman.value;
+      if (cgroupVersion !== 'v2') return warning(`${cgroupVersion}: limits of memory and CPU do not hold`);
+      const missing = CONTROLLERS.filter((one) => !cgroupControllers.includes(one));
+      if (missing.length === 0) return ok(`v2, with ${cgroupControllers.join(', ')}`);
+      const uid = 'value' in account ? account.value?.uid : undefined;
+      return warning(
+        `v2, without ${missing.join(', ')}: limits of them do not hold; delegate them to user@${uid ?? 'UID'}.service (Delegate=${CONTROLLERS.join(' ')} in a drop-in of user@.service)`,
+      );
+    },
+  },
+  {
+    id: 'podman_storage',
+    title: 'storage of Podman',
+    judge: ({ podman }) => {
+      if (!podman || !('value' in podman)) return undefined;
+      const { storageDriver } = podman.value;
+      if (storageDriver !== 'vfs') return ok(storageDriver);
+      return warning(
+        'vfs copies a whole image for each container; install fuse-overlayfs, or set driver = "overlay" in storage.conf',
+      );
+    },
+  },
+  {
+    id: 'containers_conf',
+    title: 'containers.conf',
+    judge: ({ containersConf }) => {
+      if (!containersConf) return undefined;
+      if ('problem' in containersConf) return failed(containersConf.problem);
+      const { userns, defaultSysctls } = containersConf.value;
+      const shown = userns === '' ? 'userns as by default' : `userns = "${userns}"`;
+      const sysctl = defaultSysctls.find((one) => one.trim().startsWith('net.'));
+      if (sysctl === undefined || IN_PODMANS.includes(userns.split(':', 1)[0] ?? '')) return ok(shown);
+      return warning(
+        `${shown} beside ${sysctl} of default_sysctls: the containers start in no network of a group; set default_sysctls = [] below [containers] of ~/.config/containers/containers.conf, and restart podman.service`,
+      );
+    },
+  },
+];
+
+function judgeSocket({ name, socket, listener, account }: UserFacts): Finding | undefined {
+  if (socket === undefined || !listener) return undefined;
+  if ('problem' in listener) return failed(`${socket}: ${listener.problem}`, restart(name));
+  const uid = 'value' in account ? account.value?.uid : undefined;
+  if (listener.value === undefined) {
+    return failed(`nobody listens on ${socket}`, `systemctl --user --machine=${name}@ enable --now podman.socket`);
+  }
+  if (listener.value !== uid) return failed(`uid ${listener.value} listens on ${socket}, not ${name}`, restart(name));
+  return ok(socket);
+}
+
+function restart(name: string): string {
+  return `systemctl --user --machine=${name}@ restart podman.socket podman.service`;
+}
