@@ -3,7 +3,7 @@ import { DEFAULT_FILE, SECRETS } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-code.ts';
-import { renderTable } from './table.ts';
+import { printable, renderTable } from './table.ts';
 import { processTerminal, type Terminal } from './terminal.ts';
 
 /** `nomad-rootless check-config [--config FILE] [--json]`: the effective configuration, and where each value comes from. */
@@ -18,26 +18,28 @@ export function checkConfigCommand(terminal: Terminal = processTerminal): Comman
     )
     .action(async (options: { json?: true; config?: string }) => {
       const { loadConfig } = await import('../config/load-config.ts');
-      const { problemsOfUsers } = await import('../reconcile/check-users.ts');
+      const { complaintsAbout } = await import('../doctor/complaints.ts');
       const loaded = loadConfig({ file: options.config, env: process.env });
-      terminal.write(options.json ? toJson(loaded) : toText(loaded));
-      const problems = await problemsOfUsers(loaded.config.users.keys());
+      const { problems, warnings } = await complaintsAbout(loaded);
+      terminal.write(options.json ? toJson(loaded, warnings) : toText(loaded, warnings));
       if (problems.length > 0) throw new CommandError(EXIT.error, 'users_unfit', problems.join('\n'));
     });
 }
 
-function toJson({ file, values, origin }: LoadedConfig): string {
+function toJson({ file, values, origin }: LoadedConfig, warnings: readonly string[]): string {
   const keys = [...values].map(([key, value]) => [key, { value: shown(key, value) ?? null, origin: origin.get(key) }]);
-  return `${JSON.stringify({ file: file ?? null, keys: Object.fromEntries(keys) }, null, 2)}\n`;
+  return `${JSON.stringify({ file: file ?? null, keys: Object.fromEntries(keys), warnings }, null, 2)}\n`;
 }
 
-function toText({ file, values, origin }: LoadedConfig): string {
+function toText({ file, values, origin }: LoadedConfig, warnings: readonly string[]): string {
   const rows = [...values].map(([key, value]) => [
     key,
     inOneLine(shown(key, value) ?? whenUnset(key)),
     origin.get(key) ?? '',
   ]);
-  return `${file ?? `${DEFAULT_FILE} is not there: defaults`}\n\n${renderTable(['KEY', 'VALUE', 'FROM'], rows)}`;
+  const warned = warnings.map((warning) => `\nWarning: ${printable(warning)}`).join('');
+  const table = renderTable(['KEY', 'VALUE', 'FROM'], rows);
+  return `${file ?? `${DEFAULT_FILE} is not there: defaults`}\n\n${table}${warned === '' ? '' : `${warned}\n`}`;
 }
 
 function shown(key: string, value: unknown): unknown {

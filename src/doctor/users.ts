@@ -5,7 +5,7 @@ import { fileIsThere } from '../linux/read-file.ts';
 import { showUnit, systemdIsThere } from '../linux/systemctl.ts';
 import { listenerOf } from '../linux/unix-peer.ts';
 import type { Answer } from '../model/checks/check.ts';
-import type { IdFacts, UserFacts, UserSystemdFacts } from '../model/checks/user.ts';
+import type { AccountFacts, IdFacts, UserFacts, UserSystemdFacts } from '../model/checks/user.ts';
 import type { SubordinateRange } from '../model/subordinate-ids.ts';
 import type { PodmanUser } from '../podman/connect.ts';
 import { askPodman } from '../podman/report.ts';
@@ -25,7 +25,10 @@ export interface UserQuestions {
   readonly socketOf: (uid: number, configured: string | undefined) => string;
 }
 
-type Account = Answer<HostUser | undefined>;
+/** AccountFacts with the whole account. */
+interface KnownAccount extends AccountFacts {
+  readonly account: Answer<HostUser | undefined>;
+}
 
 /**
  * What is known of each user of the configuration, and of one more who was asked for. All are asked at once, each with limits in
@@ -33,22 +36,22 @@ type Account = Answer<HostUser | undefined>;
  * @param asked the one user of whom to say something; undefined: of all of the configuration
  */
 export async function userFacts(questions: UserQuestions, asked: string | undefined): Promise<UserFacts[]> {
-  const names = [...new Set([...questions.config.users.keys(), ...(asked === undefined ? [] : [asked])])];
-  const accounts = new Map(
-    await Promise.all(
-      names.map(async (name): Promise<[string, Account]> => [name, await answerOf(() => lookUpHostUser(name))]),
-    ),
-  );
-  const ids = await idFacts(accounts);
-  const shown = names.filter((name) => asked === undefined || name === asked);
-  return Promise.all(
-    shown.map((name) => ofUser(name, accounts.get(name) ?? { value: undefined }, ids.get(name), questions)),
-  );
+  const { users, minUid } = questions.config;
+  const known = await accountFacts(new Set([...users.keys(), ...(asked === undefined ? [] : [asked])]), minUid);
+  const shown = known.filter(({ name }) => asked === undefined || name === asked);
+  return Promise.all(shown.map((facts) => ofUser(facts, questions)));
+}
+
+/** What is known of the accounts of users, and of their subordinate ids beside one another. */
+export async function accountFacts(names: ReadonlySet<string>, minUid: number): Promise<KnownAccount[]> {
+  const found = [...names].map(async (name) => ({ name, account: await answerOf(() => lookUpHostUser(name)) }));
+  const accounts = await Promise.all(found);
+  const ids = await idFacts(accounts.flatMap(({ account }) => ('value' in account && account.value) || []));
+  return accounts.map(({ name, account }) => ({ name, minUid, account, ids: ids.get(name) }));
 }
 
 /** In the order of the configuration, so that each remedy leaves the others as they are. */
-async function idFacts(accounts: ReadonlyMap<string, Account>): Promise<Map<string, IdFacts>> {
-  const known = [...accounts.values()].flatMap((account) => ('value' in account && account.value) || []);
+async function idFacts(known: readonly HostUser[]): Promise<Map<string, IdFacts>> {
   const ids = new SubordinateIds();
   const promised: SubordinateRange[] = [];
   const facts = new Map<string, IdFacts>();
@@ -67,16 +70,12 @@ async function idFacts(accounts: ReadonlyMap<string, Account>): Promise<Map<stri
   return facts;
 }
 
-async function ofUser(
-  name: string,
-  account: Account,
-  ids: IdFacts | undefined,
-  { config, clock, socketOf }: UserQuestions,
-): Promise<UserFacts> {
+async function ofUser(facts: KnownAccount, { config, clock, socketOf }: UserQuestions): Promise<UserFacts> {
+  const { name, account } = facts;
   const found = 'value' in account ? account.value : undefined;
   if (!found) {
-    const nothing = { ids: undefined, systemd: undefined, socket: undefined, listener: undefined };
-    return { name, minUid: config.minUid, account, ...nothing, podman: undefined, containersConf: undefined };
+    const nothing = { systemd: undefined, socket: undefined, listener: undefined };
+    return { ...facts, ...nothing, podman: undefined, containersConf: undefined };
   }
   const socket = socketOf(found.uid, config.users.get(name)?.socket);
   const user = { ...found, name, socket };
@@ -87,7 +86,7 @@ async function ofUser(
   ]);
   const isHers = 'value' in listener && listener.value === found.uid;
   const podman = isHers ? await answerOf(() => askPodman(user, clock)) : undefined;
-  return { name, minUid: config.minUid, account, ids, systemd, socket, listener, podman, containersConf };
+  return { ...facts, systemd, socket, listener, podman, containersConf };
 }
 
 async function systemdOf({ name, uid }: PodmanUser): Promise<UserSystemdFacts | undefined> {

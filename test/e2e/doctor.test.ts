@@ -231,7 +231,6 @@ requires(
     expect(await complaints('--user', 'daemon')).toMatchObject([
       { id: 'users', verdict: 'failed', found: expect.stringContaining('daemon is not one of users') },
       { id: 'account', user: 'daemon', found: expect.stringContaining('min_uid') },
-      { id: 'subordinate_ids', user: 'daemon' },
       { id: 'podman_socket', user: 'daemon' },
     ]);
   });

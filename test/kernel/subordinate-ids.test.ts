@@ -28,8 +28,9 @@ requires('root', 'sandbox')('subordinate ids of users of the host', () => {
   }
 
   test('are advised so that whoever follows the advice shares none, and shared ones are refused to both', async () => {
-    const { code, stderr } = await checkConfig();
+    const { code, stdout, stderr } = await checkConfig();
     expect(code).toBe(1);
+    expect(stdout).toMatch(/^Warning: user nobody-here: there is none on this host$/m);
     const [, uids = '', gids] = /usermod --add-subuids (\S+) --add-subgids (\S+) dave/.exec(stderr) ?? [];
     expect(gids).toBe(uids);
     expect(stderr).not.toContain('alice');
@@ -43,6 +44,24 @@ requires('root', 'sandbox')('subordinate ids of users of the host', () => {
     expect(shared.code).toBe(1);
     expect(shared.stderr).toContain('of user dave overlap those of alice, 300000-365535');
     expect(shared.stderr).toContain('of user alice overlap those of dave, 300000-365535');
+  });
+
+  test('are not looked at of root, of a user below min_uid and of nobody, whom no task can run as', async () => {
+    const config = join(sandbox.directory, 'config.yaml');
+    const check = () => runCommand([process.execPath, MAIN, 'check-config', '--config', config]);
+    writeFileSync(config, 'users: {root: {}, daemon: {}}\n');
+    const { code, stderr } = await check();
+    expect(code).toBe(1);
+    expect(stderr.split('\n')).toEqual([
+      'nomad-rootless: user root: tasks never run as root; name another user',
+      'user daemon: uid 1 is below min_uid, 1000; name another user, or set min_uid',
+      '',
+    ]);
+    writeFileSync(config, 'nomad: {data_dir: /nowhere}\n');
+    const nobody = await check();
+    expect(nobody).toMatchObject({ code: 0, stderr: '' });
+    expect(nobody.stdout).toMatch(/^Warning: users: none: no task can run/m);
+    expect(nobody.stdout).toMatch(/^Warning: nomad\.data_dir: \/nowhere is no directory/m);
   });
 
   test.skipIf(!existsSync('/usr/bin/getsubids'))('are what getsubids says, where it is asked', async () => {

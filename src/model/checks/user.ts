@@ -1,13 +1,17 @@
 import type { Refusal } from '../explanation.ts';
 import { type Answer, type CheckOf, type Finding, failed, ok, warning } from './check.ts';
 
-/** What is known of a user of the configuration on this host. */
-export interface UserFacts {
+/** What is known of the account of a user of the configuration. */
+export interface AccountFacts {
   readonly name: string;
   readonly minUid: number;
   /** Undefined where the host does not know the user. */
   readonly account: Answer<{ readonly uid: number } | undefined>;
   readonly ids: IdFacts | undefined;
+}
+
+/** What is known of a user of the configuration on this host. */
+export interface UserFacts extends AccountFacts {
   /** Undefined where there is no account, or systemd has not booted this host. */
   readonly systemd: UserSystemdFacts | undefined;
   /** The path of her Podman's socket; undefined where there is no account. */
@@ -52,8 +56,8 @@ const CONTROLLERS = ['cpu', 'memory', 'pids'];
 /** Values of userns that leave a container in the user namespace of the user's Podman. */
 const IN_PODMANS = ['', 'host', 'default'];
 
-/** The checks of one user. */
-export const USER_CHECKS: readonly CheckOf<UserFacts>[] = [
+/** The checks of a user that need nothing to run. */
+export const ACCOUNT_CHECKS: readonly CheckOf<AccountFacts>[] = [
   {
     id: 'account',
     title: 'account',
@@ -61,7 +65,7 @@ export const USER_CHECKS: readonly CheckOf<UserFacts>[] = [
       if ('problem' in account) return failed(account.problem);
       const { value } = account;
       if (!value) return failed('there is none on this host', `useradd --create-home ${name}`);
-      if (value.uid === 0) return failed('root: tasks never run as root; name another user');
+      if (value.uid === 0) return failed('tasks never run as root; name another user');
       if (value.uid < minUid)
         return failed(`uid ${value.uid} is below min_uid, ${minUid}; name another user, or set min_uid`);
       return ok(`uid ${value.uid}`);
@@ -70,8 +74,9 @@ export const USER_CHECKS: readonly CheckOf<UserFacts>[] = [
   {
     id: 'subordinate_ids',
     title: 'subordinate ids',
-    judge: ({ ids }) => {
-      if (!ids) return undefined;
+    judge: ({ ids, account, minUid }) => {
+      const mayRun = 'value' in account && account.value !== undefined && account.value.uid >= Math.max(minUid, 1);
+      if (!ids || !mayRun) return undefined;
       const { problem, remedy, counts } = ids;
       if (problem) return failed(problem.reason, remedy);
       if (!counts) return warning('the source of subid in nsswitch.conf does not say');
@@ -80,6 +85,11 @@ export const USER_CHECKS: readonly CheckOf<UserFacts>[] = [
       return warning(`${least}, nobody else's: images with ids above that do not run; give ${IDS}`);
     },
   },
+];
+
+/** The checks of one user. */
+export const USER_CHECKS: readonly CheckOf<UserFacts>[] = [
+  ...ACCOUNT_CHECKS,
   {
     id: 'linger',
     title: 'linger',
