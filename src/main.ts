@@ -4,6 +4,7 @@ import { cleanupCommand } from './cli/cleanup.ts';
 import { doctorCommand } from './cli/doctor.ts';
 import { explainCommand } from './cli/explain.ts';
 import { runProgram } from './cli/program.ts';
+import { setupCommand } from './cli/setup.ts';
 import { statusCommand } from './cli/status.ts';
 import { VERSION } from './version.ts';
 
@@ -13,6 +14,7 @@ const commands = [
   explainCommand(),
   checkConfigCommand(),
   doctorCommand(),
+  setupCommand(),
   cleanupCommand(),
 ];
 /** Not awaited here: the built program is CommonJS, which has no await at its top level. */

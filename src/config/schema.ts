@@ -14,7 +14,7 @@ const MAX_SOCKET_PATH_BYTES = 107;
  * What useradd(8) takes, and what directories add to that: upper case, dots and a realm. The name becomes part of the
  * gate's path: it cannot hold a slash, and cannot start with a dash or a dot.
  */
-const USER_NAME = /^[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?$/;
+export const USER_NAME = /^[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?$/;
 
 /** A text that holds to `test`. The message of every schema here says what was expected; the rest is added when it is reported. */
 function text(expected: string, test: (value: string) => boolean) {

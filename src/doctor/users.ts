@@ -65,7 +65,7 @@ async function idFacts(known: readonly HostUser[]): Promise<Map<string, IdFacts>
   for (const account of known.filter(({ name }) => !facts.has(name))) {
     const { problem, counts, remedy } = ids.judge(account, known, promised);
     if (remedy) promised.push(remedy.range);
-    facts.set(account.name, { problem, counts, remedy: remedy?.command });
+    facts.set(account.name, { problem, counts, remedy });
   }
   return facts;
 }

@@ -1,8 +1,12 @@
 import { closeSync, constants, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 
-/** Writes a file that only root reads, whole or not at all, in the place of an earlier one. @throws an Error of node:fs */
-export function writeTextWhole(path: string, text: string): void {
-  writeFileSync(`${path}.new`, text, { mode: 0o600 });
+/**
+ * Writes a file whole or not at all, in the place of an earlier one.
+ * @param mode only root reads it, unless told
+ * @throws an Error of node:fs
+ */
+export function writeTextWhole(path: string, text: string, mode = 0o600): void {
+  writeFileSync(`${path}.new`, text, { mode });
   renameSync(`${path}.new`, path);
 }
 

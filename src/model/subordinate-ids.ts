@@ -74,6 +74,8 @@ export function subordinateIdProblem(
 /** A command that gives a user ids of its own, and the range that it would have then. */
 export interface IdRemedy {
   readonly command: string;
+  /** Of these kinds there was no range; without one, ids have to be taken away first. */
+  readonly adds: readonly ('uid' | 'gid')[] | undefined;
   readonly range: SubordinateRange;
 }
 
@@ -98,7 +100,12 @@ export function subordinateIdRemedy(
   const command = `usermod ${options.join(' ')} ${user.name}`;
   // usermod(8) takes no ids from a user who has processes: "is currently used by process", exit code 8.
   const whileStopped = `systemctl stop user-${user.uid}.slice; ${command}; systemctl start user@${user.uid}.service`;
-  return { command: shared.length > 0 ? whileStopped : command, range: { owner: user.name, ...free } };
+  const isShared = shared.length > 0;
+  return {
+    command: isShared ? whileStopped : command,
+    adds: isShared ? undefined : kinds,
+    range: { owner: user.name, ...free },
+  };
 }
 
 function overlap(

@@ -1,4 +1,5 @@
 import type { Refusal } from '../explanation.ts';
+import type { IdRemedy } from '../subordinate-ids.ts';
 import { type Answer, type CheckOf, type Finding, failed, ok, warning } from './check.ts';
 
 /** What is known of the account of a user of the configuration. */
@@ -26,7 +27,7 @@ export interface UserFacts extends AccountFacts {
 /** What is known of her subordinate ids. */
 export interface IdFacts {
   readonly problem: Refusal | undefined;
-  readonly remedy: string | undefined;
+  readonly remedy: IdRemedy | undefined;
   /** How many there are; undefined where their source does not say. */
   readonly counts: { readonly uid: number; readonly gid: number } | undefined;
 }
@@ -78,7 +79,7 @@ export const ACCOUNT_CHECKS: readonly CheckOf<AccountFacts>[] = [
       const mayRun = 'value' in account && account.value !== undefined && account.value.uid >= Math.max(minUid, 1);
       if (!ids || !mayRun) return undefined;
       const { problem, remedy, counts } = ids;
-      if (problem) return failed(problem.reason, remedy);
+      if (problem) return failed(problem.reason, remedy?.command);
       if (!counts) return warning('the source of subid in nsswitch.conf does not say');
       const least = Math.min(counts.uid, counts.gid);
       if (least >= IDS) return ok(`${least}, nobody else's`);

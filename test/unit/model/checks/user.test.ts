@@ -35,6 +35,7 @@ const NOTHING = {
   podman: undefined,
   containersConf: undefined,
 };
+const REMEDY = { command: 'usermod …', adds: undefined, range: { owner: 'alice', start: 1, count: 1 } };
 const PING = 'net.ipv4.ping_group_range=0 0';
 const RESTART = 'systemctl --user --machine=alice@ restart podman.socket podman.service';
 
@@ -75,7 +76,7 @@ describe('a user', () => {
     ],
     [
       'shares her ids',
-      { ids: { problem: { code: 'x', reason: 'overlap those of bob' }, remedy: 'usermod …', counts: undefined } },
+      { ids: { problem: { code: 'x', reason: 'overlap those of bob' }, remedy: REMEDY, counts: undefined } },
       'subordinate_ids',
       'failed',
       /bob/,

@@ -1,0 +1,123 @@
+import { isDeepStrictEqual } from 'node:util';
+import { socketOf } from '../agent/host.ts';
+import { systemClock } from '../clock.ts';
+import { type Config, DEFAULT_FILE } from '../config/config.ts';
+import { loadConfig } from '../config/load-config.ts';
+import { USER_NAME } from '../config/schema.ts';
+import { userFacts } from '../doctor/users.ts';
+import { RefusedError } from '../errors.ts';
+import { runAdminCommand } from '../linux/admin-command.ts';
+import { showUnit } from '../linux/systemctl.ts';
+import { shellWord } from '../model/checks/check.ts';
+import { type Change, commandsAgainst, commandsFor, planSetup, socketBlocks } from '../model/setup.ts';
+import { make, takeBack } from '../setup/make-change.ts';
+import { readRecord, writeRecord } from '../setup/record.ts';
+import { CommandError } from './command-error.ts';
+import { EXIT } from './exit-code.ts';
+import type { Terminal } from './terminal.ts';
+
+/** What `setup` is told. */
+export interface SetupOptions {
+  readonly dryRun?: true;
+  readonly undo?: true;
+  readonly config?: string;
+}
+
+const UNIT = 'nomad-rootless.service';
+const SYSTEMD_MS = 5000;
+
+/**
+ * Does for users what doctor asks for, or takes back what was done.
+ * @throws RefusedError `not_root`; CommandError `bad_user`, `setup_obstacle` before anything is changed; as loadConfig and make
+ */
+export async function runSetup(users: readonly string[], options: SetupOptions, terminal: Terminal): Promise<void> {
+  if (process.getuid?.() !== 0) throw new RefusedError('not_root', 'setup must run as root; use sudo');
+  const bad = users.find((user) => !USER_NAME.test(user));
+  if (bad !== undefined) throw new CommandError(EXIT.usage, 'bad_user', `${JSON.stringify(bad)} is no user name`);
+  const { config: given } = options;
+  const file = given ?? DEFAULT_FILE;
+  const { config } = loadConfig({ file: given, env: process.env });
+  if (options.undo) await undo(users, file, options, terminal);
+  else await setUp(users, config, file, options, terminal);
+}
+
+async function setUp(
+  users: readonly string[],
+  config: Config,
+  file: string,
+  { dryRun }: SetupOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const asked = new Map([
+    ...config.users,
+    ...users.map((user) => [user, config.users.get(user) ?? { socket: undefined }] as const),
+  ]);
+  const facts = await userFacts({ config: { ...config, users: asked }, clock: systemClock, socketOf }, undefined);
+  const plans = facts
+    .filter(({ name }) => users.includes(name))
+    .map((ofUser) => planSetup(ofUser, config.users.has(ofUser.name)));
+  const obstacles = plans.flatMap((plan) => ('obstacle' in plan ? [plan.obstacle] : []));
+  if (obstacles.length > 0) throw new CommandError(EXIT.error, 'setup_obstacle', obstacles.join('\n'));
+  const changes = plans.flatMap((plan) => ('changes' in plan ? plan.changes : []));
+  for (const change of changes) {
+    terminal.write(inWords(change, commandsFor(change), file, dryRun));
+    if (dryRun) continue;
+    // Before it is made: what a crash leaves half made is known then.
+    writeRecord([...without(readRecord(), change), change]);
+    await make(change, file);
+  }
+  if (changes.length === 0)
+    terminal.write(`nothing to do: ${users.join(', ')} ${users.length === 1 ? 'has' : 'have'} all\n`);
+  if (changes.some(({ kind }) => kind === 'config')) await reload(dryRun, terminal);
+  if (config.ordering !== 'gate') return;
+  terminal.write(
+    `\nIn Nomad's client configuration there have to be these blocks, beside those of others; restart Nomad after a change:\n\n`,
+  );
+  terminal.write(socketBlocks(users, config.gate.dir));
+}
+
+async function undo(
+  users: readonly string[],
+  file: string,
+  { dryRun }: SetupOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const changes = readRecord()
+    .filter(({ user }) => users.includes(user))
+    .reverse();
+  for (const change of changes) {
+    terminal.write(inWords(change, commandsAgainst(change), file, dryRun));
+    if (dryRun) continue;
+    await takeBack(change, file);
+    writeRecord(without(readRecord(), change));
+    // Before her Podman goes: a gate without one holds what comes.
+    if (change.kind === 'config') await reload(dryRun, terminal);
+  }
+  if (changes.length === 0) terminal.write(`nothing to take back: setup has changed nothing for ${users.join(', ')}\n`);
+}
+
+function without(changes: readonly Change[], change: Change): Change[] {
+  return changes.filter((one) => !isDeepStrictEqual(one, change));
+}
+
+/** A change as a line: the commands, or that the configuration is edited. */
+function inWords(
+  { user }: Change,
+  commands: readonly (readonly string[])[],
+  file: string,
+  dryRun: true | undefined,
+): string {
+  if (commands.length === 0) return `${user}: ${dryRun ? 'would edit' : 'edits'} users in ${file}\n`;
+  const said = commands.map((command) => command.map(shellWord).join(' ')).join('; ');
+  return `${user}: ${dryRun ? 'would run' : 'runs'} ${said}\n`;
+}
+
+async function reload(dryRun: true | undefined, terminal: Terminal): Promise<void> {
+  const shown = await showUnit(UNIT, ['ActiveState'], AbortSignal.timeout(SYSTEMD_MS));
+  if (shown.get('ActiveState') !== 'active') {
+    terminal.write(`${UNIT} is not active: nothing to reload; \`systemctl enable --now ${UNIT}\` starts it\n`);
+    return;
+  }
+  terminal.write(`${dryRun ? 'would run' : 'runs'} systemctl reload ${UNIT}\n`);
+  if (!dryRun) await runAdminCommand(['systemctl', 'reload', UNIT]);
+}
