@@ -135,13 +135,16 @@ export class Gates {
     const left = () => Math.max(0, until - clock.monotonic());
     const drained = () => Promise.all(gates.map(({ gate }) => gate.drain(left())));
     if (!manager.keeps) await drained();
-    for (const { gate, path, stopWatching } of gates) {
-      stopWatching();
+    for (const { gate, path } of gates) {
       gate.stopAccepting();
       if (!manager.keeps) removeSocketFile(path);
     }
     await drained();
-    for (const { gate } of gates) gate.cut();
+    // Not before: what is under way may wait for the account.
+    for (const { gate, stopWatching } of gates) {
+      stopWatching();
+      gate.cut();
+    }
     this.#open.clear();
   }
 
@@ -181,7 +184,8 @@ export class Gates {
     open.account = account;
     podman.setUser(account && { ...account, name: podman.name, socket: socketOf(account.uid, socket) });
     try {
-      giveSocketFile(path, { ...(account ?? ROOT), mode: MODE });
+      // An agent that goes has removed it, where nobody keeps it.
+      if (!this.#isClosing || this.#parts.manager.keeps) giveSocketFile(path, { ...(account ?? ROOT), mode: MODE });
     } catch (error) {
       const message = `the socket file of the gate of user ${podman.name} cannot be given to its owner: ${messageOf(error)}; where somebody has removed it, systemctl reload nomad-rootless makes it anew`;
       log.error({ user: podman.name, path, code: 'gate_socket_file' }, message);

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { busyboxTar } from './busybox-image.ts';
-import { mustRun } from './command.ts';
+import { runCommand } from './command.ts';
 import { mountsOfThisNamespaceBelow } from './leftovers.ts';
 import { isInNamespaces, SANDBOX_DIRECTORY } from './namespaces.ts';
 import { SandboxUser } from './sandbox-user.ts';
@@ -87,9 +87,12 @@ export class Sandbox {
       return pids.length === 0;
     });
     // An agent that is stopped leaves its mounts to the tasks that run; here there is no task any more.
-    for (const { mountPoint } of mountsOfThisNamespaceBelow(this.directory).reverse()) {
-      await mustRun(['umount', '--lazy', mountPoint]);
-    }
+    await until('nothing is mounted below its directory', async () => {
+      const mounts = mountsOfThisNamespaceBelow(this.directory).reverse();
+      // What somebody else is unmounting just now may be gone.
+      for (const { mountPoint } of mounts) await runCommand(['umount', '--lazy', mountPoint]);
+      return mounts.length === 0;
+    });
     for (const { runtimeDir } of this.users) rmSync(runtimeDir, { recursive: true, force: true });
     rmSync(this.directory, { recursive: true, force: true });
     for (const [file, content] of this.#accounts) writeFileSync(file, content);

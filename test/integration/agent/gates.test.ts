@@ -25,7 +25,7 @@ import { createMetrics } from '../../../src/metrics.ts';
 import type { HostUser } from '../../../src/reconcile/host-user.ts';
 import { requires } from '../../support/requires.ts';
 import { PlayedServiceManager } from '../../support/service-manager.ts';
-import { DIRECTORIES, ManualReadiness, OWN_UID, WAIT } from '../gate/gate-bench.ts';
+import { DIRECTORIES, ID, ManualReadiness, OWN_UID, WAIT } from '../gate/gate-bench.ts';
 
 const OWN_GID = process.getgid?.() ?? -1;
 const ALICE: HostUser = { name: 'alice', uid: OWN_UID, gid: OWN_GID, home: '/' };
@@ -52,9 +52,10 @@ afterEach(async () => {
 });
 
 /** Gates beside the played service manager, unless told. */
-function gatesOf(manager = new ServiceManager(played.environment)): Gates {
+function gatesOf(manager = new ServiceManager(played.environment), timeoutMs = 100): Gates {
+  let isWatched = true;
   const gates = new Gates({
-    config: { gate: { dir: dirname(path), timeoutMs: 100 }, stateDir: join(directory, 'state') },
+    config: { gate: { dir: dirname(path), timeoutMs }, stateDir: join(directory, 'state') },
     manager,
     directories: async () => DIRECTORIES,
     readiness: new ManualReadiness(),
@@ -62,8 +63,10 @@ function gatesOf(manager = new ServiceManager(played.environment)): Gates {
     log: createLog({ level: 'silent', format: 'json' }),
     metrics: createMetrics('0.0.0'),
     watchAccount: (_, onChange) => {
-      tell = onChange;
-      return () => undefined;
+      tell = (account) => isWatched && onChange(account);
+      return () => {
+        isWatched = false;
+      };
     },
   });
   open.push(gates);
@@ -192,6 +195,30 @@ test('the socket file of a killed predecessor is replaced', async () => {
   await gatesOf().follow(USERS);
   expect(await ask()).toContain('alice');
 });
+
+test.each([
+  ['keeps the sockets', () => new ServiceManager(played.environment)],
+  ['keeps none', () => new ServiceManager({})],
+])(
+  'what waits for the account of its user is answered by an agent that stops, where systemd %s',
+  async (_, manager) => {
+    const socket = join(directory, 'podman.sock');
+    const said = 'HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\n\r\n{"cause":"of hers"}';
+    const podman = createServer((client) => client.once('data', () => client.end(said)));
+    await new Promise<void>((resolve) => podman.listen(socket, resolve));
+    const gates = gatesOf(manager(), 10_000);
+    await gates.follow(new Map([['alice', { socket }]]));
+    const client = connect(path);
+    client.write(`GET /libpod/containers/t-${ID}/json HTTP/1.1\r\nHost: u\r\n\r\n`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const closing = gates.close(10_000);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    tell(ALICE);
+    expect(await text(client)).toContain('of hers');
+    await closing;
+    podman.close();
+  },
+);
 
 test('a gate that lives is not replaced', async () => {
   mkdirSync(dirname(path), { mode: 0o700 });
