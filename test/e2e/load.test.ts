@@ -12,6 +12,9 @@ import { jobOf, runJob, shell } from './cases.ts';
 const STAYS = 'echo up; exec sleep 1000';
 
 /** Each of these passes where what one user, or anybody, asks of the agent costs another user nothing. */
+/** What of alice's is held at the end is given up at her gate's time-out. */
+const LONG_MS = 180_000;
+
 requires(
   'root',
   'sandbox',
@@ -37,7 +40,9 @@ requires(
     expect(residentMiB(agent.pid)).toBeLessThan(350);
   });
 
-  test("starts bob's jobs while alice has eighty allocations whose looks come to no end", async () => {
+  test("starts bob's jobs while alice has eighty allocations whose looks come to no end", {
+    timeout: LONG_MS,
+  }, async () => {
     const { nomad, agent, sandbox } = environment;
     const alice = sandbox.user('alice');
     await using _held = await holdCreates({ nomad, user: alice, gate: agent.gateSocket('alice') });
