@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process';
 import { NotYetError, RefusedError } from '../errors.ts';
+import { GETENT, NOT_FOUND } from './getent.ts';
+import { runProgram } from './run-program.ts';
 
-const GETENT = '/usr/bin/getent';
-/** getent(1), EXIT STATUS: one or more supplied keys could not be found. */
-const NOT_FOUND = 2;
 /** A group of a directory service may have thousands of members, group(5). */
 const MOST_BYTES = 4 * 1024 * 1024;
 
@@ -12,15 +10,11 @@ const MOST_BYTES = 4 * 1024 * 1024;
  * @param group its name, or a gid, which need not be known to anybody
  * @throws RefusedError `unknown_group`; NotYetError `name_service` where it did not answer
  */
-export function lookUpGroup(group: string, signal: AbortSignal): Promise<number> {
-  if (/^\d+$/.test(group)) return Promise.resolve(Number(group));
-  const options = { cwd: '/', env: {}, signal, killSignal: 'SIGKILL', maxBuffer: MOST_BYTES } as const;
-  return new Promise((resolve, reject) => {
-    execFile(GETENT, ['group', '--', group], options, (error, stdout) => {
-      const gid = Number(stdout.split(':')[2] ?? Number.NaN);
-      if (!error && Number.isInteger(gid)) resolve(gid);
-      else if (error?.code === NOT_FOUND) reject(new RefusedError('unknown_group', `there is no group ${group}`));
-      else reject(new NotYetError('name_service', `getent group ${group}`, error));
-    });
-  });
+export async function lookUpGroup(group: string, signal: AbortSignal): Promise<number> {
+  if (/^\d+$/.test(group)) return Number(group);
+  const { stdout, error } = await runProgram(GETENT, ['group', '--', group], { signal, mostBytes: MOST_BYTES });
+  const gid = Number(stdout.split(':')[2] ?? Number.NaN);
+  if (!error && Number.isInteger(gid)) return gid;
+  if (error?.code === NOT_FOUND) throw new RefusedError('unknown_group', `there is no group ${group}`);
+  throw new NotYetError('name_service', `getent group ${group}`, error);
 }

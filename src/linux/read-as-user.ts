@@ -1,8 +1,8 @@
-import { execFile } from 'node:child_process';
 import PQueue from 'p-queue';
 import { NotYetError } from '../errors.ts';
 import { asUser } from './as-user.ts';
 import { noteLeft, requireNoneLeft } from './left-child.ts';
+import { runProgram } from './run-program.ts';
 
 const GREP = '/usr/bin/grep';
 const FIND = '/usr/bin/find';
@@ -99,26 +99,13 @@ function run(user: User, argv: readonly string[]): Promise<string> {
 /** @throws as readConfAsUser; NotYetError `user_child_left` */
 async function runNow(user: User, argv: readonly string[]): Promise<string> {
   requireNoneLeft(user.uid);
-  const options = {
-    cwd: '/',
-    env: {},
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-    killSignal: 'SIGKILL',
-    maxBuffer: MOST_BYTES,
-  } as const;
-  return new Promise((resolve, reject) => {
-    const child = execFile(...asUser(user, argv), options, (error, stdout) => {
-      // The signal of the options is for a child that is given up by `timeout`: by `signal` it is SIGTERM, which one that she has
-      // stopped does not get.
-      if (error) child.kill('SIGKILL');
-      // Exit codes 1 and 2 say that there was nothing to read, or not everything.
-      if (error && error.code !== 1 && error.code !== 2) {
-        noteLeft(user.uid, child);
-        const message = `uid ${user.uid} cannot look at what is hers: ${argv.join(' ').slice(0, 500)}`;
-        reject(new NotYetError('user_files_unreadable', message, error));
-      } else resolve(stdout);
-    });
-  });
+  const limits = { signal: AbortSignal.timeout(TIMEOUT_MS), mostBytes: MOST_BYTES };
+  const { stdout, error, child } = await runProgram(...asUser(user, argv), limits);
+  // Exit codes 1 and 2 say that there was nothing to read, or not everything.
+  if (!error || error.code === 1 || error.code === 2) return stdout;
+  noteLeft(user.uid, child);
+  const message = `uid ${user.uid} cannot look at what is hers: ${argv.join(' ').slice(0, 500)}`;
+  throw new NotYetError('user_files_unreadable', message, error);
 }
 
 function textsIn(output: string): ReadonlyMap<string, string> {

@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { runProgram } from './run-program.ts';
 
 /** shadow's, in Debian's package uidmap and Fedora's shadow-utils-subid: root's program, with the subid module of nsswitch.conf(5). */
 const GETSUBIDS = '/usr/bin/getsubids';
@@ -10,19 +10,16 @@ const MOST_BYTES = 64 * 1024;
  * @param name of an account that NSS knows
  * @returns undefined where it does not say: it ends in the same way for a user who has none and for a source that is away
  */
-export function askSubordinateIds(
+export async function askSubordinateIds(
   name: string,
   kind: 'uid' | 'gid',
   signal: AbortSignal,
 ): Promise<{ start: number; count: number }[] | undefined> {
-  const options = { cwd: '/', env: {}, signal, killSignal: 'SIGKILL', maxBuffer: MOST_BYTES } as const;
-  // Before the name: it takes no "--", and a name from NSS may begin with a dash.
-  if (name.startsWith('-')) return Promise.resolve(undefined);
-  return new Promise((resolve) => {
-    execFile(GETSUBIDS, [...(kind === 'gid' ? ['-g'] : []), name], options, (error, stdout) => {
-      resolve(error ? undefined : rangesIn(stdout));
-    });
-  });
+  // It takes no "--", and a name from NSS may begin with a dash.
+  if (name.startsWith('-')) return undefined;
+  const argv = [...(kind === 'gid' ? ['-g'] : []), name];
+  const { stdout, error } = await runProgram(GETSUBIDS, argv, { signal, mostBytes: MOST_BYTES });
+  return error ? undefined : rangesIn(stdout);
 }
 
 /** src/getsubids.c of shadow: `<number>: <owner> <start> <count>`. */

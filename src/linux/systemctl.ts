@@ -1,6 +1,6 @@
-import { execFile } from 'node:child_process';
 import { NotYetError } from '../errors.ts';
 import { directoryIsThere } from './directory.ts';
+import { runProgram } from './run-program.ts';
 
 const SYSTEMCTL = '/usr/bin/systemctl';
 const MOST_BYTES = 64 * 1024;
@@ -29,13 +29,8 @@ export async function showUnit(
   return new Map(lines.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
 }
 
-function systemctl(args: readonly string[], signal: AbortSignal): Promise<string> {
-  const options = { cwd: '/', env: {}, signal, killSignal: 'SIGKILL', maxBuffer: MOST_BYTES } as const;
-  return new Promise((resolve, reject) => {
-    execFile(SYSTEMCTL, ['--no-pager', ...args], options, (error, stdout) => {
-      if (!error) return resolve(stdout);
-      const cause = signal.aborted ? signal.reason : error;
-      reject(new NotYetError('systemd_silent', `systemctl ${args.join(' ')}`, cause));
-    });
-  });
+async function systemctl(args: readonly string[], signal: AbortSignal): Promise<string> {
+  const { stdout, error } = await runProgram(SYSTEMCTL, ['--no-pager', ...args], { signal, mostBytes: MOST_BYTES });
+  if (!error) return stdout;
+  throw new NotYetError('systemd_silent', `systemctl ${args.join(' ')}`, signal.aborted ? signal.reason : error);
 }
