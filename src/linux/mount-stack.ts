@@ -41,9 +41,15 @@ export function mountStackIn(mountInfo: string, id: number): string[] {
 }
 
 function mountIn(mountInfo: string, id: number): Mount | undefined {
+  const line = mountLine(mountInfo, id);
+  return line === undefined ? undefined : parseMount(line);
+}
+
+/** The line of the mount with this ID in the text of a mountinfo file; undefined where there is none. */
+export function mountLine(mountInfo: string, id: number): string | undefined {
   const start = mountInfo.startsWith(`${id} `) ? 0 : mountInfo.indexOf(`\n${id} `) + 1;
   const line = mountInfo.slice(start, mountInfo.indexOf('\n', start));
-  return line.startsWith(`${id} `) ? parseMount(line) : undefined;
+  return line.startsWith(`${id} `) ? line : undefined;
 }
 
 /**
@@ -53,22 +59,21 @@ function mountIn(mountInfo: string, id: number): Mount | undefined {
  * @throws SyscallError
  */
 export function isMountedAfter(file: Handle, other: Handle): boolean {
-  const [at, before] = [uniqueMountIdOf(file), uniqueMountIdOf(other)];
+  const [at, before] = [file, other].map((one) => toldOf(one, STATX_MNT_ID_UNIQUE));
   return at !== undefined && before !== undefined && at > before;
-}
-
-function uniqueMountIdOf(file: Handle): bigint | undefined {
-  const buffer = Buffer.alloc(STATX.SIZE);
-  statxCall(file.path, file.fd, '', AT.EMPTY_PATH | AT.STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, buffer);
-  const isTold = (buffer.readUInt32LE(STATX.MASK) & STATX_MNT_ID_UNIQUE) !== 0;
-  return isTold ? buffer.readBigUInt64LE(STATX.MNT_ID) : undefined;
 }
 
 /** The id of the mount that an open file was reached by, from what the kernel has: no filesystem is asked. @throws SyscallError */
 export function mountIdOf(file: Handle): number {
+  return Number(toldOf(file, STATX_MNT_ID));
+}
+
+/** One of the two ids of a mount, which statx(2) tells in the same place; undefined where this kernel has none of that kind. */
+function toldOf(file: Handle, id: typeof STATX_MNT_ID | typeof STATX_MNT_ID_UNIQUE): bigint | undefined {
   const buffer = Buffer.alloc(STATX.SIZE);
-  statxCall(file.path, file.fd, '', AT.EMPTY_PATH | AT.STATX_DONT_SYNC, STATX_MNT_ID, buffer);
-  return Number(buffer.readBigUInt64LE(STATX.MNT_ID));
+  statxCall(file.path, file.fd, '', AT.EMPTY_PATH | AT.STATX_DONT_SYNC, id, buffer);
+  const isTold = (buffer.readUInt32LE(STATX.MASK) & id) !== 0;
+  return isTold ? buffer.readBigUInt64LE(STATX.MNT_ID) : undefined;
 }
 
 function parseMount(line: string): Mount {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { type Handle, openKernelPath } from './handle.ts';
 import { O, pollCall } from './libc.ts';
-import { mountIdOf } from './mount-stack.ts';
+import { mountIdOf, mountLine } from './mount-stack.ts';
 
 const MOUNTINFO = '/proc/self/mountinfo';
 /** poll(2): struct pollfd is an int and two shorts, include/uapi/asm-generic/poll.h. */
@@ -28,12 +28,9 @@ export function filesystemTypeOf(file: Handle): string | undefined {
   table ??= { changes: openKernelPath(MOUNTINFO, O.RDONLY), text: '' };
   // In this order: while the file is open, no other mount gets the id of its mount.
   const id = mountIdOf(file);
-  if (table.text === '' || hasChanged(table.changes)) table.text = `\n${readFileSync(MOUNTINFO, 'utf8')}`;
-  const start = table.text.indexOf(`\n${id} `);
-  if (start === -1) return undefined;
-  const end = table.text.indexOf('\n', start + 1);
+  if (table.text === '' || hasChanged(table.changes)) table.text = readFileSync(MOUNTINFO, 'utf8');
   // Optional fields end with a hyphen; spaces in paths are escaped.
-  return / - (\S+)/.exec(table.text.slice(start, end))?.[1];
+  return / - (\S+)/.exec(mountLine(table.text, id) ?? '')?.[1];
 }
 
 function hasChanged(changes: Handle): boolean {
