@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { isChunked } from './http-head.ts';
 import { nextChunk } from './next-chunk.ts';
 
 /**
@@ -108,7 +109,7 @@ const LAST_CHUNK = Buffer.from('\r\n0\r\n\r\n');
 function endOf(method: string, head: string, headLength: number): AnswerEnd {
   // Without a body, whatever the head says of one.
   if (method === 'HEAD' || /^HTTP\/1\.1 (1\d\d|204|304) /.test(head)) return { after: headLength };
-  if (/\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n/i.test(head)) return 'chunk';
+  if (isChunked(head)) return 'chunk';
   const [, length] = /\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*\r\n/i.exec(head) ?? [];
   return length === undefined ? 'close' : { after: headLength + Number(length) };
 }

@@ -93,7 +93,7 @@ function firstGuarded(
 
 /**
  * The first mount of something in the allocation's directory that a symlink leads out of it: an artifact or a container of the
- * allocation has made it, and Podman would follow it as the user. As guardedByLink it guards against accidents.
+ * allocation has made it, and Podman would follow it as the user. As guardedAmong it guards against accidents.
  * @throws NotYetError `path_changing`
  */
 async function leadingOut(

@@ -14,6 +14,8 @@ import { routeOf } from './route.ts';
 
 /** As much of an answer as is looked at for an id, in bytes from its end. */
 const MOST_WATCHED = 64 * 1024;
+/** Of a container or an image, as Podman writes it. */
+const ID = /"Id":"([0-9a-f]{64})"/;
 
 /** What passing a request on needs. */
 export interface ForwardParts extends ClientParts {
@@ -33,8 +35,8 @@ export interface Forwarding {
   readonly isRaw?: boolean;
   /** The longest answer, in bytes; infinite for what streams. An answer that ends by itself is passed on when it is whole. */
   readonly maxBytes?: number;
-  /** Called with the answer's bytes so far, of which the last 64 KiB are kept. */
-  readonly onAnswer?: (bytes: string) => void;
+  /** Called with the id that the answer names (`"Id":"…"`), of a container or an image; perhaps more than once. */
+  readonly onId?: (id: string) => void;
   /** Whether it asks what a container is: passInspect. */
   readonly isInspect?: boolean;
   /** Whether it asks for a container's log: passLogs. */
@@ -109,7 +111,7 @@ async function pass(
     answerWithinMs,
     maxBytes = MAX_DOCUMENT_BYTES,
     verdict = 'passed',
-    onAnswer,
+    onId,
   }: Forwarding & Pick<RelayOptions, 'isRaw'>,
   { podman, held, clock, log }: ForwardParts,
 ): Promise<RelayEnd> {
@@ -127,9 +129,10 @@ async function pass(
         client.count(verdict);
         podman.answered();
       }
-      if (!onAnswer) return;
+      if (!onId) return;
       seen = (seen + chunk.toString('latin1')).slice(-MOST_WATCHED);
-      onAnswer(seen);
+      const [, id] = ID.exec(seen) ?? [];
+      if (id !== undefined) onId(id);
     },
   });
 }

@@ -76,11 +76,8 @@ export async function create(client: Client, request: Request, parts: HeldParts)
   if (spec.name != null) parts.starts.end(spec.name);
   if (end.kind !== 'done') return refuseHeld(client, end, target, parts);
   const body = image === undefined ? request.body : withImage(request.body, spec.image ?? '', image);
-  const onAnswer = (bytes: string) => {
-    const [, id] = /"Id":"([0-9a-f]{64})"/.exec(bytes) ?? [];
-    if (id !== undefined) note(created, id);
-  };
-  await forward(client, { ...request, body }, { verdict: 'created', holdMs: startHoldMs(parts), onAnswer }, parts);
+  const onId = (id: string) => note(created, id);
+  await forward(client, { ...request, body }, { verdict: 'created', holdMs: startHoldMs(parts), onId }, parts);
 }
 
 /** Holds the start of a container from before until its allocation is ready, as its create was. */

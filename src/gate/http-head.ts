@@ -45,6 +45,11 @@ export class HeadCollector {
   }
 }
 
+/** Whether an answer comes in chunks, by its head: as Go's server writes it. */
+export function isChunked(head: string): boolean {
+  return /\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n/i.test(head);
+}
+
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (\/[!"$-~]*) HTTP\/1\.1$/;
 const HEADER_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)$/;
 

@@ -42,10 +42,7 @@ export async function requestImage(
       answerWithinMs: Math.max(holdMs, LEAST_PATIENCE_MS),
       maxBytes: MAX_LONG_DOCUMENT_BYTES,
       inPlace: () => ({ status: 200, body: inspected(images.placeholder(asked)) }),
-      onAnswer: (bytes) => {
-        const [, id] = /"Id":"([0-9a-f]{64})"/.exec(bytes) ?? [];
-        if (id !== undefined) images.found(id, asked);
-      },
+      onId: (id) => images.has(id, asked),
     },
     parts,
   );

@@ -56,19 +56,11 @@ export class Images {
     this.#asked.set(user, ofUser);
     ofUser.delete(reference);
     ofUser.set(reference, this.#clock.monotonic());
-    for (const [oldest, since] of ofUser) {
-      if (this.#clock.monotonic() - since < KEPT_MS && ofUser.size <= MOST_KEPT) break;
-      ofUser.delete(oldest);
-    }
+    this.#forgetOld(ofUser, (since) => since);
   }
 
-  /** An image that a user's Podman has, by a name that it was asked for. */
-  found(id: string, asked: AskedImage): void {
-    this.#remember(id, { ...asked, isPlaceholder: false });
-  }
-
-  /** An image that a user's Podman has just pulled. */
-  pulled(id: string, asked: AskedImage): void {
+  /** A user's Podman has an image by a name that it was asked for, as it says or because it has just pulled it. */
+  has(id: string, asked: AskedImage): void {
     this.#remember(id, { ...asked, isPlaceholder: false });
   }
 
@@ -90,7 +82,7 @@ export class Images {
    */
   async pull(asked: AskedImage, podman: UserPodman, auth: string | undefined): Promise<string> {
     const id = await this.#join(asked, podman, auth);
-    this.pulled(id, asked);
+    this.has(id, asked);
     return id;
   }
 
@@ -128,9 +120,13 @@ export class Images {
     this.#known.set(known.user, ofUser);
     ofUser.delete(id);
     ofUser.set(id, { ...known, at });
-    for (const [old, { at: since }] of ofUser) {
-      if (at - since < KEPT_MS && ofUser.size <= MOST_KEPT) break;
-      ofUser.delete(old);
+    this.#forgetOld(ofUser, (one) => one.at);
+  }
+
+  #forgetOld<T>(ofUser: Map<string, T>, sinceOf: (one: T) => number): void {
+    for (const [oldest, one] of ofUser) {
+      if (this.#clock.monotonic() - sinceOf(one) < KEPT_MS && ofUser.size <= MOST_KEPT) break;
+      ofUser.delete(oldest);
     }
   }
 

@@ -4,9 +4,9 @@ import { ParseError } from '../errors.ts';
 import { parseJson } from '../parse.ts';
 import type { PodmanUser } from '../podman/connect.ts';
 import { callPodman } from '../podman/podman-api.ts';
+import { MAX_DOCUMENT_BYTES } from './document.ts';
 
 const LOOK_MS = 10_000;
-const MAX_INSPECT_BYTES = 1024 * 1024;
 
 /**
  * What a user's Podman says of a container.
@@ -22,7 +22,7 @@ export async function inspect<T>(
   clock: Pick<Clock, 'after'>,
 ): Promise<T | undefined> {
   const target = `/v1.0.0/libpod/containers/${encodeURIComponent(container)}/json`;
-  const call = { method: 'GET', target, timeoutMs: LOOK_MS, maxBytes: MAX_INSPECT_BYTES } as const;
+  const call = { method: 'GET', target, timeoutMs: LOOK_MS, maxBytes: MAX_DOCUMENT_BYTES } as const;
   const { status, body } = await callPodman(user, call, clock);
   if (status === 404) return undefined;
   const where = `GET ${target} at the Podman of user ${user.name}`;

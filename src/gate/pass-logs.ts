@@ -6,7 +6,7 @@ import { Chunked } from './chunked.ts';
 import type { Client } from './client.ts';
 import type { ForwardParts } from './forward.ts';
 import { Frames } from './frames.ts';
-import { HeadCollector } from './http-head.ts';
+import { HeadCollector, isChunked } from './http-head.ts';
 import { nextChunk } from './next-chunk.ts';
 import type { RelayEnd } from './relay.ts';
 import type { Request } from './request.ts';
@@ -77,7 +77,7 @@ async function answerOf(
     const [line = '', status] = /^HTTP\/1\.[01] ([2-5]\d\d) /.exec(head) ?? [];
     // Podman sends none of 1xx; without an end they would be read for ever.
     if (line === '') throw new ParseError(where, 'a log', `status ${head.slice(0, 30).split(' ', 2)[1]}`);
-    return { status: Number(status), isChunked: /\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n/i.test(head) };
+    return { status: Number(status), isChunked: isChunked(head) };
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { ParseError } from '../errors.ts';
-import { holdsMoreThan } from '../json-pieces.ts';
+import { holdsMoreThan, MOST_PIECES } from '../json-pieces.ts';
 import { duplicateKey } from './duplicate-key.ts';
 
 /**
@@ -78,9 +78,6 @@ const createBody = exact({
   cgroupns: namespace,
   sysctl: z.record(word, word).nullish(),
 });
-/** Some 6,000 variables of the environment. With more the one thread of the agent would stand still for longer than 50 ms. */
-const MOST_PIECES = 20_000;
-
 /** The body of a container create, as far as the gate reads it. */
 export type CreateBody = z.infer<typeof createBody>;
 
@@ -88,58 +85,21 @@ export type CreateBody = z.infer<typeof createBody>;
 export const NAMESPACES = ['netns', 'ipcns', 'pidns', 'utsns', 'userns', 'cgroupns'] as const;
 
 /** The other fields, of Podman 3.0 to 6.0 and of the driver: they stay within the container, or within what Podman gives every one of the user's. */
-const HARMLESS = [
-  ...[
-    'entrypoint',
-    'command',
-    'env_host',
-    'httpproxy',
-    'env',
-    'terminal',
-    'stdin',
-    'labels',
-    'labels_nested',
-    'label_nested',
-  ],
-  ...[
-    'stop_signal',
-    'stop_timeout',
-    'timeout',
-    'restart_policy',
-    'restart_tries',
-    'systemd',
-    'sdnotifyMode',
-    'namespace',
-  ],
-  ...['hostname', 'hostusers', 'remove', 'removeImage', 'containerCreateCommand', 'init_container_type', 'personality'],
-  ...['envmerge', 'unsetenv', 'unsetenvall', 'manage_password', 'passwd_entry', 'group_entry', 'raw_image_name'],
-  ...['image_os', 'image_arch', 'image_variant', 'image_volume_mode', 'init', 'device_cgroup_rule', 'gpus', 'shm_size'],
-  ...['shm_size_systemd', 'work_dir', 'create_working_dir', 'storage_opts', 'rootfs_propagation', 'volatile'],
-  ...['chroot_directories', 'privileged', 'user', 'groups', 'cap_add', 'cap_drop', 'selinux_opts', 'apparmor_profile'],
-  ...[
-    'seccomp_policy',
-    'no_new_privileges',
-    'read_only_filesystem',
-    'read_write_tmpfs',
-    'umask',
-    'procfs_opts',
-    'mask',
-  ],
-  ...['unmask', 'cgroups_mode', 'cgroup_parent', 'static_ip', 'static_ipv6', 'static_mac', 'portmappings', 'expose'],
-  ...['publish_image_ports', 'cni_networks', 'Networks', 'networkOrder', 'dns_server', 'dns_search', 'dns_option'],
-  ...['hostadd', 'network_options', 'use_image_resolve_conf', 'use_image_hosts', 'use_image_hostname', 'intelRdt'],
-  ...[
-    'resource_limits',
-    'r_limits',
-    'oom_score_adj',
-    'weightDevice',
-    'throttleReadBpsDevice',
-    'throttleWriteBpsDevice',
-  ],
-  ...['throttleReadIOPSDevice', 'throttleWriteIOPSDevice', 'cpu_period', 'cpu_quota', 'unified', 'healthconfig'],
-  ...['health_check_on_failure_action', 'startupHealthConfig', 'healthMaxLogCount', 'healthMaxLogSize'],
-];
-const KNOWN = new Set([...Object.keys(createBody.shape), ...HARMLESS].map(folded));
+const HARMLESS = `
+  entrypoint command env_host httpproxy env terminal stdin labels labels_nested label_nested stop_signal stop_timeout
+  timeout restart_policy restart_tries systemd sdnotifyMode namespace hostname hostusers remove removeImage
+  containerCreateCommand init_container_type personality envmerge unsetenv unsetenvall manage_password passwd_entry
+  group_entry raw_image_name image_os image_arch image_variant image_volume_mode init device_cgroup_rule gpus shm_size
+  shm_size_systemd work_dir create_working_dir storage_opts rootfs_propagation volatile chroot_directories privileged
+  user groups cap_add cap_drop selinux_opts apparmor_profile seccomp_policy no_new_privileges read_only_filesystem
+  read_write_tmpfs umask procfs_opts mask unmask cgroups_mode cgroup_parent static_ip static_ipv6 static_mac
+  portmappings expose publish_image_ports cni_networks Networks networkOrder dns_server dns_search dns_option hostadd
+  network_options use_image_resolve_conf use_image_hosts use_image_hostname intelRdt resource_limits r_limits
+  oom_score_adj weightDevice throttleReadBpsDevice throttleWriteBpsDevice throttleReadIOPSDevice throttleWriteIOPSDevice
+  cpu_period cpu_quota unified healthconfig health_check_on_failure_action startupHealthConfig healthMaxLogCount
+  healthMaxLogSize
+`;
+const KNOWN = new Set([...Object.keys(createBody.shape), ...HARMLESS.trim().split(/\s+/)].map(folded));
 
 /** The fields that neither any Podman up to now reads nor the driver writes: a newer one may mean something by them. */
 export function unknownFields(body: CreateBody): string[] {

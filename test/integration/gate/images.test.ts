@@ -40,7 +40,7 @@ const CREATE = 'POST /v1.0.0/libpod/containers/create';
 test('what another user`s Podman has just pulled is pulled for this user, by its name and without the other`s credentials', async () => {
   const { bench, asked } = await start({ pull: pulled(OF_ALICE) });
   await using _ = bench;
-  bench.images.pulled(OF_ALICE, ASKED);
+  bench.images.has(OF_ALICE, ASKED);
   await bench.client().write(withImage(OF_ALICE)).sees('c0ffee');
   expect(asked).toEqual([
     `GET /v1.0.0/libpod/images/${OF_ALICE}/json`,
@@ -55,7 +55,7 @@ test.each([
 ])('an image %s is taken as it is', async (_, options, id) => {
   const { bench, asked } = await start(options);
   await using __ = bench;
-  bench.images.pulled(OF_ALICE, ASKED);
+  bench.images.has(OF_ALICE, ASKED);
   await bench.client().write(withImage(id)).sees('c0ffee');
   expect(asked.filter((line) => line.includes('pull'))).toEqual([]);
   expect(asked.at(-1)).toBe(CREATE);
@@ -68,7 +68,7 @@ test('a pull through the gate is noted with the image that it brought', async ()
     .client()
     .write(post(`/v1.0.0/libpod/images/pull?${ASKED.query}`, ''))
     .seesEnd();
-  bench.images.pulled(OF_ALICE, ASKED);
+  bench.images.has(OF_ALICE, ASKED);
   // Her own pull is no reason to ask again.
   await bench.client().write(withImage(OTHER)).sees('c0ffee');
   expect(asked).toEqual([`POST /v1.0.0/libpod/images/pull?${ASKED.query}`, CREATE]);
@@ -115,7 +115,7 @@ test('what another user`s Podman says of an image that this user asked for is no
   const { bench, asked } = await start({ images: [OF_ALICE], pull: pulled(OTHER) });
   await using _ = bench;
   await bench.client().write(look(REFERENCE)).seesEnd();
-  bench.images.pulled(OF_ALICE, ASKED);
+  bench.images.has(OF_ALICE, ASKED);
   await bench.client().write(withImage(OF_ALICE)).sees('c0ffee');
   expect(asked.slice(-2)).toEqual([`POST /v1.0.0/libpod/images/pull?${ASKED.query}`, CREATE]);
 });
@@ -124,7 +124,7 @@ test('an image that this user`s own Podman gave for a name is taken as it is, wh
   const { bench, asked } = await start({ images: [OF_ALICE, 'own:1'] });
   await using _ = bench;
   for (const name of [REFERENCE, 'own:1']) await bench.client().write(look(name)).seesEnd();
-  bench.images.pulled(OF_ALICE, ASKED);
+  bench.images.has(OF_ALICE, ASKED);
   await bench.client().write(withImage(OF_ALICE)).sees('c0ffee');
   expect(asked.filter((line) => line.includes('pull'))).toEqual([]);
 });
@@ -132,7 +132,7 @@ test('an image that this user`s own Podman gave for a name is taken as it is, wh
 test('an image that has changed between the two pulls is refused', async () => {
   const { bench, asked } = await start({ pull: pulled(OTHER) });
   await using _ = bench;
-  bench.images.pulled(OF_ALICE, ASKED);
+  bench.images.has(OF_ALICE, ASKED);
   const client = bench.client().write(withImage(OF_ALICE));
   await client.sees('"cause":"image_changed"');
   expect(asked).not.toContain(CREATE);
@@ -141,7 +141,7 @@ test('an image that has changed between the two pulls is refused', async () => {
 test('a pull that fails is told with what Podman says of it', async () => {
   const { bench } = await start({ pull: '{"error":"unauthorized: access to the resource is denied"}\n' });
   await using _ = bench;
-  bench.images.pulled(OF_ALICE, ASKED);
+  bench.images.has(OF_ALICE, ASKED);
   const client = bench.client().write(withImage(OF_ALICE));
   await client.sees('cannot pull image registry.example/a:1 for user alice: unauthorized');
 });
@@ -149,7 +149,7 @@ test('a pull that fails is told with what Podman says of it', async () => {
 test('a pull that takes longer than the hold is told, goes on, and is joined by the next start', async () => {
   const { bench, asked } = await start({ timeoutMs: 50 });
   await using _ = bench;
-  bench.images.pulled(OF_ALICE, ASKED);
+  bench.images.has(OF_ALICE, ASKED);
   for (let attempt = 0; attempt < 2; attempt++) {
     const client = bench.client().write(withImage(OF_ALICE));
     await client.sees('is still being pulled for user alice; start the task again in a moment');
@@ -177,7 +177,7 @@ test('whatever another user`s Podman says to have pulled, what stands for an ima
   await using _ = bench;
   const placeholder = bench.images.placeholder({ ...ASKED, user: 'alice' });
   for (let index = 0; index < 2000; index++) {
-    bench.images.pulled(index.toString(16).padStart(64, '0'), ASKED);
+    bench.images.has(index.toString(16).padStart(64, '0'), ASKED);
   }
   await bench.client().write(withImage(placeholder)).sees('c0ffee');
   expect(asked).toContain(`POST /v1.0.0/libpod/images/pull?${ASKED.query}`);
@@ -186,7 +186,7 @@ test('whatever another user`s Podman says to have pulled, what stands for an ima
 test('of what a pull says without an end no more is read than of any pull', async () => {
   const { bench, asked } = await start({ pull: '{}\n'.repeat(1024 * 1024) });
   await using _ = bench;
-  bench.images.pulled(OF_ALICE, ASKED);
+  bench.images.has(OF_ALICE, ASKED);
   const client = bench.client().write(withImage(OF_ALICE));
   await client.sees('expected an answer of at most');
   expect(asked).not.toContain(CREATE);
