@@ -7,10 +7,9 @@ import type { Allocation } from '../model/allocation.ts';
 import type { Nomad } from '../nomad/nomad.ts';
 import type { Reconciler } from '../reconcile/reconciler.ts';
 import { SHARED_DIR } from '../resources/view/shared-dir.ts';
-import { watchDataDir } from '../watch/data-dir.ts';
+import { watchAllocationEntries } from '../watch/allocation-entries.ts';
 import { watchEventStream } from '../watch/event-stream.ts';
 import { HostWatches } from '../watch/host-watches.ts';
-import { watchNetnsDir } from '../watch/netns-dir.ts';
 import { watchListing } from '../watch/resync.ts';
 import { TaskDirsWatch } from '../watch/task-dirs.ts';
 import type { Host } from './host.ts';
@@ -109,8 +108,9 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   const { netnsDir } = host;
   const watches = new HostWatches(
     {
-      [allocDir]: (onError) => watchDataDir({ allocDir, onAllocation: onDirectory, onError }),
-      [netnsDir]: (onError) => watchNetnsDir({ netnsDir, onAllocation: onNetns, onError }),
+      [allocDir]: (onError) =>
+        watchAllocationEntries(allocDir, { kind: 'directories', onAllocation: onDirectory, onError }),
+      [netnsDir]: (onError) => watchAllocationEntries(netnsDir, { kind: 'files', onAllocation: onNetns, onError }),
     },
     log,
   );

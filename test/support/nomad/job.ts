@@ -148,7 +148,8 @@ export function newAllocation(id: string, job: JobSpec, placement: Placement): R
   };
 }
 
-function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
+/** The config block of a task, for the driver. */
+export function driverConfig(spec: TaskSpec): Record<string, unknown> {
   const { image, socket, command, args, volumes, userns, privileged, networkMode, ipcMode, seccomp } = spec;
   const securityOpt = seccomp === undefined ? undefined : [`seccomp=${seccomp}`];
   const config = {
@@ -163,12 +164,16 @@ function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
     ipc_mode: ipcMode,
     security_opt: securityOpt,
   };
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined));
+}
+
+function newTask(task: RecordedTask, spec: TaskSpec): RecordedTask {
   return {
     ...task,
     Name: spec.name,
     Driver: spec.driver ?? 'podman',
     User: spec.user ?? '',
-    Config: Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)),
+    Config: driverConfig(spec),
     Env: spec.env ? { ...spec.env } : null,
     Meta: spec.meta ? { ...spec.meta } : null,
     Lifecycle: spec.lifecycle ? { Hook: spec.lifecycle.hook, Sidecar: spec.lifecycle.sidecar ?? false } : null,

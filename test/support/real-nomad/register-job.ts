@@ -1,5 +1,5 @@
 import { identitiesBlock } from '../nomad/identity.ts';
-import { diskBlock, type JobSpec, type TaskSpec, volumeMountsBlock, volumesBlock } from '../nomad/job.ts';
+import { diskBlock, driverConfig, type JobSpec, type TaskSpec, volumeMountsBlock, volumesBlock } from '../nomad/job.ts';
 import type { LogsSpec } from '../nomad/log-rotator.ts';
 import { networkBlock } from '../nomad/ports.ts';
 import { templatesBlock } from '../nomad/template.ts';
@@ -40,32 +40,18 @@ export function registration(job: JobSpec): { readonly Job: object } {
 }
 
 function taskOf(task: TaskSpec): object {
-  const { image, socket, command, args, volumes, userns, privileged, networkMode, ipcMode, seccomp, lifecycle } = task;
-  const securityOpt = seccomp === undefined ? undefined : [`seccomp=${seccomp}`];
+  const { lifecycle } = task;
   const secrets = Object.entries(task.secrets ?? {}).map(([name, content]) => ({
     destination: `secrets/${name}`,
     content,
   }));
   const { maxFiles, maxFileSizeMb } = task.logs ?? LOGS;
-  const auth = task.tlsVerify === undefined ? undefined : [{ tls_verify: task.tlsVerify }];
-  const config = {
-    image,
-    auth,
-    socket,
-    command,
-    args,
-    volumes,
-    userns,
-    privileged,
-    network_mode: networkMode,
-    ipc_mode: ipcMode,
-    security_opt: securityOpt,
-  };
+  const auth = task.tlsVerify === undefined ? {} : { auth: [{ tls_verify: task.tlsVerify }] };
   return {
     Name: task.name,
     Driver: task.driver ?? 'podman',
     User: task.user ?? '',
-    Config: Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)),
+    Config: { ...driverConfig(task), ...auth },
     Env: task.env ?? null,
     Meta: task.meta ?? null,
     Lifecycle: lifecycle ? { Hook: lifecycle.hook, Sidecar: lifecycle.sidecar ?? false } : null,
