@@ -1,5 +1,5 @@
 import { RootlessError } from '../errors.ts';
-import { runProgram } from './run-program.ts';
+import { runTool } from './run-tool.ts';
 
 /** shadow's, and systemd's. */
 const PROGRAMS: Readonly<Record<string, string>> = {
@@ -16,7 +16,7 @@ export async function runAdminCommand([program = '', ...args]: readonly string[]
   const path = PROGRAMS[program];
   if (path === undefined) throw new TypeError(`${program} is none of ${Object.keys(PROGRAMS).join(', ')}`);
   const signal = AbortSignal.timeout(TIMEOUT_MS);
-  const { stderr, error } = await runProgram(path, args, { signal, mostBytes: MOST_BYTES });
+  const { stderr, error } = await runTool(path, args, { signal, mostBytes: MOST_BYTES });
   if (!error) return;
   const message = `${[program, ...args].join(' ')}: ${stderr.trim() || error.message}`;
   throw new RootlessError(message, { code: 'command_failed', retryable: false, cause: undefined });

@@ -1,6 +1,6 @@
 import { NotYetError, RefusedError } from '../errors.ts';
 import { GETENT, NOT_FOUND } from './getent.ts';
-import { runProgram } from './run-program.ts';
+import { runTool } from './run-tool.ts';
 
 /** A group of a directory service may have thousands of members, group(5). */
 const MOST_BYTES = 4 * 1024 * 1024;
@@ -12,7 +12,7 @@ const MOST_BYTES = 4 * 1024 * 1024;
  */
 export async function lookUpGroup(group: string, signal: AbortSignal): Promise<number> {
   if (/^\d+$/.test(group)) return Number(group);
-  const { stdout, error } = await runProgram(GETENT, ['group', '--', group], { signal, mostBytes: MOST_BYTES });
+  const { stdout, error } = await runTool(GETENT, ['group', '--', group], { signal, mostBytes: MOST_BYTES });
   const gid = Number(stdout.split(':')[2] ?? Number.NaN);
   if (!error && Number.isInteger(gid)) return gid;
   if (error?.code === NOT_FOUND) throw new RefusedError('unknown_group', `there is no group ${group}`);

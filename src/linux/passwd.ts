@@ -1,6 +1,6 @@
 import { NotYetError, ParseError } from '../errors.ts';
 import { GETENT, NOT_FOUND } from './getent.ts';
-import { runProgram } from './run-program.ts';
+import { runTool } from './run-tool.ts';
 
 /** A user account, as NSS has it: LDAP and SSSD users too. */
 export interface Account {
@@ -32,7 +32,7 @@ const NAME = /^(?!\s*[+-]?\d+$)[^:\0\n]{1,256}$/;
 export async function lookUpAccount(user: string | number, signal: AbortSignal): Promise<Account | undefined> {
   if (typeof user === 'string' && !NAME.test(user)) return undefined;
   const argv = ['passwd', '--', String(user)];
-  const { stdout, error } = await runProgram(GETENT, argv, { signal, mostBytes: MOST_BYTES });
+  const { stdout, error } = await runTool(GETENT, argv, { signal, mostBytes: MOST_BYTES });
   if (error?.code === NOT_FOUND) return undefined;
   const account = error ? undefined : accountIn(stdout);
   if (account) return account;

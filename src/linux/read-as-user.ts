@@ -2,7 +2,7 @@ import PQueue from 'p-queue';
 import { NotYetError } from '../errors.ts';
 import { asUser } from './as-user.ts';
 import { noteLeft, requireNoneLeft } from './left-child.ts';
-import { runProgram } from './run-program.ts';
+import { runTool } from './run-tool.ts';
 
 const GREP = '/usr/bin/grep';
 const FIND = '/usr/bin/find';
@@ -100,7 +100,7 @@ function run(user: User, argv: readonly string[]): Promise<string> {
 async function runNow(user: User, argv: readonly string[]): Promise<string> {
   requireNoneLeft(user.uid);
   const limits = { signal: AbortSignal.timeout(TIMEOUT_MS), mostBytes: MOST_BYTES };
-  const { stdout, error, child } = await runProgram(...asUser(user, argv), limits);
+  const { stdout, error, child } = await runTool(...asUser(user, argv), limits);
   // Exit codes 1 and 2 say that there was nothing to read, or not everything.
   if (!error || error.code === 1 || error.code === 2) return stdout;
   noteLeft(user.uid, child);

@@ -1,4 +1,4 @@
-import { runProgram } from './run-program.ts';
+import { runTool } from './run-tool.ts';
 
 /** shadow's, in Debian's package uidmap and Fedora's shadow-utils-subid: root's program, with the subid module of nsswitch.conf(5). */
 const GETSUBIDS = '/usr/bin/getsubids';
@@ -18,7 +18,7 @@ export async function askSubordinateIds(
   // It takes no "--", and a name from NSS may begin with a dash.
   if (name.startsWith('-')) return undefined;
   const argv = [...(kind === 'gid' ? ['-g'] : []), name];
-  const { stdout, error } = await runProgram(GETSUBIDS, argv, { signal, mostBytes: MOST_BYTES });
+  const { stdout, error } = await runTool(GETSUBIDS, argv, { signal, mostBytes: MOST_BYTES });
   return error ? undefined : rangesIn(stdout);
 }
 

@@ -1,6 +1,6 @@
 import { NotYetError } from '../errors.ts';
 import { directoryIsThere } from './directory.ts';
-import { runProgram } from './run-program.ts';
+import { runTool } from './run-tool.ts';
 
 const SYSTEMCTL = '/usr/bin/systemctl';
 const MOST_BYTES = 64 * 1024;
@@ -30,7 +30,7 @@ export async function showUnit(
 }
 
 async function systemctl(args: readonly string[], signal: AbortSignal): Promise<string> {
-  const { stdout, error } = await runProgram(SYSTEMCTL, ['--no-pager', ...args], { signal, mostBytes: MOST_BYTES });
+  const { stdout, error } = await runTool(SYSTEMCTL, ['--no-pager', ...args], { signal, mostBytes: MOST_BYTES });
   if (!error) return stdout;
   throw new NotYetError('systemd_silent', `systemctl ${args.join(' ')}`, signal.aborted ? signal.reason : error);
 }

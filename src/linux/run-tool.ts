@@ -1,7 +1,7 @@
 import { type ChildProcess, type ExecFileException, execFile } from 'node:child_process';
 
-/** How a program ended, or was given up. */
-export interface ProgramEnd {
+/** How a tool of the host ended, or was given up. */
+export interface ToolEnd {
   readonly stdout: string;
   readonly stderr: string;
   /** Why it is not to be believed: exit code, signal, too much output, the signal that was aborted; undefined after exit code 0. */
@@ -10,24 +10,20 @@ export interface ProgramEnd {
   readonly child: ChildProcess;
 }
 
-/** When a program is given up. */
-export interface ProgramLimits {
+/** When a tool is given up. */
+export interface ToolLimits {
   readonly signal: AbortSignal;
   /** Of its output. */
   readonly mostBytes: number;
 }
 
 /**
- * Runs a program without an environment, in the root directory. What is given up is not waited for, as the option `timeout` of
+ * Runs a tool without an environment, in the root directory. What is given up is not waited for, as the option `timeout` of
  * execFile would: the kernel may not let it end. By `signal` execFile ends a child by SIGTERM, whatever its option `killSignal`
  * says, and one that somebody has stopped does not get that: so SIGKILL follows.
  * @throws an Error of node:child_process where no child can be made at all
  */
-export function runProgram(
-  path: string,
-  args: readonly string[],
-  { signal, mostBytes }: ProgramLimits,
-): Promise<ProgramEnd> {
+export function runTool(path: string, args: readonly string[], { signal, mostBytes }: ToolLimits): Promise<ToolEnd> {
   return new Promise((resolve) => {
     const options = { cwd: '/', env: {}, signal, maxBuffer: mostBytes } as const;
     const child = execFile(path, args, options, (error, stdout, stderr) => {
