@@ -25,6 +25,8 @@ async function cleanState(nomad: PlayedNomad, withToken = false) {
   await using fresh = new PlayedFollower(nomad, withToken);
   await fresh.eventually(() => expect(fresh.state().reasons).toEqual([]));
   await fresh.pass(3000);
+  // Its steps of the clock take a few milliseconds, whatever a busy machine has done by then.
+  await fresh.eventually(() => expect(fresh.state().records.join()).not.toContain(' preparing '));
   return fresh.state();
 }
 
