@@ -64,7 +64,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
         cover(allocations);
         reconciler.noticeListed(allocations);
         void lookAtHost(options);
-        void watches.retry();
+        watches.retry();
         options.onListed();
       },
       onFailure: (problem) => health.ill('listing', problem),
@@ -108,13 +108,15 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   const { netnsDir } = host;
   const watches = new HostWatches(
     {
-      [allocDir]: (onError) =>
-        watchAllocationEntries(allocDir, { kind: 'directories', onAllocation: onDirectory, onError }),
-      [netnsDir]: (onError) => watchAllocationEntries(netnsDir, { kind: 'files', onAllocation: onNetns, onError }),
+      [allocDir]: (onError) => watchAllocationEntries(allocDir, { onAllocation: onDirectory, onError }),
+      [netnsDir]: (onError) => watchAllocationEntries(netnsDir, { onAllocation: onNetns, onError }),
     },
     log,
   );
-  const onAbort = () => void Promise.all([watches.stop(), taskDirs.stop()]);
+  const onAbort = () => {
+    watches.stop();
+    taskDirs.stop();
+  };
   signal.addEventListener('abort', onAbort, { once: true });
   if (isWatched) for (const id of host.allocationIds()) taskDirs.follow(id, host.hasDirectory(id));
   const finished = Promise.all([listing.finished, stream.finished]);

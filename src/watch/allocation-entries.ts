@@ -2,7 +2,7 @@ import { type DirectoryListener, watchDirectory } from '../linux/watch-directory
 import { isAllocationId } from '../model/allocation.ts';
 
 /** What watchAllocationEntries works with. */
-export interface AllocationEntriesOptions extends Pick<DirectoryListener, 'kind' | 'onError'> {
+export interface AllocationEntriesOptions extends Pick<DirectoryListener, 'onError'> {
   readonly onAllocation: (id: string) => void;
 }
 
@@ -12,12 +12,9 @@ export interface AllocationEntriesOptions extends Pick<DirectoryListener, 'kind'
  * ends its network.
  * @returns a function that ends the watching
  */
-export function watchAllocationEntries(
-  path: string,
-  { kind, onAllocation, onError }: AllocationEntriesOptions,
-): () => Promise<void> {
+export function watchAllocationEntries(path: string, { onAllocation, onError }: AllocationEntriesOptions): () => void {
   const onEntry = (name: string) => {
     if (isAllocationId(name)) onAllocation(name);
   };
-  return watchDirectory(path, { kind, onEntry, onError });
+  return watchDirectory(path, { onEntry, onError });
 }

@@ -2,11 +2,11 @@ import { messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 
 /** Begins to watch a directory. @returns a function that ends it */
-export type StartWatch = (onError: (error: Error) => void) => () => Promise<void>;
+export type StartWatch = (onError: (error: Error) => void) => () => void;
 
 interface HostWatch {
   readonly start: StartWatch;
-  stop: () => Promise<void>;
+  stop: () => void;
   problem: string | undefined;
 }
 
@@ -25,13 +25,13 @@ export class HostWatches {
   }
 
   /** Begins anew with those that have failed. */
-  async retry(): Promise<void> {
+  retry(): void {
     for (const [path, watch] of this.#watches) {
       const { start, stop, problem } = watch;
       if (problem === undefined) continue;
       watch.problem = undefined;
-      await stop();
-      if (this.#watches.get(path) === watch) this.#start(path, start, problem);
+      stop();
+      this.#start(path, start, problem);
     }
   }
 
@@ -44,14 +44,13 @@ export class HostWatches {
     });
   }
 
-  async stop(): Promise<void> {
-    const watches = [...this.#watches.values()];
+  stop(): void {
+    for (const { stop } of this.#watches.values()) stop();
     this.#watches.clear();
-    await Promise.all(watches.map(({ stop }) => stop()));
   }
 
   #start(path: string, start: StartWatch, told?: string): void {
-    const watch: HostWatch = { start, stop: async () => undefined, problem: undefined };
+    const watch: HostWatch = { start, stop: () => undefined, problem: undefined };
     this.#watches.set(path, watch);
     watch.stop = start((error) => {
       watch.problem = messageOf(error);

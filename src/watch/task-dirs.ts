@@ -6,7 +6,7 @@ import type { Log } from '../log.ts';
 /** What watchTaskDirs works with; `allocDir` is where the allocations' directories lie. */
 export interface TaskDirsWatchOptions {
   readonly allocDir: string;
-  /** Names of directories beside those of tasks. */
+  /** Names of entries beside the directories of tasks. */
   readonly others: readonly string[];
   /** Whether to tell of the first directory of an allocation alone. */
   readonly once: boolean;
@@ -21,7 +21,7 @@ export interface TaskDirsWatchOptions {
  */
 export class TaskDirsWatch {
   readonly #options: TaskDirsWatchOptions;
-  readonly #watches = new Map<string, () => Promise<void>>();
+  readonly #watches = new Map<string, () => void>();
 
   constructor(options: TaskDirsWatchOptions) {
     this.#options = options;
@@ -31,14 +31,13 @@ export class TaskDirsWatch {
   follow(id: string, isThere: boolean): void {
     const { allocDir, others, once, onAllocation, log } = this.#options;
     if (!isThere) {
-      void this.#watches.get(id)?.();
+      this.#watches.get(id)?.();
       this.#watches.delete(id);
       return;
     }
     if (this.#watches.has(id)) return;
     const path = join(allocDir, id);
     const stop = watchDirectory(path, {
-      kind: 'directories',
       fromStart: true,
       onEntry: (name) => {
         if (others.includes(name)) return;
@@ -50,8 +49,8 @@ export class TaskDirsWatch {
     this.#watches.set(id, stop);
   }
 
-  async stop(): Promise<void> {
-    await Promise.all([...this.#watches.values()].map((stop) => stop()));
+  stop(): void {
+    for (const stop of this.#watches.values()) stop();
     this.#watches.clear();
   }
 }

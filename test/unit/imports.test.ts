@@ -31,7 +31,6 @@ const DOORS: Record<string, readonly string[]> = {
   'node:fs': ['linux'],
   'node:fs/promises': ['linux'],
   'node:child_process': ['linux'],
-  chokidar: ['linux'],
   '@hashicorp/nomad-client-ts': ['nomad', 'agent'],
 };
 

@@ -16,8 +16,8 @@ describe('the directories of tasks', () => {
     allocDir = mkdtempSync(join(tmpdir(), 'task-dirs-'));
     told = [];
   });
-  afterEach(async () => {
-    await watch.stop();
+  afterEach(() => {
+    watch.stop();
     rmSync(allocDir, { recursive: true });
   });
 
