@@ -74,7 +74,7 @@ const MOST_SHOWN = 64;
 export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: HostOptions): Host {
   const { idmap, ordering, stateDir } = config;
   const dataDir = new DataDir(directoryOfNomad(paths.allocDir, 'alloc'), directoryOfNomad(paths.dataDir, 'data'));
-  const namespaces = new PodmanNamespaces();
+  const namespaces = new PodmanNamespaces(systemClock);
   const namespace = new ViewNamespace(stateDir);
   const trees = new UserTrees(namespace);
   const mounts = new ViewMounts({ dataDir, namespace, trees, namespaces });
@@ -141,6 +141,7 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
     close: () => {
       spares.close();
       namespaces.close();
+      trees.close();
       namespace.close();
     },
   };

@@ -4,6 +4,8 @@ import { AT, statxCall } from './libc.ts';
 /** What we ask of statx(2). `dev` is "major:minor" as in mountinfo; uid, gid are the host's. */
 export interface Stat {
   readonly mode: number;
+  /** Of a directory on a tmpfs, two more than it has directories in it. */
+  readonly links: number;
   readonly uid: number;
   readonly gid: number;
   readonly dev: string;
@@ -17,6 +19,7 @@ export const STATX = {
   SIZE: 256,
   MASK: 0,
   ATTRIBUTES: 8,
+  NLINK: 16,
   UID: 20,
   GID: 24,
   MODE: 28,
@@ -27,6 +30,8 @@ export const STATX = {
 } as const;
 const STATX_BASIC_STATS = 0x7ff;
 const STATX_ATTR_MOUNT_ROOT = 0x2000n;
+/** What the kernel writes to: it is read before the next call. */
+const buffer = Buffer.alloc(STATX.SIZE);
 const S_IFMT = 0o170000;
 
 /**
@@ -35,10 +40,10 @@ const S_IFMT = 0o170000;
  * @throws SyscallError
  */
 export function stat(handle: Handle): Stat {
-  const buffer = Buffer.alloc(STATX.SIZE);
   statxCall(handle.path, handle.fd, '', AT.EMPTY_PATH | AT.STATX_DONT_SYNC, STATX_BASIC_STATS, buffer);
   return {
     mode: buffer.readUInt16LE(STATX.MODE),
+    links: buffer.readUInt32LE(STATX.NLINK),
     uid: buffer.readUInt32LE(STATX.UID),
     gid: buffer.readUInt32LE(STATX.GID),
     dev: `${buffer.readUInt32LE(STATX.DEV_MAJOR)}:${buffer.readUInt32LE(STATX.DEV_MINOR)}`,

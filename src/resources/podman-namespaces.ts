@@ -1,4 +1,4 @@
-import { letOthersRun } from '../clock.ts';
+import { type Clock, letOthersRun } from '../clock.ts';
 import { NotYetError } from '../errors.ts';
 import { openKernelPath } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
@@ -43,6 +43,11 @@ const MOST_PROCESSES = 512;
 const SLICE = 8;
 /** What Podman's own processes call themselves, the monitors of containers among them: a hint, to find them among many. */
 const PODMANS = ['podman', 'conmon'];
+/**
+ * For this long what was found is not looked for again while all of it lives. Of a user's many allocations each asks; and a Podman of
+ * hers that lives elsewhere comes only after the former one has ended.
+ */
+const FRESH_MS = 100;
 
 type KnownNamespace = FoundNamespace & PodmanNamespace;
 
@@ -56,8 +61,14 @@ type KnownNamespace = FoundNamespace & PodmanNamespace;
  * that the user dressed up as her Podman: she only gives herself what is hers.
  */
 export class PodmanNamespaces {
-  readonly #known = new Map<number, KnownNamespace[]>();
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  readonly #known = new Map<number, readonly KnownNamespace[]>();
+  readonly #foundAt = new Map<number, number>();
   readonly #looking = new Map<number, Promise<void>>();
+
+  constructor(clock: Pick<Clock, 'monotonic'>) {
+    this.#clock = clock;
+  }
 
   /**
    * At least one; the first is that of the process that serves the API socket, where one runs.
@@ -84,15 +95,18 @@ export class PodmanNamespaces {
   }
 
   async #find(owner: PodmanOwner): Promise<readonly PodmanNamespace[]> {
-    const pids = new Set([...(await this.#servicePids(owner)), ...pausePid(owner.uid)]);
     const before = this.#known.get(owner.uid) ?? [];
+    const age = this.#clock.monotonic() - (this.#foundAt.get(owner.uid) ?? Number.NEGATIVE_INFINITY);
+    if (age < FRESH_MS && before.length > 0 && before.every(({ process }) => process.isAlive()))
+      return onceEach(before);
+    const pids = new Set([...(await this.#servicePids(owner)), ...pausePid(owner.uid)]);
     const found = [...pids].flatMap(
       (pid) => before.find((one) => one.pid === pid && one.process.isAlive()) ?? identifyWithIds(pid, owner.uid) ?? [],
     );
     for (const one of before) if (!found.includes(one)) close(one);
     this.#known.set(owner.uid, found);
-    // Service and pause process mostly share one: each is remembered, the namespace is given once.
-    return found.filter((one, at) => found.findIndex((other) => isSameFile(other.status, one.status)) === at);
+    this.#foundAt.set(owner.uid, this.#clock.monotonic());
+    return onceEach(found);
   }
 
   /**
@@ -130,6 +144,11 @@ export class PodmanNamespaces {
     using ours = openOwnNamespace('mnt');
     return livesIn(listener.pid, stat(ours), 'mnt') ? inheritorsOf(owner) : [listener.pid];
   }
+}
+
+/** Service and pause process mostly share one: each is remembered, the namespace is given once. */
+function onceEach(found: readonly KnownNamespace[]): readonly PodmanNamespace[] {
+  return found.filter((one, at) => found.findIndex((other) => isSameFile(other.status, one.status)) === at);
 }
 
 function identifyWithIds(pid: number, uid: number): KnownNamespace | undefined {

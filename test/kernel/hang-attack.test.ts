@@ -22,6 +22,7 @@ import type { ViewResource } from '../../src/resources/view/view.ts';
 import { accessOf } from '../support/access-of.ts';
 import { outcomeOf, source } from '../support/agent-code.ts';
 import { EXECUTING, HOLDING, HOLDING_NETWORKS, KOFFI, SERVER } from '../support/hanging-programs.ts';
+import { LeapingClock } from '../support/leaping-clock.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
 import { until } from '../support/until.ts';
@@ -59,7 +60,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     writeFileSync(join(base, 'holding-networks.cjs'), HOLDING_NETWORKS);
     alice = await PodmanLikeProcess.start(ALICE, join(base, 'alice/podman.sock'));
     bob = await PodmanLikeProcess.start(BOB, join(base, 'bob/podman.sock'));
-    namespaces = new PodmanNamespaces();
+    namespaces = new PodmanNamespaces(new LeapingClock());
   });
 
   afterEach(async () => {
@@ -195,7 +196,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     mountFuseOnHost(`/run/user/${ALICE}`, 'allow_other');
     const code = `const { PodmanNamespaces } = await import(${source('resources/podman-namespaces.ts')});
       const owner = { name: 'alice', uid: ${ALICE}, gid: ${ALICE}, socket: '${alice.socket}' };
-      console.log((await new PodmanNamespaces().of(owner)).length);`;
+      console.log((await new PodmanNamespaces({ monotonic: () => 0 }).of(owner)).length);`;
     try {
       expect(await outcomeOf(code)).toBe('1\ncame back');
     } finally {
@@ -244,12 +245,12 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
       'looks for the namespaces of her Podman',
       (socket: string) => `const { PodmanNamespaces } = await import(${source('resources/podman-namespaces.ts')});
         const owner = { name: 'alice', uid: ${ALICE}, gid: ${ALICE}, socket: '${socket}' };
-        await new PodmanNamespaces().of(owner).catch(() => undefined);`,
+        await new PodmanNamespaces({ monotonic: () => 0 }).of(owner).catch(() => undefined);`,
     ],
     [
       'looks for all her mount namespaces',
       () => `const { PodmanNamespaces } = await import(${source('resources/podman-namespaces.ts')});
-        await new PodmanNamespaces().all(${ALICE});`,
+        await new PodmanNamespaces({ monotonic: () => 0 }).all(${ALICE});`,
     ],
     [
       "looks who lives in anybody's network namespace",

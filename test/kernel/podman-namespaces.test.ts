@@ -1,12 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, mkdtempSync, readlinkSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { listeningInodes } from '../../src/linux/process.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import { Crowd } from '../support/crowd.ts';
+import { LeapingClock } from '../support/leaping-clock.ts';
 import { longestStepOf } from '../support/longest-step.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
 import { until } from '../support/until.ts';
@@ -44,7 +46,7 @@ requires('root', 'sandbox')('a user whose Podman is started by her socket', () =
     base = mkdtempSync('/tmp/activation-');
     chownSync(base, ALICE, ALICE);
     started = [];
-    namespaces = new PodmanNamespaces();
+    namespaces = new PodmanNamespaces(new LeapingClock());
     stray = await PodmanLikeProcess.start(ALICE, join(base, 'stray.sock'));
   });
 
@@ -71,6 +73,22 @@ requires('root', 'sandbox')('a user whose Podman is started by her socket', () =
     const found = await find(socket);
     expect(found.map((one) => one.pid)).toEqual([pid]);
     expect(readlinkSync(`/proc/self/fd/${found[0].mount.fd}`)).toBe(readlinkSync(`/proc/${pid}/ns/mnt`));
+  });
+
+  test('is not looked for again within a tenth of a second, unless a process of what was found has ended', async () => {
+    const clock = new ManualClock();
+    namespaces = new PodmanNamespaces(clock);
+    const [former, later] = [join(base, 'former.sock'), join(base, 'later.sock')];
+    const pidsOf = async (socket: string) => (await find(socket)).map(({ pid }) => pid);
+    const pid = await activate(former, 'serve');
+    expect(await pidsOf(former)).toEqual([pid]);
+    const next = await activate(later, 'serve');
+    expect(await pidsOf(later)).toEqual([pid]);
+    clock.advance(100);
+    expect(await pidsOf(later)).toEqual([next]);
+    process.kill(next, 'SIGKILL');
+    await until('it has ended', () => !existsSync(`/proc/${next}`));
+    expect(await pidsOf(former)).toEqual([pid]);
   });
 
   test('has no Podman as long as nobody has inherited the socket, whatever else runs in namespaces of hers', async () => {

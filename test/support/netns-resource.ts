@@ -8,6 +8,7 @@ import { SpareNamespaces } from '../../src/resources/netns/spare-namespaces.ts';
 import { SwapJournal } from '../../src/resources/netns/swap-journal.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import { accessOf } from './access-of.ts';
+import { LeapingClock } from './leaping-clock.ts';
 
 /** How a resource for tests differs from the agent's. */
 export interface NetnsResourceOptions extends Partial<Pick<NetnsOptions, 'reached' | 'ordering' | 'spares'>> {
@@ -26,7 +27,7 @@ export function newNetnsResource(
   uid: number,
   { beneath, socket = join(base, String(uid), 'podman.sock'), ...options }: NetnsResourceOptions = {},
 ): { resource: NetnsResource; namespaces: PodmanNamespaces } {
-  const namespaces = new PodmanNamespaces();
+  const namespaces = new PodmanNamespaces(new LeapingClock());
   const owner = { name: 'alice', uid, gid: uid, socket };
   const resource = new NetnsResource({
     dataDir: new DataDir(join(base, 'alloc'), base),

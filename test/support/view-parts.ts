@@ -5,6 +5,7 @@ import { UserTrees } from '../../src/resources/view/user-trees.ts';
 import { type ViewOptions, ViewResource } from '../../src/resources/view/view.ts';
 import { ViewMounts } from '../../src/resources/view/view-mounts.ts';
 import { ViewNamespace } from '../../src/resources/view/view-namespace.ts';
+import { LeapingClock } from './leaping-clock.ts';
 
 /** What an agent shows allocations with, its state in `<base>/state`, Nomad's data dir `dataDir` with the allocations in alloc/. */
 export interface ViewParts extends Disposable {
@@ -23,7 +24,7 @@ export function viewParts(
   options: Partial<Pick<ViewOptions, 'idmap' | 'ordering' | 'mostShown' | 'isSelinuxOn'>> = {},
 ): ViewParts {
   const dataDir = new DataDir(join(data, 'alloc'), data);
-  const namespaces = new PodmanNamespaces();
+  const namespaces = new PodmanNamespaces(new LeapingClock());
   const namespace = new ViewNamespace(join(base, 'state'));
   const trees = new UserTrees(namespace);
   const mounts = new ViewMounts({ dataDir, namespace, trees, namespaces });
@@ -38,6 +39,7 @@ export function viewParts(
   });
   const close = () => {
     namespaces.close();
+    trees.close();
     namespace.close();
   };
   return { dataDir, namespaces, trees, mounts, view, [Symbol.dispose]: close };

@@ -28,6 +28,13 @@ const Note = z.object({ overmounts: z.string(), idMap: z.string() });
 /** What is written down of a user's tree. */
 export type TreeNote = z.infer<typeof Note>;
 
+/** A user's tree. */
+export interface UserTree {
+  readonly note: TreeNote;
+  /** Its tmpfs, without what is mounted in it. Usable in any mount namespace. */
+  readonly tmpfs: Handle;
+}
+
 /**
  * The users' trees: for each user a tiny tmpfs of root's, with mount points on which is mounted what she is shown, at
  * `/<uid>` in the view namespace. It is shared, and over the data dir in the mount namespaces of her Podman lies a slave of
@@ -35,41 +42,52 @@ export type TreeNote = z.infer<typeof Note>;
  */
 export class UserTrees {
   readonly #namespace: ViewNamespace;
+  /** Nobody but us changes them: what was read once holds until we change it, or find that root took it away. */
+  readonly #known = new Map<number, UserTree>();
+  #uids: ReadonlySet<number> | undefined;
 
   constructor(namespace: ViewNamespace) {
     this.#namespace = namespace;
   }
 
   /** The uids that have a tree, or what a kill left of one. */
-  uids(): number[] {
-    const names = this.#namespace.enter(() => entriesAt('/'));
-    return (names ?? []).filter((name) => /^\d+$/.test(name)).map(Number);
+  uids(): readonly number[] {
+    const names = () => this.#namespace.enter(() => entriesAt('/')) ?? [];
+    this.#uids ??= new Set(
+      names()
+        .filter((name) => /^\d+$/.test(name))
+        .map(Number),
+    );
+    return [...this.#uids];
   }
 
-  /** What was written down of a user's tree; undefined where there is none. @throws ParseError */
-  noteOf(uid: number): TreeNote | undefined {
-    return this.in(uid, () => readNote(uid));
-  }
-
-  /** The tmpfs of a user's tree, without what is mounted in it; undefined where there is none. Usable in any mount namespace. */
-  open(uid: number): Handle | undefined {
-    return this.in(uid, (root) => {
-      const alone = cloneMount(root);
-      setMountAttributes(alone, 0, PROPAGATION.PRIVATE);
-      return alone;
+  /** A user's tree; undefined where there is none. Not to be closed. @throws ParseError */
+  get(uid: number): UserTree | undefined {
+    const known = this.#known.get(uid);
+    if (known || !this.uids().includes(uid)) return known;
+    const tree = this.in(uid, (root): UserTree => {
+      const note = readNote(uid);
+      const tmpfs = cloneMount(root);
+      setMountAttributes(tmpfs, 0, PROPAGATION.PRIVATE);
+      return { note, tmpfs };
     });
+    if (tree) this.#known.set(uid, tree);
+    return tree;
   }
 
   /** Runs a block with the root of a user's tree, in the view namespace; undefined where there is no tree. */
   in<T>(uid: number, block: (root: Handle) => T): T | undefined {
-    return this.#namespace.enter(() => {
+    const answer = this.#namespace.enter(() => {
       using root = openRoot(uid);
-      return root && block(root);
+      return root && { of: block(root) };
     });
+    if (!answer) this.#forget(uid);
+    return answer?.of;
   }
 
   /** Makes a user's tree where there is none. @throws SyscallError */
   make(uid: number, note: TreeNote): void {
+    this.#forget(uid);
     this.#namespace.make();
     this.#namespace.enter(() => {
       using there = openRoot(uid);
@@ -85,8 +103,9 @@ export class UserTrees {
 
   /** Takes a user's tree away, and with the last one the view namespace. @throws SyscallError */
   remove(uid: number): void {
-    using tree = this.open(uid);
-    if (tree) emptyTree(tree);
+    const tree = this.get(uid);
+    if (tree) emptyTree(tree.tmpfs);
+    this.#forget(uid);
     this.#namespace.enter(() => {
       using root = openAbsolute('/');
       unmountIn(root, String(uid));
@@ -94,6 +113,16 @@ export class UserTrees {
       removeFile(noteFile(uid));
     });
     if (this.uids().length === 0) this.#namespace.remove();
+  }
+
+  close(): void {
+    for (const uid of [...this.#known.keys()]) this.#forget(uid);
+  }
+
+  #forget(uid: number): void {
+    this.#known.get(uid)?.tmpfs.close();
+    this.#known.delete(uid);
+    this.#uids = undefined;
   }
 }
 

@@ -63,7 +63,7 @@ export class ViewMounts {
 
   /** What is missing or stale of what a user is to be shown. @param leaves those that others are mounted in before these */
   observe(uid: number, leaves: readonly Leaf[], namespaces: readonly PodmanNamespace[]): Lacking {
-    const note = this.#options.trees.noteOf(uid);
+    const note = this.#options.trees.get(uid)?.note;
     if (note) this.#refuseShutOff(uid, note);
     if (!note || note.idMap !== idMapOf(namespaces)) return { leaves, namespaces };
     const states = this.#states(uid, note, leaves);
@@ -81,11 +81,11 @@ export class ViewMounts {
     this.#removeStale(uid, note, leaves);
     const missing = this.#withState('missing', uid, note, leaves);
     const isInner = (leaf: Leaf) => leaves.some((outer) => isIn(leaf, outer));
-    using tree = this.#options.trees.open(uid);
+    const tmpfs = this.#options.trees.get(uid)?.tmpfs;
     for (const leaf of missing) {
-      if (!tree || isInner(leaf)) continue;
+      if (!tmpfs || isInner(leaf)) continue;
       const mode = leaf.isReadOnly ? READ_ONLY_MODE : DIRECTORY_MODE;
-      makeMountPointAt(tree, this.#placeOf(leaf.path, note.overmounts), { kind: kindOf(leaf), mode });
+      makeMountPointAt(tmpfs, this.#placeOf(leaf.path, note.overmounts), { kind: kindOf(leaf), mode });
     }
     using clones = new DisposableStack();
     const mounts = missing.map((leaf): LeafMount => {
@@ -102,7 +102,7 @@ export class ViewMounts {
   /** Mounts the user's tree over the data dir in a mount namespace of her Podman. @throws NotYetError `view_blocked`; SyscallError */
   showIn(uid: number, { mount }: PodmanNamespace): void {
     const { namespace, trees } = this.#options;
-    const note = trees.noteOf(uid);
+    const note = trees.get(uid)?.note;
     if (note) overmount(namespace, trees, uid, mount, note.overmounts);
   }
 
@@ -114,33 +114,27 @@ export class ViewMounts {
 
   /** The directory of a user's tree that stands for one of the host's; undefined where there is none. Close it. */
   open(uid: number, path: string): Handle | undefined {
-    const { trees } = this.#options;
-    const note = trees.noteOf(uid);
-    const place = note && relative(note.overmounts, path);
-    if (place === undefined || isOutside(place)) return undefined;
-    using tree = trees.open(uid);
-    return tree && openDirectoryAt(tree, place);
+    const tree = this.#options.trees.get(uid);
+    const place = tree && relative(tree.note.overmounts, path);
+    return tree && place !== undefined && !isOutside(place) ? openDirectoryAt(tree.tmpfs, place) : undefined;
   }
 
   /** Takes away what a user is shown at a path and below, and the directories above it up to one that is in use. */
   remove(uid: number, path: string, upTo: string): void {
-    const { trees } = this.#options;
-    const note = trees.noteOf(uid);
-    if (!note) return;
-    using tree = trees.open(uid);
-    if (tree) removeMountPointAt(tree, relative(note.overmounts, path), relative(note.overmounts, upTo));
+    const tree = this.#options.trees.get(uid);
+    if (!tree) return;
+    const { tmpfs, note } = tree;
+    removeMountPointAt(tmpfs, relative(note.overmounts, path), relative(note.overmounts, upTo));
   }
 
   /** Takes away what a user is shown of an allocation, but for plain directories that say whose its tasks are. */
   hide(uid: number, path: string, tasks: readonly string[]): void {
-    const { trees } = this.#options;
-    const note = trees.noteOf(uid);
-    if (!note) return;
+    const tree = this.#options.trees.get(uid);
+    if (!tree) return;
     this.remove(uid, path, dirname(path));
-    using tree = trees.open(uid);
-    for (const task of tree ? tasks : []) {
-      if (tree) makeMountPointAt(tree, relative(note.overmounts, `${path}/${task}`), { kind: 'directory' });
-    }
+    const { tmpfs, note } = tree;
+    for (const task of tasks)
+      makeMountPointAt(tmpfs, relative(note.overmounts, `${path}/${task}`), { kind: 'directory' });
   }
 
   /**
@@ -176,13 +170,13 @@ export class ViewMounts {
 
   /** The directory that a user's tree lies over, or would. */
   overmountsOf(uid: number): string {
-    return this.#options.trees.noteOf(uid)?.overmounts ?? this.#options.dataDir.overmountFor(uid);
+    return this.#options.trees.get(uid)?.note.overmounts ?? this.#options.dataDir.overmountFor(uid);
   }
 
   #makeTree(uid: number, namespaces: readonly PodmanNamespace[]): TreeNote {
     const { trees } = this.#options;
     const idMap = idMapOf(namespaces);
-    const there = trees.noteOf(uid);
+    const there = trees.get(uid)?.note;
     if (there?.idMap === idMap) return there;
     // Her range of subordinate ids is another one now, so that nothing which runs uses what is mounted.
     if (there) this.#removeTreeFrom(uid, namespaces);
@@ -220,7 +214,8 @@ export class ViewMounts {
 
   /** Whether she sees the tree there, and these that are mounted in it: she can unmount what is hers to see, and cut the propagation. */
   #isSeen(uid: number, note: TreeNote, leaves: readonly Leaf[], mount: Handle): boolean {
-    const root = this.#options.trees.in(uid, stat);
+    const tmpfs = this.#options.trees.get(uid)?.tmpfs;
+    const root = tmpfs && stat(tmpfs);
     const sources = leaves.map(({ path, source }) => ({ path, status: stat(source) }));
     return inMountNamespace(mount, () => {
       const seen = statCached(note.overmounts);

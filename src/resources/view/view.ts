@@ -2,6 +2,7 @@ import { NotYetError, RefusedError } from '../../errors.ts';
 import { entriesOf } from '../../linux/directory.ts';
 import type { Handle } from '../../linux/handle.ts';
 import { isShared, SHARED_LABEL, share } from '../../linux/selinux.ts';
+import { stat } from '../../linux/stat.ts';
 import { isAllocationId } from '../../model/allocation.ts';
 import type { Access, Desired } from '../../model/desired.ts';
 import type { DataDir } from '../data-dir.ts';
@@ -72,7 +73,7 @@ export class ViewResource implements Resource {
   async planSweep(): Promise<Step[]> {
     const { trees, owners, mounts } = this.#options;
     const uids = trees.uids();
-    const empty = uids.filter((uid) => this.#allocationIdsOf(uid).length === 0);
+    const empty = uids.filter((uid) => this.#shownCount(uid) === 0);
     const left: number[] = [];
     for (const { uid } of owners()) if (!uids.includes(uid) && (await mounts.isLeftOver(uid))) left.push(uid);
     return [...new Set([...empty, ...left])].map((uid) => {
@@ -122,6 +123,11 @@ export class ViewResource implements Resource {
     return directory ? entriesOf(directory).filter(isAllocationId) : [];
   }
 
+  #shownCount(uid: number): number {
+    using directory = this.#options.mounts.open(uid, this.#options.dataDir.allocDir);
+    return directory ? stat(directory).links - 2 : 0;
+  }
+
   async #planUser(desired: Granted, user: Access): Promise<Step[]> {
     const { owners, namespaces, mounts, dataDir, ordering } = this.#options;
     const owner = ownerOf(owners(), user.uid);
@@ -162,7 +168,7 @@ export class ViewResource implements Resource {
   #isDone({ started }: Granted, { uid, tasks }: Access): boolean {
     const { mostShown, ordering } = this.#options;
     if (ordering === 'watch' || !tasks.every((task) => started.includes(task))) return false;
-    return this.#allocationIdsOf(uid).length > mostShown;
+    return this.#shownCount(uid) > mostShown;
   }
 
   #planHiding({ id }: Granted, { uid, name, tasks }: Access): Step[] {
@@ -230,7 +236,7 @@ export class ViewResource implements Resource {
     const path = `${dataDir.allocDir}/${id}`;
     using shown = mounts.open(uid, path);
     // A tree without any allocation is one that could not be taken away with its last one.
-    if (!shown && this.#allocationIdsOf(uid).length > 0) return [];
+    if (!shown && this.#shownCount(uid) > 0) return [];
     const what = `removed ${path} from the mount namespaces of uid ${uid}`;
     return [{ kind: this.kind, what, removes: true, apply: () => this.#remove(path, uid) }];
   }
@@ -238,11 +244,11 @@ export class ViewResource implements Resource {
   async #remove(path: string, uid: number): Promise<void> {
     const { mounts, dataDir } = this.#options;
     mounts.remove(uid, path, dataDir.allocDir);
-    if (this.#allocationIdsOf(uid).length === 0) await this.#removeTree(uid);
+    if (this.#shownCount(uid) === 0) await this.#removeTree(uid);
   }
 
   #removeTree(uid: number): Promise<void> {
-    return this.#options.mounts.removeTree(uid, () => this.#allocationIdsOf(uid).length > 0);
+    return this.#options.mounts.removeTree(uid, () => this.#shownCount(uid) > 0);
   }
 }
 
