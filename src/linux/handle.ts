@@ -32,8 +32,15 @@ export class Handle implements Disposable {
 /** sizeof(struct open_how), include/uapi/linux/openat2.h: three __u64. */
 export const OPEN_HOW_SIZE = 24;
 
+/** The kernel only reads them: one for each combination that we use. */
+const openHows = new Map<number, Buffer>();
+
 function openHow(flags: number, resolve: number): Buffer {
+  const key = resolve * 2 ** 32 + flags;
+  const known = openHows.get(key);
+  if (known) return known;
   const how = Buffer.alloc(OPEN_HOW_SIZE);
+  openHows.set(key, how);
   how.writeBigUInt64LE(BigInt(flags | O.CLOEXEC), 0);
   how.writeBigUInt64LE(BigInt(resolve), 16);
   return how;

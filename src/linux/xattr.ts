@@ -6,6 +6,9 @@ const MOSTLY_ENOUGH = 4096;
 /** XATTR_SIZE_MAX, include/uapi/linux/limits.h: what XFS, btrfs and tmpfs take. Of an ACL that is 8000 entries. */
 const ALWAYS_ENOUGH = 65_536;
 
+/** What the kernel writes to: copied before the next call. */
+const scratch = Buffer.alloc(MOSTLY_ENOUGH);
+
 /**
  * The kernel refuses f*xattr on O_PATH handles. For what must not be opened for reading (a FIFO: that would count as
  * a reader) the same inode is reached through its magic link, which names the handle and nothing a user can steer.
@@ -19,9 +22,8 @@ function magicLink(handle: Handle): string {
  * @throws SyscallError (EOPNOTSUPP where the filesystem has none at all)
  */
 export function getAttribute(handle: Handle, name: string): Buffer | undefined {
-  const buffer = Buffer.alloc(MOSTLY_ENOUGH);
-  const size = read(handle, name, buffer);
-  if (size !== answer('ERANGE')) return size < 0 ? undefined : buffer.subarray(0, size);
+  const size = read(handle, name, scratch);
+  if (size !== answer('ERANGE')) return size < 0 ? undefined : Buffer.from(scratch.subarray(0, size));
   const large = Buffer.alloc(ALWAYS_ENOUGH);
   const again = read(handle, name, large);
   return again < 0 ? undefined : large.subarray(0, again);
