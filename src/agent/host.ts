@@ -10,6 +10,7 @@ import type { HostUser } from '../reconcile/host-user.ts';
 import { AclResource } from '../resources/acl.ts';
 import { DataDir } from '../resources/data-dir.ts';
 import { LogFifoResource } from '../resources/log-fifo.ts';
+import { CniCache } from '../resources/netns/cni-cache.ts';
 import { HandedOverNetns } from '../resources/netns/handed-over.ts';
 import { type NetnsOptions, NetnsResource } from '../resources/netns/netns.ts';
 import { NetnsDirectory } from '../resources/netns/netns-directory.ts';
@@ -101,6 +102,8 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
     directory,
     journal,
     spares,
+    cache: new CniCache(),
+    pluginDirs: paths.cniPath,
     namespaces,
     owners,
     clock: systemClock,

@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { type AnswerSources, Answers } from '../ghosts/answers.ts';
-import { CniCache } from '../ghosts/cni-cache.ts';
 import { ContainerGhosts } from '../ghosts/container-ghosts.ts';
 import type { GhostSource } from '../ghosts/ghost.ts';
 import { Ghosts } from '../ghosts/ghosts.ts';
@@ -13,6 +12,7 @@ import type { Nomad } from '../nomad/nomad.ts';
 import type { PodmanUser } from '../podman/connect.ts';
 import { Containers } from '../podman/containers.ts';
 import type { Reconciler } from '../reconcile/reconciler.ts';
+import { CniCache } from '../resources/netns/cni-cache.ts';
 import type { Host } from './host.ts';
 import type { NomadHealth } from './nomad-health.ts';
 

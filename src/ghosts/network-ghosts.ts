@@ -1,10 +1,10 @@
 import { RefusedError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { judgeNetwork } from '../model/ghost.ts';
+import type { CniAttachment, CniCache } from '../resources/netns/cni-cache.ts';
+import { deleteAttachment } from '../resources/netns/cni-delete.ts';
 import type { HandedOverNetns } from '../resources/netns/handed-over.ts';
 import type { Answers } from './answers.ts';
-import type { CniAttachment, CniCache } from './cni-cache.ts';
-import { deleteAttachment } from './cni-delete.ts';
 import type { Ghost, GhostSource } from './ghost.ts';
 
 /** What it works with. */

@@ -15,6 +15,8 @@ export interface ClientPaths {
   readonly hostVolumesDir: string;
   /** Below it CSI volumes are mounted for allocations. */
   readonly csiDir: string;
+  /** Where CNI plugins lie. */
+  readonly cniPath: readonly string[];
 }
 
 /** What the Nomad agent of this machine says of itself. */
@@ -28,8 +30,6 @@ export interface AgentSelf extends ClientPaths {
   readonly podmanSockets: readonly DriverSocket[];
   /** Whether the podman driver leaves containers that have ended: `gc { container = false }`. */
   readonly keepsContainers: boolean;
-  /** Where CNI plugins lie. */
-  readonly cniPath: readonly string[];
   /** Where the operator's configuration says something else than Nomad, in words. */
   readonly disagreements: readonly string[];
 }
@@ -104,7 +104,6 @@ export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSel
     region: config.Region,
     version: prerelease === '' ? release : `${release}-${prerelease}`,
     ...podmanDriver(config.Plugins ?? []),
-    cniPath: (config.Client?.CNIPath || DEFAULT_CNI_PATH).split(':').filter((path) => path.startsWith('/')),
     disagreements: disagreements(known, said),
   };
 }
@@ -116,7 +115,7 @@ export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSel
  */
 export function clientPaths(
   dataDir: string,
-  client: { readonly [key in 'AllocDir' | 'StateDir' | 'HostVolumesDir']?: string | undefined } = {},
+  client: { readonly [key in 'AllocDir' | 'StateDir' | 'HostVolumesDir' | 'CNIPath']?: string | undefined } = {},
 ): ClientPaths {
   const stateDir = client.StateDir || `${dataDir}/client`;
   return {
@@ -125,6 +124,7 @@ export function clientPaths(
     stateDir,
     hostVolumesDir: client.HostVolumesDir || `${dataDir}/host_volumes`,
     csiDir: `${stateDir}/csi`,
+    cniPath: (client.CNIPath || DEFAULT_CNI_PATH).split(':').filter((path) => path.startsWith('/')),
   };
 }
 

@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Desired } from '../../src/model/desired.ts';
@@ -9,6 +11,11 @@ import { mountsBelow } from '../support/leftovers.ts';
 import { wantedNetns } from '../support/netns-resource.ts';
 import { ALICE, ID, NETNS_FILE, NetnsStage } from '../support/netns-stage.ts';
 import { dumpNetwork, inNetns } from '../support/network-dump.ts';
+import { rules } from '../support/network-leftovers.ts';
+import { BRIDGE, bridgeConflist, ensureForwardingRules } from '../support/nomad/bridge.ts';
+import { CniNetwork } from '../support/nomad/cni.ts';
+import { CniCache } from '../support/nomad/cni-cache.ts';
+import { PLUGIN_DIR } from '../support/nomad/group-network.ts';
 import { requires } from '../support/requires.ts';
 import { makeRichNetwork } from '../support/rich-network.ts';
 import { until } from '../support/until.ts';
@@ -34,7 +41,7 @@ requires('root', 'sandbox')('a swap of a network namespace that was killed', () 
   }
 
   async function goOn(wanted: Desired = wantedNetns(ID, ALICE), beneath?: boolean): Promise<void> {
-    const resource = stage.newResource(beneath === undefined ? {} : { beneath });
+    const resource = stage.newResource({ pluginDirs: [PLUGIN_DIR], ...(beneath === undefined ? {} : { beneath }) });
     for (let round = 0; round < 3; round++) for (const step of await resource.plan(wanted)) await step.apply();
     expect(await resource.plan(wanted)).toEqual([]);
   }
@@ -107,6 +114,27 @@ requires('root', 'sandbox')('a swap of a network namespace that was killed', () 
       });
       expect(dumpNetwork(ID)).toEqual(before);
       expect(stage.journal()).toEqual([]);
+    },
+  );
+
+  test.each(['recorded', 'moved', 'carried', 'attached'] as const)(
+    'at the point "%s", and which Nomad has CNI plugins take down meanwhile, leaves no packet filter of theirs',
+    async (point) => {
+      const leasesDir = join(stage.base, 'leases');
+      const bridge = { subnet: '10.23.0.0/24', subnetIpv6: 'fd00:23::/64', leasesDir };
+      const cache = new CniCache(join(stage.base, 'cni'));
+      const network = new CniNetwork(bridgeConflist(bridge), PLUGIN_DIR, cache);
+      const attachment = { containerId: ID, netns: NETNS_FILE, portMappings: [], args: {} };
+      await ensureForwardingRules(bridge);
+      await network.add(attachment);
+      await killedAt(point);
+      await network.del(attachment);
+      execFileSync('sh', ['-c', `umount --lazy ${NETNS_FILE}; rm -f ${NETNS_FILE}; true`], { stdio: 'pipe' });
+      await goOn({ kind: 'nothing', id: ID, why: 'finished' });
+      expect([...(await rules('iptables-save')), ...(await rules('ip6tables-save'))]).toEqual([]);
+      expect(readdirSync(join(leasesDir, BRIDGE)).filter((name) => isIP(name) !== 0)).toEqual([]);
+      expect(stage.journal()).toEqual([]);
+      execFileSync('ip', ['link', 'delete', BRIDGE]);
     },
   );
 

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
 import type { Desired } from '../../src/model/desired.ts';
 import { DataDir } from '../../src/resources/data-dir.ts';
+import { CniCache } from '../../src/resources/netns/cni-cache.ts';
 import { type NetnsOptions, NetnsResource } from '../../src/resources/netns/netns.ts';
 import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
 import { SpareNamespaces } from '../../src/resources/netns/spare-namespaces.ts';
@@ -11,7 +12,8 @@ import { accessOf } from './access-of.ts';
 import { LeapingClock } from './leaping-clock.ts';
 
 /** How a resource for tests differs from the agent's. */
-export interface NetnsResourceOptions extends Partial<Pick<NetnsOptions, 'reached' | 'ordering' | 'spares'>> {
+export interface NetnsResourceOptions
+  extends Partial<Pick<NetnsOptions, 'reached' | 'ordering' | 'spares' | 'pluginDirs'>> {
   /** Where the Podman of the user listens; in the base directory unless told. */
   readonly socket?: string;
   /** Whether a mount can be put beneath another; as the kernel says unless told. */
@@ -36,6 +38,8 @@ export function newNetnsResource(
     spares: new SpareNamespaces(systemClock),
     namespaces,
     owners: () => [owner],
+    cache: new CniCache(join(base, 'cni')),
+    pluginDirs: [],
     clock: systemClock,
     ordering: 'gate',
     ...options,

@@ -62,7 +62,8 @@ function leases(directory: string): string[] {
   }
 }
 
-async function rules(save: 'iptables-save' | 'ip6tables-save'): Promise<string[]> {
+/** The iptables rules of allocations, in words. */
+export async function rules(save: 'iptables-save' | 'ip6tables-save'): Promise<string[]> {
   const lines = (await mustRun([save])).split('\n');
   return lines
     .filter((line) => OF_AN_ALLOCATION.some((pattern) => pattern.test(line)))

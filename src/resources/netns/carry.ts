@@ -17,6 +17,8 @@ import { SET_FLAGS, verify } from './verify.ts';
 
 /** Of what cannot be carried; the message is shown in one line. */
 const MOST_NAMED = 5;
+/** Offset of ifa_index in struct ifaddrmsg, include/uapi/linux/if_addr.h. */
+const IFA_INDEX = 4;
 /** An address needs its link, a route its addresses; rules and neighbours need neither. */
 const MAKING_ORDER: readonly ObjectKind[] = ['address', 'rule', 'route', 'neighbour'];
 
@@ -66,6 +68,19 @@ export async function carryLinks(
     await carry(network, to, from, { ...options, moved: () => undefined, carryParameters: async () => [] });
   }
   return obstacles;
+}
+
+/**
+ * Gives links that were moved their addresses, and nothing else: they stay down, so that nobody on their network notices.
+ * @throws SyscallError
+ */
+export async function carryAddresses(network: Network, to: Handle): Promise<void> {
+  using route = NetlinkSocket.open(to, NETLINK.ROUTE);
+  const links = await readLinks(route);
+  const isThere = ({ header }: NetlinkObject) => links.some(({ index }) => index === header.readUInt32LE(IFA_INDEX));
+  const wanted = network.objects.address.filter(isThere);
+  const { missing } = differenceOf(wanted, await readCarried(route, 'address'), (one) => keyOf('address', one));
+  await make('address', missing, route);
 }
 
 interface OneWay extends Omit<CarryOptions, 'sysctls'> {

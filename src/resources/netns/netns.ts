@@ -117,9 +117,9 @@ export class NetnsResource implements Resource {
     return [{ kind: this.kind, what, removes: true, apply: () => this.#discard(id) }];
   }
 
-  #discard(id: string): void {
+  async #discard(id: string): Promise<void> {
     using allocation = this.#options.dataDir.open(id);
-    this.#swap.discard(id, allocation === undefined);
+    await this.#swap.discard(id, allocation === undefined);
   }
 
   async #replace(id: string, owner: PodmanOwner, userNamespace: Handle): Promise<void> {

@@ -11,6 +11,7 @@ import { type NetlinkObject, OBJECT } from '../../linux/net/rtnetlink.ts';
 import { readTextIfThere } from '../../linux/read-file.ts';
 import { makeMountPoint, removeFile, writeTextWhole } from '../../linux/write-file.ts';
 import { isAllocationId } from '../../model/allocation.ts';
+import type { CniCacheFile } from './cni-cache.ts';
 import type { Network } from './network.ts';
 import type { ObjectKind } from './normal-form.ts';
 
@@ -20,6 +21,8 @@ export interface Swap {
   /** The network namespaces, as nameOfNamespace has them: the one that Nomad made, and the user's. */
   readonly formerName: string;
   readonly name: string;
+  /** What libcni remembered of the network: it forgets that when Nomad takes the network down. */
+  readonly attachments: readonly CniCacheFile[];
 }
 
 const MOST_BYTES = 64 * 1024 * 1024;
@@ -55,6 +58,7 @@ const nftTypes = ['table', 'set', 'object', 'chain', 'element', 'rule', 'flowtab
 const swap = z.object({
   formerName: z.string(),
   name: z.string(),
+  attachments: z.array(z.object({ file: z.string(), text: z.string() })).default([]),
   network: z.object({
     links: z.array(link.transform((one) => ({ ...one, master: one.master }))),
     objects: z.object({
@@ -94,8 +98,8 @@ export class SwapJournal {
   /** Writes down a swap before anything is moved. @param network as it is to be; @throws SyscallError, an Error of node:fs */
   begin(id: string, netns: Handle, record: Swap, reached: (point: 'pinned') => void): void {
     makeDirectories(this.#path, 0o700);
-    makeMountPoint(join(this.#path, id));
-    using file = openAbsolute(join(this.#path, id), O.PATH | O.NOFOLLOW);
+    makeMountPoint(this.pathOf(id));
+    using file = openAbsolute(this.pathOf(id), O.PATH | O.NOFOLLOW);
     using tree = cloneTree(netns);
     attach(tree, file);
     reached('pinned');
@@ -112,6 +116,11 @@ export class SwapJournal {
     return parsed.data;
   }
 
+  /** Where the network namespace that is kept for an allocation is mounted. */
+  pathOf(id: string): string {
+    return join(this.#path, id);
+  }
+
   /** The network namespace that is kept for an allocation; undefined where there is none. */
   open(id: string): Handle | undefined {
     using directory = openAbsoluteIfThere(this.#path);
@@ -125,8 +134,8 @@ export class SwapJournal {
   end(id: string): void {
     removeFile(join(this.#path, `${id}.json`));
     removeFile(join(this.#path, `${id}.json.new`));
-    unmountAt(join(this.#path, id));
-    removeFile(join(this.#path, id));
+    unmountAt(this.pathOf(id));
+    removeFile(this.pathOf(id));
   }
 }
 

@@ -1,10 +1,12 @@
 import type { Clock } from '../../clock.ts';
-import { codeOf, RefusedError } from '../../errors.ts';
+import { codeOf, ParseError, RefusedError } from '../../errors.ts';
 import type { Handle } from '../../linux/handle.ts';
 import type { Sysctls } from '../../linux/net/sysctl.ts';
 import { nameOfNamespace } from '../../linux/process.ts';
 import type { PodmanOwner } from '../podman-namespaces.ts';
-import { carryFoundation, carryLinks, hasLinks, refuseObstacles } from './carry.ts';
+import { carryAddresses, carryFoundation, carryLinks, hasLinks, refuseObstacles } from './carry.ts';
+import { type CniCache, type CniCacheFile, parseAttachment } from './cni-cache.ts';
+import { deleteAttachment } from './cni-delete.ts';
 import type { NetnsDirectory } from './netns-directory.ts';
 import { surveyNetwork } from './network.ts';
 import type { SpareNamespaces } from './spare-namespaces.ts';
@@ -27,6 +29,9 @@ export interface SwapOptions {
   readonly directory: NetnsDirectory;
   readonly journal: SwapJournal;
   readonly spares: SpareNamespaces;
+  readonly cache: Pick<CniCache, 'read'>;
+  /** Where CNI plugins lie, absolute. */
+  readonly pluginDirs: readonly string[];
   readonly clock: Pick<Clock, 'sleep'>;
   /** Told of each point that a swap reaches. */
   readonly reached?: (id: string, point: SwapPoint) => void;
@@ -48,7 +53,7 @@ export class NetnsSwap {
    * @throws RefusedError `network_not_carriable` that names what cannot be carried; NotYetError; SyscallError
    */
   async begin(id: string, former: Handle, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
-    const { journal, spares } = this.#options;
+    const { journal, spares, cache } = this.#options;
     const made = await spares.take(owner, userNamespace);
     using netns = made.netns;
     this.#reached(id, 'made');
@@ -58,7 +63,7 @@ export class NetnsSwap {
     refuseObstacles(await carryFoundation(network, netns), id, owner.name);
     this.#reached(id, 'founded');
     const names = { formerName: nameOfNamespace(former, 'net'), name: nameOfNamespace(netns, 'net') };
-    const record = { network, ...names };
+    const record = { network, ...names, attachments: readIfSound(cache, id) };
     journal.begin(id, netns, record, (point) => this.#reached(id, point));
     this.#reached(id, 'recorded');
     refuseObstacles(await this.#finish(id, record, netns, made.sysctls), id, owner.name);
@@ -93,8 +98,9 @@ export class NetnsSwap {
       this.#reached(id, 'carried');
       directory.replace(id, record.formerName, netns, (point) => this.#reached(id, point));
     } catch (error) {
-      // Nomad has torn the network down, and has perhaps made another one: what was carried is of no use any more.
-      if (['netns_gone', 'network_replaced'].includes(codeOf(error))) journal.end(id);
+      // Nomad has made another network: what was carried is of no use any more. Where it has only taken this one down it
+      // found no link: what its plugins have on the host for it is deleted once the allocation is over.
+      if (codeOf(error) === 'network_replaced') journal.end(id);
       throw error;
     }
     journal.end(id);
@@ -103,13 +109,16 @@ export class NetnsSwap {
   }
 
   /**
-   * Takes away what a crash left of a swap whose allocation needs it no more.
+   * Takes away what a crash left of a swap whose allocation needs it no more, also what CNI plugins have on the host for links that
+   * Nomad did not find: it may have taken the network down already. Doing that twice does no harm.
    * @param isTornDown whether Nomad has taken away all that it had of the allocation
+   * @throws as deleteAttachment
    */
-  discard(id: string, isTornDown: boolean): void {
+  async discard(id: string, isTornDown: boolean): Promise<void> {
     const { directory, journal } = this.#options;
     const record = journal.record(id);
     using netns = journal.open(id);
+    if (record && netns && (await hasLinks(netns))) await this.#delete(id, record, netns);
     if (record && isTornDown) directory.clear(id, record.name);
     // Nomad will unmount once.
     else if (record && netns && directory.stack(id).length > 1) {
@@ -118,8 +127,27 @@ export class NetnsSwap {
     journal.end(id);
   }
 
+  /** The kernel takes the addresses off links that it moves, and by these the plugins know their packet filters. */
+  async #delete(id: string, { network, attachments }: Swap, netns: Handle): Promise<void> {
+    const { journal, pluginDirs } = this.#options;
+    await carryAddresses(network, netns);
+    for (const one of attachments) {
+      await deleteAttachment({ ...parseAttachment(one, id), netns: journal.pathOf(id) }, id, pluginDirs);
+    }
+  }
+
   #reached(id: string, point: SwapPoint): void {
     this.#options.reached?.(id, point);
+  }
+}
+
+/** What is amiss with the cache keeps nobody from a network; the look for ghosts tells of it. */
+function readIfSound(cache: SwapOptions['cache'], id: string): CniCacheFile[] {
+  try {
+    return cache.read(id);
+  } catch (error) {
+    if (error instanceof RefusedError || error instanceof ParseError) return [];
+    throw error;
   }
 }
 

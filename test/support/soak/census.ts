@@ -14,12 +14,6 @@ export interface Census {
   readonly rssMib: number;
 }
 
-/**
- * Known, and open: where an agent is killed in the middle of a hand-over, and Nomad gives the allocation up before the next one has
- * finished it, CNI DEL finds no link and leaves the packet filters of that address.
- */
-const OF_A_CUT_HAND_OVER = /^ip6?tables-save: /;
-
 /** Counts what is there. Ids and pids are left out: it is compared with that of another run. */
 export async function takeCensus(environment: Environment<StandInNomad>): Promise<Census> {
   const { sandbox, nomad, agent } = environment;
@@ -32,7 +26,7 @@ export async function takeCensus(environment: Environment<StandInNomad>): Promis
   const things = [
     // Without what is the sandbox's own: its directory, its namespaces and processes.
     ...(await leftovers(environment)).map((left) => left.replace(/ in mnt:.*/, '').replaceAll(sandbox.directory, '')),
-    ...(await networkLeftovers(nomad)).filter((left) => !OF_A_CUT_HAND_OVER.test(left)),
+    ...(await networkLeftovers(nomad)),
     ...containers.flat(),
     ...filesBelow(join(sandbox.directory, 'agent')).map((file) => `file ${file}`),
     ...readdirSync(nomad.allocDir).map((name) => `allocation ${name}`),

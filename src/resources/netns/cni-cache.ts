@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import * as z from 'zod';
-import { ParseError } from '../errors.ts';
-import { directoryIsThere, entriesUpTo } from '../linux/directory.ts';
-import { openAbsolute } from '../linux/handle.ts';
-import { O } from '../linux/libc.ts';
-import { readTextIfThere } from '../linux/read-file.ts';
-import { requireRootOnly } from '../linux/root-only.ts';
-import { removeFile } from '../linux/write-file.ts';
-import { parseJson } from '../parse.ts';
+import { ParseError } from '../../errors.ts';
+import { directoryIsThere, entriesUpTo } from '../../linux/directory.ts';
+import { openAbsolute } from '../../linux/handle.ts';
+import { O } from '../../linux/libc.ts';
+import { readTextIfThere } from '../../linux/read-file.ts';
+import { requireRootOnly } from '../../linux/root-only.ts';
+import { removeFile } from '../../linux/write-file.ts';
+import { parseJson } from '../../parse.ts';
 
 /** Where libcni keeps what it did, CacheDir in libcni/api.go of containernetworking/cni: Nomad names no other place. */
 const CACHE_DIR = '/var/lib/cni';
@@ -48,6 +48,12 @@ export interface CniAttachment {
   readonly result: object | undefined;
 }
 
+/** A file of the cache, as it was read. */
+export interface CniCacheFile {
+  readonly file: string;
+  readonly text: string;
+}
+
 /** What libcni remembers of containers. Only root can write there; where that is not so, nothing of it is used. */
 export class CniCache {
   readonly #path: string;
@@ -61,7 +67,12 @@ export class CniCache {
    * @throws RefusedError `not_roots_alone` where others can write there; ParseError where what lies there is something else
    */
   attachments(allocationId: string): CniAttachment[] {
-    return this.#files(allocationId).map((file) => parse(file, allocationId));
+    return this.read(allocationId).map((one) => parseAttachment(one, allocationId));
+  }
+
+  /** The same, to be parsed when it is needed. @throws RefusedError `not_roots_alone`, ParseError where a file is too long */
+  read(allocationId: string): CniCacheFile[] {
+    return this.#files(allocationId).map((file) => ({ file, text: readTextIfThere(file, MOST_BYTES) ?? '' }));
   }
 
   /** Strikes one out, once the plugins have deleted it. @throws an Error of node:fs */
@@ -79,8 +90,9 @@ export class CniCache {
   }
 }
 
-function parse(file: string, allocationId: string): CniAttachment {
-  const info = parseJson(cachedInfo, readTextIfThere(file, MOST_BYTES) ?? '', file);
+/** @throws ParseError where it is something else, or of another allocation */
+export function parseAttachment({ file, text }: CniCacheFile, allocationId: string): CniAttachment {
+  const info = parseJson(cachedInfo, text, file);
   const { name, cniVersion, plugins } = parseJson(conflist, info.config, `${file}: config`);
   if (info.containerId !== allocationId) throw new ParseError(file, `container ${allocationId}`, info.containerId);
   if (name !== info.networkName) throw new ParseError(file, `network ${info.networkName}`, name);

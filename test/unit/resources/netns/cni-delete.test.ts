@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import type { CniAttachment } from '../../../src/ghosts/cni-cache.ts';
-import { deleteCalls } from '../../../src/ghosts/cni-delete.ts';
-import { ALLOCATION_ID as ID } from '../../support/allocation-of.ts';
+import type { CniAttachment } from '../../../../src/resources/netns/cni-cache.ts';
+import { deleteCalls } from '../../../../src/resources/netns/cni-delete.ts';
+import { ALLOCATION_ID as ID } from '../../../support/allocation-of.ts';
 
 const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }];
 const attachment: CniAttachment = {

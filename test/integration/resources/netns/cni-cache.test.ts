@@ -2,8 +2,8 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { CniCache } from '../../../src/ghosts/cni-cache.ts';
-import { ALLOCATION_ID as ID } from '../../support/allocation-of.ts';
+import { CniCache } from '../../../../src/resources/netns/cni-cache.ts';
+import { ALLOCATION_ID as ID } from '../../../support/allocation-of.ts';
 
 const conflist = {
   cniVersion: '0.4.0',

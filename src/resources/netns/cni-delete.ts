@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { RefusedError } from '../errors.ts';
-import { type CniCall, runCniPlugin } from '../linux/net/cni-plugin.ts';
-import { fileIsThere } from '../linux/read-file.ts';
-import { requireRootOnly } from '../linux/root-only.ts';
+import { RefusedError } from '../../errors.ts';
+import { type CniCall, runCniPlugin } from '../../linux/net/cni-plugin.ts';
+import { fileIsThere } from '../../linux/read-file.ts';
+import { requireRootOnly } from '../../linux/root-only.ts';
 import type { CniAttachment } from './cni-cache.ts';
 
 /** From this version on a plugin is told what ADD gave back (DelNetworkList in libcni/api.go). */
