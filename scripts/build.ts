@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
+import manifest from '../package.json' with { type: 'json' };
 
 /**
  * `node scripts/build.ts [DIRECTORY]`: bundles the program into dist/, or the directory named, with all that it needs
@@ -56,7 +57,7 @@ await build({
   platform: 'node',
   format: 'esm',
   target: 'node24',
-  define: { BUNDLE: JSON.stringify(name) },
+  define: { BUNDLE: JSON.stringify(name), OLDEST_NODE: JSON.stringify(oldestNode()) },
   banner: { js: `#!/usr/bin/env -S node ${FLAGS.join(' ')}` },
   logLevel: 'warning',
 });
@@ -72,8 +73,21 @@ for (const name of installed) copy(name);
 
 const makeCodeCache = join(root, 'scripts/bundle/make-code-cache.ts');
 const example = join(root, 'deploy/config.example.yaml');
-execFileSync(process.execPath, [...FLAGS, makeCodeCache, bundle, example], { stdio: 'pipe' });
+// A build is to give the same bytes twice. V8 seeds its hash tables by chance otherwise, and what it makes of the texts of paths
+// gets into the cache: so the bundle goes by the same path there, wherever it lies.
+execFileSync(
+  process.execPath,
+  [...FLAGS, '--random-seed=1', '--preserve-symlinks', makeCodeCache, `/proc/self/cwd/${name}`, example],
+  { cwd: dist, stdio: 'pipe' },
+);
 console.log(`${program}, with ${installed.join(', ')}`);
+
+/** The major version in `engines`: `>=24`. */
+function oldestNode(): string {
+  const oldest = /^>=(\d+)$/.exec(manifest.engines.node)?.[1];
+  if (oldest === undefined) throw new Error(`engines.node: expected >= and a number, got ${manifest.engines.node}`);
+  return oldest;
+}
 
 /** esbuild leaves other characters in comments. With one of them V8 keeps the whole text in two bytes for each character. */
 function inAscii(text: string): string {

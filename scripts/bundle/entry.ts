@@ -5,6 +5,7 @@
  * it decides what root runs. So it is made when the program is built, has the hash of its bundle in its name, and lies where the
  * program lies. Nothing is written when the program runs.
  */
+import './require-node.ts';
 import { compileBundle, runBundle } from './script.ts';
 
 /** The name of the bundle; build.ts puts it in. */

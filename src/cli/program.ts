@@ -3,6 +3,15 @@ import { messageOf } from '../errors.ts';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-code.ts';
 
+/** The program with its commands, as commander has it. */
+export function makeProgram(commands: readonly Command[], version: string): Command {
+  const program = new Command('nomad-rootless')
+    .description("runs Nomad's Podman tasks in their users' rootless Podman")
+    .version(version);
+  for (const command of commands) program.addCommand(command);
+  return program;
+}
+
 /**
  * Runs the command that the arguments name.
  * @param commands what there is
@@ -15,12 +24,9 @@ export async function runProgram(
   argv: readonly string[],
   report: (message: string) => void,
 ): Promise<number> {
-  const program = new Command('nomad-rootless')
-    .description("runs Nomad's Podman tasks in their users' rootless Podman")
-    .version(version)
-    .exitOverride()
-    .configureOutput({ writeErr: (text) => report(text.trimEnd()) });
-  for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
+  const program = makeProgram(commands, version);
+  for (const command of [program, ...commands])
+    command.exitOverride().configureOutput({ writeErr: (text) => report(text.trimEnd()) });
   try {
     await program.parseAsync(argv);
     return Number(process.exitCode ?? EXIT.ok);

@@ -18,7 +18,7 @@ export async function runAgent(options: { readonly config?: string }): Promise<v
   if (process.getuid?.() !== 0) {
     throw new RefusedError(
       'not_root',
-      'the agent must run as root: it enters mount namespaces and sets ACLs for users',
+      'the agent must run as root: it enters mount namespaces and sets ACLs for users; use sudo, or the systemd unit',
     );
   }
   process.chdir('/');

@@ -27,7 +27,7 @@ export interface CleanupOptions {
 /** Takes everything of ours off this host, and says what. @throws RefusedError `not_root`, `agent_running`, `state_dir_in_use`, `no_alloc_dir`; as loadConfig does */
 export async function runCleanup(options: CleanupOptions, terminal: Terminal): Promise<void> {
   const { config } = loadConfig({ file: options.config, env: process.env });
-  if (process.getuid?.() !== 0) throw new RefusedError('not_root', 'cleanup must run as root');
+  if (process.getuid?.() !== 0) throw new RefusedError('not_root', 'cleanup must run as root; use sudo');
   using _claim = keepAgentsOut(config);
   using _lock = directoryIsThere(config.stateDir) ? lockStateDir(config.stateDir) : undefined;
   const accounts = await accountsOf(config);

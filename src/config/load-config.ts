@@ -26,14 +26,14 @@ export interface LoadedConfig {
  * The configuration: defaults, then the file, then the environment.
  * @param options.file the file to read instead of the default one; it has to be there
  * @param options.env such as process.env
- * @throws ConfigError with all that is wrong; RefusedError where the file is missing, too large or unreadable
+ * @throws ConfigError with all that is wrong; RefusedError where the file is missing, too large or unreadable, `not_root` where root alone may read it
  */
 export function loadConfig(options: {
   file?: string | undefined;
   env: Readonly<Record<string, string | undefined>>;
 }): LoadedConfig {
   const path = options.file ?? DEFAULT_FILE;
-  const text = readTextIfThere(path, MAX_FILE_BYTES);
+  const text = readText(path);
   if (text === undefined && options.file !== undefined) {
     throw new RefusedError('config_missing', `${path}: expected a configuration file, got nothing; check --config`);
   }
@@ -61,6 +61,18 @@ export function loadConfig(options: {
     values: new Map(paths.map((at) => [at.join('.'), valueAt(result.data, at)])),
     origin: new Map(paths.map((at) => [at.join('.'), origin(at)])),
   };
+}
+
+/** The file may hold a token, and then nobody but root is to read it: who is not root hears that, and not only `EACCES`. */
+function readText(path: string): string | undefined {
+  try {
+    return readTextIfThere(path, MAX_FILE_BYTES);
+  } catch (error) {
+    const cause = error instanceof RefusedError ? error.cause : undefined;
+    const isDenied = cause instanceof Error && 'code' in cause && cause.code === 'EACCES';
+    if (!isDenied || process.getuid?.() === 0) throw error;
+    throw new RefusedError('not_root', `${path}: only root may read the configuration; use sudo`, cause);
+  }
 }
 
 /** Sections and users that are missing or empty (`gate:` and nothing below it) are the same as `{}`. */

@@ -1,12 +1,22 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { hash } from 'node:crypto';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compileBundle } from '../../../scripts/bundle/script.ts';
 import { VERSION } from '../../../src/version.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
+const NOBODY = 65534;
+
+/** Every file below a directory, and its digest. */
+function contentsOf(directory: string): Record<string, string> {
+  const entries = readdirSync(directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const paths = entries.map(({ parentPath, name }) => join(parentPath, name)).sort();
+  const digest = (path: string) => hash('sha256', readFileSync(path));
+  return Object.fromEntries(paths.map((path) => [relative(directory, path), digest(path)]));
+}
 
 describe('what is built', () => {
   let directory: string;
@@ -29,6 +39,56 @@ describe('what is built', () => {
 
   test('has a code cache that its V8 takes', () => {
     expect(compileBundle(bundle(), readFileSync(`${bundle()}.cache`)).cachedDataRejected).toBe(false);
+  });
+
+  test('is the same, byte for byte, built in another directory', () => {
+    const other = mkdtempSync(join(tmpdir(), 'nomad-rootless-build-again-'));
+    try {
+      execFileSync(process.execPath, [join(ROOT, 'scripts/build.ts'), other]);
+      expect(contentsOf(other)).toEqual(contentsOf(directory));
+    } finally {
+      rmSync(other, { recursive: true });
+    }
+  });
+
+  test('says in one line that Node.js is too old, which lacks what the rest asks for', () => {
+    const older = `Object.defineProperty(process, 'versions', { value: { node: '14.21.3' } });
+      Object.defineProperty(process, 'version', { value: 'v14.21.3' });
+      delete process.getBuiltinModule;`;
+    const preloaded = join(directory, 'older.cjs');
+    writeFileSync(preloaded, older);
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--require', preloaded, join(directory, 'nomad-rootless.mjs'), 'status'],
+      { encoding: 'utf8' },
+    );
+    rmSync(preloaded);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(/^nomad-rootless: needs Node\.js 24 or later, but was started by v14\.21\.3 [^\n]*\n$/);
+  });
+
+  test
+    .skipIf(process.getuid?.() !== 0)
+    .each([
+      ['agent'],
+      ['status'],
+      ['explain', '1a2b3c4d'],
+      ['check-config'],
+      ['doctor'],
+      ['setup', '--dry-run', 'alice'],
+      ['cleanup'],
+    ])('says in one line that %s is for root, where only root may read the configuration', (...args) => {
+    chmodSync(directory, 0o755);
+    const config = join(directory, 'config.yaml');
+    writeFileSync(config, 'nomad: {token: geheim}\n', { mode: 0o600 });
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [join(directory, 'nomad-rootless.mjs'), ...args, '--config', config],
+      { encoding: 'utf8', uid: NOBODY, gid: NOBODY },
+    );
+    rmSync(config);
+    expect(status).not.toBe(0);
+    expect(stderr).toMatch(/^nomad-rootless: [^\n]*\broot\b[^\n]*\n$/);
   });
 
   test('writes nothing where it is installed', () => {
