@@ -41,6 +41,10 @@ export default defineConfig({
       { extends: true, test: { name: 'nomad', include: [nomad], sequence: { groupOrder: 4 }, ...inTurn } },
       {
         extends: true,
+        test: { name: 'packages', include: ['test/packages/**/*.test.ts'], sequence: { groupOrder: 6 }, ...booted },
+      },
+      {
+        extends: true,
         test: { name: 'systemd', include: ['test/systemd/**/*.test.ts'], sequence: { groupOrder: 5 }, ...booted },
       },
     ],

@@ -6,6 +6,7 @@ import { canAttachBeneath } from '../../src/linux/mount.ts';
 import { isInNamespaces } from './namespaces.ts';
 import { PLUGIN_DIR } from './nomad/group-network.ts';
 import { onPath } from './on-path.ts';
+import { BUILT_DIRECTORY } from './packages/built.ts';
 import { RUN_DIRECTORY } from './systemd/run-parts.ts';
 
 const CONDITIONS = {
@@ -23,6 +24,7 @@ const CONDITIONS = {
     reason: 'needs nomad on PATH and NOMAD_PLUGIN_DIR with nomad-driver-podman',
   },
   'systemd-machine': { holds: () => RUN_DIRECTORY !== undefined, reason: 'needs what `npm run test:systemd` makes' },
+  packages: { holds: () => BUILT_DIRECTORY !== undefined, reason: 'needs what `npm run test:packages` builds' },
 } as const;
 
 function isKernelSince(major: number, minor: number): boolean {

@@ -39,7 +39,7 @@ process.exitCode =
   root && !isInNamespaces() ? await runInNamespaces([process.execPath, script, ...args]) : await test();
 
 async function test(): Promise<number> {
-  const filters = args.filter((arg) => !['--nomad', '--systemd', '--soak'].includes(arg));
+  const filters = args.filter((arg) => !['--nomad', '--systemd', '--soak', '--packages'].includes(arg));
   if (args.includes('--soak')) process.env.SOAK_SECONDS ??= '600';
   const projects = chooseProjects();
   const directory = mkdtempSync(join(tmpdir(), 'nomad-rootless-tests-'));
@@ -65,6 +65,7 @@ function chooseProjects(): string[] {
   if (args.includes('--nomad')) return ['nomad'];
   if (args.includes('--systemd')) return ['systemd'];
   if (args.includes('--soak')) return ['soak'];
+  if (args.includes('--packages')) return ['packages'];
   return root ? ['unit', 'integration', 'kernel', 'e2e', 'soak'] : ['unit', 'integration'];
 }
 
