@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, type OpenMetricsContentType, Registry } from 'prom-client';
 
 const PREFIX = 'nomad_rootless_';
 const FAST = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -18,13 +18,23 @@ export type GateVerdict = (typeof LABELS.verdict)[number];
 /** The kinds of step a plan has; the `kind` label. */
 export type StepKind = (typeof LABELS.step)[number];
 
-/** All metrics of the agent, in a registry of their own. Allocation ids are never labels: they would grow without bound. */
+/** The labels of an exemplar: which allocation an observation was of. Where there is none, no exemplar is kept. */
+export function exemplarOf(allocation: string | undefined): Record<string, string> {
+  return allocation === undefined ? {} : { allocation };
+}
+
+/**
+ * All metrics of the agent, in a registry of their own. Allocation ids are never labels, since they would grow without bound;
+ * `openMetrics` has the same metrics with exemplars, which name some.
+ */
 export type Metrics = ReturnType<typeof createMetrics>;
 
 /** Makes the metrics. `version` and `node` go into build_info. Durations are in seconds, as Prometheus has it. */
 export function createMetrics(version: string) {
   const registry = new Registry();
   const registers = [registry];
+  const openMetrics = new Registry<OpenMetricsContentType>();
+  openMetrics.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
   // Gauges with the name of a counter: promtool calls that an error, and nobody needs them.
   for (const what of ['handles', 'resources', 'requests']) registry.removeSingleMetric(`nodejs_active_${what}_total`);
@@ -32,11 +42,17 @@ export function createMetrics(version: string) {
     new Gauge<L>({ name: PREFIX + name, help, labelNames, registers });
   const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
     new Counter<L>({ name: PREFIX + name, help, labelNames, registers });
-  const histogram = <L extends string>(name: string, help: string, labelNames: readonly L[] = [], buckets = FAST) =>
-    new Histogram<L>({ name: PREFIX + name, help, labelNames, registers, buckets });
+  const histogram = <L extends string>(name: string, help: string, labelNames: readonly L[]) => {
+    // prom-client has exemplars only of what is made for OpenMetrics; they are not in its text for Prometheus.
+    const options = { labelNames, registers: [openMetrics], buckets: FAST, enableExemplars: true };
+    const made = new Histogram<L>({ name: PREFIX + name, help, ...options });
+    registry.registerMetric(made);
+    return made;
+  };
 
   const metrics = {
     registry,
+    openMetrics,
     buildInfo: gauge('build_info', 'Always 1; the labels say what runs.', ['version', 'node_version']),
     allocations: gauge('allocations', 'Allocations known, by user and state.', ['user', 'state']),
     reconcile: counter('reconcile_total', 'Passes over an allocation, by result.', ['result']),
@@ -49,6 +65,12 @@ export function createMetrics(version: string) {
     gateHoldSeconds: histogram(
       'gate_hold_duration_seconds',
       'Time a container create was held until its allocation was ready.',
+      ['user'],
+    ),
+    gateAnswerSeconds: histogram(
+      'gate_answer_duration_seconds',
+      "Time until a user's Podman began to answer a request that was passed on to it.",
+      ['user'],
     ),
     gateHeld: gauge('gate_held', 'Container creates held now.'),
     gateUnknownFields: counter('gate_unknown_fields_total', 'Fields of container creates that the gate does not know.'),
@@ -81,5 +103,9 @@ export function createMetrics(version: string) {
     metrics.ghostsRemoved.inc({ kind }, 0);
   }
   for (const verdict of LABELS.verdict) metrics.gateRequests.inc({ verdict }, 0);
+  for (const metric of registry.getMetricsAsArray()) {
+    // prom-client renames counters when it writes OpenMetrics: these are to be other objects, with the same values.
+    if (!openMetrics.getSingleMetric(metric.name)) openMetrics.registerMetric(Object.create(metric));
+  }
   return metrics;
 }

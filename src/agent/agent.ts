@@ -155,6 +155,7 @@ export class Agent {
       nomad: { connected, lastListing },
       ...this.#health(),
       ghosts: this.#node.ghosts(),
+      held: this.#gates.held(),
       refusals: this.#gates.refusals(),
       allocations: this.#node.records().flatMap((record) => statusOf(record, isOwned) ?? []),
     };

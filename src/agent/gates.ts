@@ -3,6 +3,7 @@ import { within } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { codeOf, messageOf } from '../errors.ts';
 import { Gate, type GateParts } from '../gate/gate.ts';
+import { Holds } from '../gate/holds.ts';
 import { Images } from '../gate/images.ts';
 import { LastRefusals } from '../gate/last-refusals.ts';
 import { closeFd } from '../linux/libc.ts';
@@ -16,7 +17,7 @@ import {
   whyNotListeningAt,
 } from '../linux/unix-listener.ts';
 import type { Metrics } from '../metrics.ts';
-import type { GateRefusal, UserStatus } from '../model/status.ts';
+import type { GateRefusal, HeldCreate, UserStatus } from '../model/status.ts';
 import { LastAnswers, type Question } from '../podman/last-answers.ts';
 import { UserPodman } from '../podman/user-podman.ts';
 import type { HostUser } from '../reconcile/host-user.ts';
@@ -59,6 +60,7 @@ export class Gates {
   readonly #parts: GatesParts;
   readonly #answers: LastAnswers;
   readonly #images: Images;
+  readonly #holds: Holds;
   readonly #refusals: LastRefusals;
   readonly #open = new Map<string, OpenGate>();
   #followed: Promise<void> = Promise.resolve();
@@ -68,6 +70,7 @@ export class Gates {
     this.#parts = parts;
     this.#answers = new LastAnswers(parts.manager.stateDirectory ?? parts.config.stateDir, parts);
     this.#images = new Images(parts.clock);
+    this.#holds = new Holds(parts.clock);
     this.#refusals = new LastRefusals(parts.clock);
   }
 
@@ -117,6 +120,11 @@ export class Gates {
     });
   }
 
+  /** What is held now, for people: the longest first. */
+  held(): HeldCreate[] {
+    return this.#holds.list();
+  }
+
   /** What was last turned away, for people: the newest first. */
   refusals(): GateRefusal[] {
     return this.#refusals.list();
@@ -159,6 +167,7 @@ export class Gates {
       onRefusal,
       podman,
       images: this.#images,
+      holds: this.#holds,
       directories,
       readiness,
       timeoutMs,

@@ -4,10 +4,10 @@ import * as z from 'zod';
 import { ParseError } from '../errors.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { AgentStatus } from '../model/status.ts';
+import { printable } from '../printable.ts';
 import { AgentStatusSchema, ExplanationSchema } from './admin-schemas.ts';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-code.ts';
-import { printable } from './table.ts';
 
 /** To explain an allocation the agent may have to wait for Nomad and for the user's Podman. */
 const TIMEOUT_MS = 15_000;

@@ -66,6 +66,14 @@ export const AgentStatusSchema = z.object({
       lastError: error.optional(),
     }),
   ),
+  held: z.array(
+    z.object({
+      user: z.string(),
+      since: z.number(),
+      allocationId: z.string().optional(),
+      task: z.string().optional(),
+    }),
+  ),
   refusals: z.array(gateRefusal),
 }) satisfies z.ZodType<AgentStatus>;
 

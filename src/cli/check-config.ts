@@ -1,9 +1,10 @@
 import { Command } from 'commander';
 import { DEFAULT_FILE, SECRETS } from '../config/config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
+import { printable } from '../printable.ts';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-code.ts';
-import { printable, renderTable } from './table.ts';
+import { renderTable } from './table.ts';
 import { processTerminal, type Terminal } from './terminal.ts';
 
 /** `nomad-rootless check-config [--config FILE] [--json]`: the effective configuration, and where each value comes from. */

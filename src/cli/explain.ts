@@ -1,12 +1,13 @@
 import { Command } from 'commander';
+import { formatAge } from '../age.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { Explanation, PartState, TaskExplanation } from '../model/explanation.ts';
-import { formatAge } from './age.ts';
+import { printable } from '../printable.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { pickAllocation } from './pick-allocation.ts';
 import { STYLES } from './status.ts';
-import { printable, renderTable } from './table.ts';
+import { renderTable } from './table.ts';
 import { processTerminal, type Style, type Terminal } from './terminal.ts';
 
 const PART_STYLES: Record<PartState, Style> = {

@@ -1,7 +1,7 @@
 import type { AllocationStatus } from '../model/status.ts';
+import { printable } from '../printable.ts';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-code.ts';
-import { printable } from './table.ts';
 
 /**
  * The only allocation whose id begins so.

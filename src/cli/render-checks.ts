@@ -1,5 +1,6 @@
 import { type Check, type Verdict, worstOf } from '../model/checks/check.ts';
-import { printable, renderTable } from './table.ts';
+import { printable } from '../printable.ts';
+import { renderTable } from './table.ts';
 import type { Style, Terminal } from './terminal.ts';
 
 const STYLES: Readonly<Record<Verdict, Style>> = { ok: 'green', warning: 'yellow', failed: 'red' };

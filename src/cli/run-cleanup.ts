@@ -11,8 +11,8 @@ import { claimSocketPath, type SocketClaim } from '../linux/socket-path.ts';
 import { lockStateDir } from '../linux/state-lock.ts';
 import { type AgentSelf, type ClientPaths, clientPaths } from '../nomad/agent-self.ts';
 import { Nomad } from '../nomad/nomad.ts';
+import { printable } from '../printable.ts';
 import { type HostUser, lookUpHostUser } from '../reconcile/host-user.ts';
-import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 const NOMAD_TIMEOUT_MS = 10_000;

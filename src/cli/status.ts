@@ -1,4 +1,5 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
+import { formatAge } from '../age.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type {
   AgentStatus,
@@ -6,18 +7,21 @@ import type {
   AllocationStatus,
   GateRefusal,
   GhostStatus,
+  HeldCreate,
   UserStatus,
 } from '../model/status.ts';
-import { formatAge } from './age.ts';
+import { printable } from '../printable.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { pickAllocation } from './pick-allocation.ts';
-import { printable, renderTable } from './table.ts';
+import { redraw } from './redraw.ts';
+import { renderTable } from './table.ts';
 import { processTerminal, type Style, type Terminal } from './terminal.ts';
 
 const HEADER = ['ALLOCATION', 'JOB', 'GROUP', 'USER', 'VIEW', 'ACL', 'NETNS', 'STATE', 'SINCE', 'LAST ERROR'];
 const USER_HEADER = ['USER', 'UID', 'GATE', 'PODMAN', 'VERSION', 'SINCE', 'PROBLEM'];
 const PODMAN_STYLES = { up: 'green', unknown: 'yellow', down: 'red' } as const;
 const GHOST_HEADER = ['GHOST', 'USER', 'NAME', 'STATE', 'SINCE', 'REMOVED IN', 'WHY'];
+const HELD_HEADER = ['USER', 'ALLOCATION', 'TASK', 'HELD FOR'];
 const REFUSAL_HEADER = ['AGO', 'USER', 'ALLOCATION', 'TASK', 'CODE', 'REASON'];
 /** The others are in the JSON. */
 const MOST_REFUSALS = 20;
@@ -39,21 +43,27 @@ export function statusCommand(terminal: Terminal = processTerminal, clock: Clock
     .argument('[alloc]', 'id of an allocation, or how it begins')
     .option('--json', 'print JSON')
     .option('--config <file>', 'configuration file, to find the admin socket')
+    .addOption(new Option('--watch', 'redraw the terminal every 2 s, until Ctrl-C').conflicts('json'))
     .addHelpText('after', EXIT_CODES_HELP)
-    .action(async (prefix: string | undefined, options: { json?: true; config?: string }) => {
+    .action(async (prefix: string | undefined, options: { json?: true; watch?: true; config?: string }) => {
       const { loadConfig } = await import('../config/load-config.ts');
       const { fetchStatus } = await import('./admin-client.ts');
       const { socket } = loadConfig({ file: options.config, env: process.env }).config.admin;
-      const status = await fetchStatus(socket);
-      const shown = prefix === undefined ? status : about(status, pickAllocation(status.allocations, prefix));
-      terminal.write(options.json ? `${JSON.stringify(shown, null, 2)}\n` : render(shown, terminal, clock.now()));
+      const ask = async () => {
+        const status = await fetchStatus(socket);
+        return prefix === undefined ? status : about(status, pickAllocation(status.allocations, prefix));
+      };
+      const asText = async () => render(await ask(), terminal, clock.now());
+      if (options.watch) return await redraw(asText, terminal, clock);
+      terminal.write(options.json ? `${JSON.stringify(await ask(), null, 2)}\n` : await asText());
     });
 }
 
 function about(status: AgentStatus, allocation: AllocationStatus): AgentStatus {
   const ghosts = status.ghosts.filter(({ allocationId }) => allocationId === allocation.id);
   const refusals = status.refusals.filter(({ allocationId }) => allocationId === allocation.id);
-  return { ...status, allocations: [allocation], ghosts, refusals };
+  const held = status.held.filter(({ allocationId }) => allocationId === allocation.id);
+  return { ...status, allocations: [allocation], ghosts, held, refusals };
 }
 
 /** The status as text. @param now milliseconds since the epoch, for ages */
@@ -72,11 +82,13 @@ export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, n
   const users = userRows.length === 0 ? '' : `\n${renderTable(USER_HEADER, userRows)}`;
   const rows = allocations.map((allocation) => row(allocation, terminal, now));
   const table = rows.length === 0 ? 'No allocation here has a podman user.\n' : renderTable(HEADER, rows);
+  const held = status.held.map((create) => heldRow(create, now));
+  const heldTable = held.length === 0 ? '' : `\nHeld at the gates:\n${renderTable(HELD_HEADER, held)}`;
   const left = ghosts.map((ghost) => ghostRow(ghost, now));
   const ghostTable = left.length === 0 ? '' : `\nLeft behind:\n${renderTable(GHOST_HEADER, left)}`;
   const refused = status.refusals.slice(0, MOST_REFUSALS).map((refusal) => refusalRow(refusal, now));
   const refusalTable = refused.length === 0 ? '' : `\nLast turned away:\n${renderTable(REFUSAL_HEADER, refused)}`;
-  return `${lines.join('')}${users}\n${table}${ghostTable}${refusalTable}`;
+  return `${lines.join('')}${users}\n${table}${heldTable}${ghostTable}${refusalTable}`;
 }
 
 function userRow(user: UserStatus, terminal: Pick<Terminal, 'paint'>, now: number) {
@@ -90,6 +102,10 @@ function userRow(user: UserStatus, terminal: Pick<Terminal, 'paint'>, now: numbe
     formatAge(now - since),
     problem ?? '',
   ];
+}
+
+function heldRow({ user, allocationId, task, since }: HeldCreate, now: number) {
+  return [user, allocationId?.slice(0, SHORT_ID) ?? '', task ?? '', formatAge(now - since)];
 }
 
 function refusalRow({ at, user, allocationId, task, code, reason }: GateRefusal, now: number) {

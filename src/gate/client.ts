@@ -18,6 +18,11 @@ export interface ClientParts {
   readonly onRefusal: (refusal: Omit<GateRefusal, 'at' | 'user'>) => void;
 }
 
+/** What the log says of whose request it is: `allocation`, as everywhere. */
+export function fieldsOf(target: CreateTarget | undefined): { readonly allocation?: string; readonly task?: string } {
+  return target ? { allocation: target.allocationId, task: target.task } : {};
+}
+
 /** The client at a gate, as one that gets an answer of the gate's own, and of whom it is counted what became of it. */
 export class Client {
   readonly socket: Socket;
@@ -36,9 +41,14 @@ export class Client {
   async refuse(why: Refusal, verdict: GateVerdict, about?: CreateTarget): Promise<void> {
     const { status, cause, message } = why;
     const { allocationId, task } = about ?? {};
-    // A Podman that does not answer has a place of its own in the status.
-    if (verdict !== 'upstream_error') this.#parts.onRefusal({ allocationId, task, code: cause, reason: message });
-    this.#parts.log.info({ ...about, verdict, status, code: cause, reason: message }, 'the gate turned a request away');
+    const fields = { ...fieldsOf(about), verdict, status, code: cause, reason: message };
+    if (verdict === 'upstream_error') {
+      // A Podman that does not answer has a place of its own in the status and the log; the driver asks it again each second.
+      this.#parts.log.debug(fields, 'Podman did not answer a request');
+    } else {
+      this.#parts.onRefusal({ allocationId, task, code: cause, reason: message });
+      this.#parts.log.info(fields, 'the gate turned a request away');
+    }
     await this.answer(refusal(why), verdict);
   }
 

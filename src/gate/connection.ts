@@ -106,7 +106,7 @@ export class Connection {
         const isRaw = route.isHijack || request.head.upgrade;
         const most = route.kind === 'container' ? MAX_DOCUMENT_BYTES : MAX_LONG_DOCUMENT_BYTES;
         const maxBytes = isRaw || route.isStream ? Number.POSITIVE_INFINITY : most;
-        return this.#forward(request, { holdMs, isRaw, maxBytes });
+        return this.#forward(request, { holdMs, isRaw, isLong: route.isLong, maxBytes });
       }
     }
   }

@@ -37,6 +37,8 @@ export interface Forwarding {
   readonly maxBytes?: number;
   /** Called with the id that the answer names (`"Id":"…"`), of a container or an image; perhaps more than once. */
   readonly onId?: (id: string) => void;
+  /** Whether the answer may be as long in coming as a container runs. */
+  readonly isLong?: boolean;
   /** Whether it asks what a container is: passInspect. */
   readonly isInspect?: boolean;
   /** Whether it asks for a container's log: passLogs. */
@@ -111,12 +113,14 @@ async function pass(
     answerWithinMs,
     maxBytes = MAX_DOCUMENT_BYTES,
     verdict = 'passed',
+    isLong = false,
     onId,
   }: Forwarding & Pick<RelayOptions, 'isRaw'>,
   { podman, held, clock, log }: ForwardParts,
 ): Promise<RelayEnd> {
   let seen = '';
   let isCounted = false;
+  const from = clock.monotonic();
   upstream.on('error', (error) => log.debug({ reason: error.message }, 'a connection to Podman was lost'));
   return await relay(client.socket, upstream, request, {
     isRaw,
@@ -128,6 +132,7 @@ async function pass(
         isCounted = true;
         client.count(verdict);
         podman.answered();
+        if (!isLong) podman.took(clock.monotonic() - from);
       }
       if (!onId) return;
       seen = (seen + chunk.toString('latin1')).slice(-MOST_WATCHED);

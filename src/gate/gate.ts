@@ -30,7 +30,7 @@ export class Gate {
   #onEnded: (() => void) | undefined;
 
   constructor(parts: GateParts) {
-    const log = parts.log.child({ gate: parts.podman.name });
+    const log = parts.log.child({ user: parts.podman.name });
     this.#parts = { ...parts, log, created: new Set(), starts: new Starts(parts.clock), held: { bytes: 0 } };
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
   }

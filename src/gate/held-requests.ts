@@ -1,11 +1,12 @@
 import { within } from '../clock.ts';
 import { codeOf, messageOf, ParseError, RefusedError } from '../errors.ts';
-import type { Metrics } from '../metrics.ts';
-import type { Client } from './client.ts';
+import { exemplarOf, type Metrics } from '../metrics.ts';
+import { type Client, fieldsOf } from './client.ts';
 import { type CreateTarget, type HostDirectories, targetOf } from './create-body.ts';
 import { refuseGuarded } from './followed-paths.ts';
 import { type ForwardParts, forward } from './forward.ts';
 import { type HoldEnd, hold, untilDone } from './hold.ts';
+import type { Hold, Holds } from './holds.ts';
 import type { Images } from './images.ts';
 import { refuseUnjoinable } from './join-netns.ts';
 import { refuseForeignContainers } from './named-containers.ts';
@@ -33,6 +34,8 @@ export interface HeldParts extends ForwardParts {
   readonly images: Images;
   /** The containers whose create has passed and whose start is to come, of this gate. */
   readonly created: Set<string>;
+  /** What is held, of all gates. */
+  readonly holds: Holds;
   /** The starts that are under way at this gate. */
   readonly starts: Starts;
   /** How long a request waits for its allocation, or for a Podman that cannot be reached, in milliseconds. */
@@ -64,12 +67,11 @@ export async function create(client: Client, request: Request, parts: HeldParts)
   }
   const spec = parseCreateBody(request.body);
   noteUnknown(spec, parts);
-  let target: CreateTarget | undefined;
   let image: string | undefined;
-  const end = await holdUntilReady(client, parts, async (signal) => {
+  const { end, target } = await holdUntilReady('create', client, parts, async (signal, held) => {
     const known = await directories(signal);
-    target = targetOf(spec, known);
-    await whenReady(spec, target, known, signal, parts);
+    held.target = targetOf(spec, known);
+    await whenReady(spec, held.target, known, signal, parts);
     if (spec.image) image = await images.resolve(spec.image, podman, signal);
   });
   if (end.kind !== 'done') await whenQuiet(parts);
@@ -84,14 +86,13 @@ export async function create(client: Client, request: Request, parts: HeldParts)
 export async function start(client: Client, container: string, request: Request, parts: HeldParts): Promise<void> {
   const { podman, directories, readiness, created, clock } = parts;
   if (!created.delete(container)) {
-    let target: CreateTarget | undefined;
     // As all that the driver asks when it takes tasks up: Nomad's client answers nobody before, us not either.
     const timeoutMs = podman.patienceMs(parts.timeoutMs);
-    const end = await holdUntilReady(client, { ...parts, timeoutMs }, async (signal) => {
+    const { end, target } = await holdUntilReady('start', client, { ...parts, timeoutMs }, async (signal, held) => {
       (await podman.connectWhenReachable(signal)).destroy();
       const known = await directories(signal);
       const found = await createdContainer(container, podman.user, known, clock);
-      target = found?.target;
+      held.target = found?.target;
       if (!found) return;
       const answer = await readiness.ready({ ...found.target, uid: podman.user.uid }, signal);
       if (!answer.mayNameAllPaths) await refuseGuarded(found.spec, found.target, podman.user, known);
@@ -133,18 +134,26 @@ function noteUnknown(spec: CreateBody, { metrics, log }: HeldParts): void {
 }
 
 async function holdUntilReady(
+  what: 'create' | 'start',
   client: Client,
   parts: HeldParts,
-  work: (signal: AbortSignal) => Promise<void>,
-): Promise<HoldEnd<void>> {
-  const { metrics, clock } = parts;
+  work: (signal: AbortSignal, held: Hold) => Promise<void>,
+): Promise<{ readonly end: HoldEnd<void>; readonly target: CreateTarget | undefined }> {
+  const { podman, holds, metrics, clock, log } = parts;
   const from = clock.monotonic();
+  using held = holds.begin(podman.name);
   metrics.gateHeld.inc();
   client.socket.resume();
-  const end = await hold(work, client.socket, parts);
+  const end = await hold((signal) => work(signal, held), client.socket, parts);
   metrics.gateHeld.dec();
-  if (end.kind === 'done') metrics.gateHoldSeconds.observe((clock.monotonic() - from) / 1000);
-  return end;
+  const { target } = held;
+  if (end.kind === 'done') {
+    const ms = clock.monotonic() - from;
+    const exemplarLabels = exemplarOf(target?.allocationId);
+    metrics.gateHoldSeconds.observe({ labels: { user: podman.name }, value: ms / 1000, exemplarLabels });
+    log.info({ ...fieldsOf(target), ms: Math.round(ms) }, `the gate let a ${what} through`);
+  }
+  return { end, target };
 }
 
 async function refuseHeld(

@@ -33,6 +33,7 @@ export async function passInspect(
   const leave = () => gone.abort(new Error('the client has left'));
   client.socket.once('close', leave);
   if (client.socket.destroyed) leave();
+  const from = clock.monotonic();
   try {
     const call = {
       method: 'GET',
@@ -43,6 +44,7 @@ export async function passInspect(
     } as const;
     const answer = await callPodman(podman.user, call, clock, async () => upstream);
     podman.answered();
+    podman.took(clock.monotonic() - from);
     if (answer.status === 200) requireState(`GET ${target} at the Podman of user ${podman.name}`, answer);
     await client.answer({ status: answer.status, body: answer.body.toString('utf8') }, 'passed');
   } catch (error) {

@@ -19,8 +19,20 @@ export interface AgentStatus {
   readonly allocations: readonly AllocationStatus[];
   /** What allocations that are over have left on this host. */
   readonly ghosts: readonly GhostStatus[];
+  /** What the gates hold now, the longest first. */
+  readonly held: readonly HeldCreate[];
   /** What the gates have last turned away, the newest first: some of each user. */
   readonly refusals: readonly GateRefusal[];
+}
+
+/** A create, or the start of a container from before, that a gate holds until its allocation is ready. */
+export interface HeldCreate {
+  /** Whose gate it is. */
+  readonly user: string;
+  readonly since: number;
+  /** Undefined while Nomad has not said where its allocations are. */
+  readonly allocationId?: string | undefined;
+  readonly task?: string | undefined;
 }
 
 /** A request that a gate turned away. */

@@ -22,7 +22,7 @@ export interface PodmanHealth {
 export interface UserPodmanParts {
   readonly clock: Clock;
   readonly log: Log;
-  readonly metrics: Pick<Metrics, 'userPodmanUp'>;
+  readonly metrics: Pick<Metrics, 'userPodmanUp' | 'gateHoldSeconds' | 'gateAnswerSeconds'>;
   readonly answers: LastAnswers;
 }
 
@@ -65,6 +65,8 @@ export class UserPodman {
     this.#parts = parts;
     this.#health = { state: 'unknown', since: parts.clock.now() };
     parts.metrics.userPodmanUp.set({ user: name }, 0);
+    parts.metrics.gateHoldSeconds.zero({ user: name });
+    parts.metrics.gateAnswerSeconds.zero({ user: name });
   }
 
   /** @param user undefined where the host does not know the user, or not yet */
@@ -200,6 +202,11 @@ export class UserPodman {
     if (isBack) log.info({ user: this.name, version }, 'the Podman of a user answers');
   }
 
+  /** So long it took to begin to answer something that is answered at once, in milliseconds. */
+  took(ms: number): void {
+    this.#parts.metrics.gateAnswerSeconds.observe({ labels: { user: this.name }, value: ms / 1000 });
+  }
+
   /** It cannot be reached, or does not answer. */
   failed(error: unknown): void {
     const problem = messageOf(error);
@@ -217,7 +224,8 @@ export class UserPodman {
 
   /** The user has left the configuration. */
   retire(): void {
-    this.#parts.metrics.userPodmanUp.remove({ user: this.name });
+    const { userPodmanUp, gateHoldSeconds, gateAnswerSeconds } = this.#parts.metrics;
+    for (const metric of [userPodmanUp, gateHoldSeconds, gateAnswerSeconds]) metric.remove({ user: this.name });
   }
 
   /** Why it is down; undefined where it is not. */

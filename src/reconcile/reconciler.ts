@@ -1,7 +1,7 @@
 import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import { codeOf, isRetryable, messageOf, NotYetError, retryInMs } from '../errors.ts';
-import type { Metrics, PassResult } from '../metrics.ts';
+import { exemplarOf, type Metrics, type PassResult } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import { type Desired, desire, desireIfEnded, grantedBy, type Rules } from '../model/desired.ts';
 import type { Explanation } from '../model/explanation.ts';
@@ -322,9 +322,10 @@ export class Reconciler {
     const { clock, log, metrics } = this.#options;
     const started = clock.monotonic();
     await step.apply();
-    metrics.stepSeconds.observe({ kind: step.kind }, (clock.monotonic() - started) / 1000);
+    const ms = clock.monotonic() - started;
+    metrics.stepSeconds.observe({ labels: { kind: step.kind }, value: ms / 1000, exemplarLabels: exemplarOf(id) });
     if (step.removes) metrics.cleanup.inc({ kind: step.kind });
-    log.info({ allocation: id, kind: step.kind, removes: step.removes }, step.what);
+    log.info({ allocation: id, kind: step.kind, removes: step.removes, ms: Math.round(ms) }, step.what);
   }
 
   /** With a gate in front it cannot happen; with `ordering: watch` it is a race, and the losses are counted. */
@@ -346,7 +347,8 @@ export class Reconciler {
     const { clock, log, metrics } = this.#options;
     const result = resultOf(outcome);
     metrics.reconcile.inc({ result });
-    metrics.reconcileSeconds.observe({ result }, (clock.monotonic() - started) / 1000);
+    const value = (clock.monotonic() - started) / 1000;
+    metrics.reconcileSeconds.observe({ labels: { result }, value, exemplarLabels: exemplarOf(record.id) });
     if (!record.outcome || resultOf(record.outcome) !== result) record.since = clock.now();
     record.outcome = outcome;
     if (outcome.kind === 'settled') {

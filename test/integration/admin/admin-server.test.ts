@@ -36,6 +36,7 @@ const status: AgentStatus = {
   users: [],
   allocations: [],
   ghosts: [],
+  held: [],
   refusals: [],
 };
 const ID = '11111111-2222-3333-4444-555555555555';

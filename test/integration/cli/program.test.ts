@@ -36,6 +36,7 @@ const status: AgentStatus = {
   users: [],
   allocations: [allocation, { ...allocation, id: '1a2b9999-0000-0000-0000-000000000000', jobId: 'db' }],
   ghosts: [],
+  held: [],
   refusals: [],
 };
 
@@ -63,7 +64,7 @@ function run(...args: string[]): Promise<number> {
   const write = (text: string) => {
     output += text;
   };
-  const terminal = { write, paint: (_: string, text: string) => text };
+  const terminal = { write, rows: undefined, paint: (_: string, text: string) => text };
   const clock = new ManualClock();
   const commands = [statusCommand(terminal, clock), explainCommand(terminal, clock), checkConfigCommand(terminal)];
   return runProgram(commands, '1.2.3', ['node', 'nomad-rootless', ...args], (message) => {

@@ -6,6 +6,7 @@ import { vi } from 'vitest';
 import { systemClock } from '../../../src/clock.ts';
 import type { HostDirectories } from '../../../src/gate/create-body.ts';
 import { Gate, type GateParts } from '../../../src/gate/gate.ts';
+import { Holds } from '../../../src/gate/holds.ts';
 import { Images } from '../../../src/gate/images.ts';
 import type { Readiness, ReadyAnswer, ReadyRequest } from '../../../src/gate/readiness.ts';
 import { makeSocketDirectory } from '../../../src/linux/socket-file.ts';
@@ -86,6 +87,7 @@ export class GateBench implements AsyncDisposable {
   readonly lines: { fields: Record<string, unknown>; message: string }[] = [];
   readonly answers: LastAnswers;
   readonly podman: UserPodman;
+  readonly holds = new Holds(systemClock);
   readonly images = new Images(systemClock);
   /** What was turned away. */
   readonly refusals: Parameters<GateParts['onRefusal']>[0][] = [];
@@ -106,6 +108,7 @@ export class GateBench implements AsyncDisposable {
     });
     this.gate = new Gate({
       podman: this.podman,
+      holds: this.holds,
       images: this.images,
       directories: async () => DIRECTORIES,
       readiness: this.readiness,

@@ -45,10 +45,17 @@ test('a create is held, whole, until its allocation is ready', async () => {
   await other.sees('c0ffee');
   expect(podman.received).not.toContain('POST');
   expect(client.text).toBe('');
+  expect(bench.holds.list()).toMatchObject([{ user: 'alice', allocationId: ID, task: 't' }]);
   release();
   await client.sees('c0ffee');
   expect(podman.received).toContain(asPassed(createRequest()));
   expect(await bench.held()).toBe(0);
+  expect(bench.holds.list()).toEqual([]);
+  expect(bench.lines.find(({ message }) => message === 'the gate let a create through')?.fields).toMatchObject({
+    allocation: ID,
+    task: 't',
+    ms: expect.any(Number),
+  });
   const { values } = await bench.metrics.gateHoldSeconds.get();
   expect(values.find(({ metricName }) => metricName?.endsWith('_count'))?.value).toBe(1);
 });
@@ -184,7 +191,7 @@ test('no body and no environment is ever logged, and refusals say which allocati
   await bench.client().write(post('/libpod/containers/create', '{"env":{"SECRET":"hunter2"}')).seesEnd();
   expect(JSON.stringify(bench.lines)).not.toContain('hunter2');
   expect(bench.lines[0]?.fields).toMatchObject({
-    allocationId: ID,
+    allocation: ID,
     code: 'unknown_user',
     reason: 'there is no such user',
   });

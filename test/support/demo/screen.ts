@@ -1,5 +1,6 @@
-import { type Cell, printable, renderTable } from '../../../src/cli/table.ts';
+import { type Cell, renderTable } from '../../../src/cli/table.ts';
 import { processTerminal, type Style } from '../../../src/cli/terminal.ts';
+import { printable } from '../../../src/printable.ts';
 
 const COLUMN = 8;
 

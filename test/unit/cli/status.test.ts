@@ -30,6 +30,7 @@ const status: AgentStatus = {
   users: [],
   allocations: [allocation],
   ghosts: [],
+  held: [],
   refusals: [],
 };
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { printable, renderTable } from '../../../src/cli/table.ts';
+import { renderTable } from '../../../src/cli/table.ts';
+import { printable } from '../../../src/printable.ts';
 
 describe('renderTable', () => {
   test('makes columns as wide as their widest cell, without spaces at the end of a line', () => {

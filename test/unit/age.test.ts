@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { formatAge } from '../../../src/cli/age.ts';
+import { formatAge } from '../../src/age.ts';
 
 test.each([
   [-5000, '0s'],
