@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import { printable } from './printable.ts';
 
 /** The part of a logger that the code uses; pino's own shape: fields first, then the message. */
 export interface Log {
@@ -13,16 +14,30 @@ export interface Log {
 export interface LogOptions {
   readonly level: string;
   readonly format: 'json' | 'pretty';
+  /** Whether the journal reads it: each line then begins with its priority. */
+  readonly isJournal?: boolean;
 }
 
 /** Writes to standard output: one JSON object a line with ISO times, or (`pretty`) a line for people. */
-export function createLog(options: LogOptions): Log {
+export function createLog(options: LogOptions, destination: pino.DestinationStream = pino.destination(1)): Log {
   const settings = { level: 'trace', base: null, messageKey: 'message', timestamp: pino.stdTimeFunctions.isoTime };
-  const logger =
-    options.format === 'json'
-      ? pino(settings)
-      : pino(settings, { write: (line) => process.stdout.write(toText(line)) });
-  return new LevelLog(logger, options);
+  return new LevelLog(pino(settings, linesTo(destination, options)), options);
+}
+
+/** Of syslog(3), by pino's levels; sd-daemon(3) has them before a line as <N>, and `journalctl -p` goes by them. */
+const PRIORITIES: Readonly<Record<number, number>> = { 10: 7, 20: 7, 30: 6, 40: 4, 50: 3, 60: 2 };
+
+/** Writes lines as `options` say. pino says at which level each is, where the stream asks for that by this symbol. */
+function linesTo(destination: pino.DestinationStream, { format, isJournal = false }: LogOptions) {
+  const lines = {
+    [Symbol.for('pino.metadata')]: true,
+    lastLevel: 0,
+    write: (line: string) => {
+      const priority = isJournal ? `<${PRIORITIES[lines.lastLevel] ?? 6}>` : '';
+      destination.write(priority + (format === 'json' ? line : toText(line)));
+    },
+  };
+  return lines;
 }
 
 /** pino gives each child a level of its own, which does not follow its parent's. */
@@ -70,10 +85,12 @@ const LEVELS: Readonly<Record<number, string>> = {
   60: 'FATAL',
 };
 
+/** What others have put into it cannot steer the terminal, nor begin a line of its own. */
 function toText(line: string): string {
   const { time, level, message, ...fields }: Record<string, unknown> = JSON.parse(line);
   const shown = Object.entries(fields).map(
     ([key, value]) => ` ${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
   );
-  return `${time} ${(LEVELS[Number(level)] ?? '').padEnd(5)} ${message}${shown.join('')}\n`;
+  const text = `${time} ${(LEVELS[Number(level)] ?? '').padEnd(5)} ${message}${shown.join('')}`;
+  return `${printable(text)}\n`;
 }

@@ -13,6 +13,7 @@ export class ServiceState {
   readonly #log: Log;
   readonly #text: () => string;
   #told = '';
+  #problem: string | undefined;
   #stopTimer: () => void = () => undefined;
 
   /** @param text what people are told of the agent, in a line */
@@ -69,8 +70,12 @@ export class ServiceState {
   #try(tell: () => void): void {
     try {
       tell();
+      this.#problem = undefined;
     } catch (error) {
-      this.#log.warn({ reason: messageOf(error) }, 'cannot tell the service manager how the agent is');
+      const reason = messageOf(error);
+      // It is told every few seconds: what stays as it is, is logged once.
+      if (reason !== this.#problem) this.#log.warn({ reason }, 'cannot tell the service manager how the agent is');
+      this.#problem = reason;
     }
   }
 }

@@ -1,9 +1,11 @@
 import { Agent } from '../agent/agent.ts';
 import { systemClock } from '../clock.ts';
+import type { Config } from '../config/config.ts';
 import { LiveConfig } from '../config/live-config.ts';
 import { type LoadedConfig, loadConfig } from '../config/load-config.ts';
 import { RefusedError } from '../errors.ts';
 import { ServiceManager } from '../linux/service-manager.ts';
+import { type StandardOutput, standardOutput } from '../linux/standard-output.ts';
 import { createLog, type Log } from '../log.ts';
 import { createMetrics } from '../metrics.ts';
 import { VERSION } from '../version.ts';
@@ -24,7 +26,15 @@ export async function runAgent(options: { readonly config?: string }): Promise<v
   process.chdir('/');
   const live = new LiveConfig(first.config, first.values);
   const { config } = live;
-  const log = createLog(config.log);
+  const output = standardOutput(process.env);
+  const log = createLog({
+    // The level can change while the agent runs.
+    get level() {
+      return config.log.level;
+    },
+    format: formatFor(config.log.format, output),
+    isJournal: output === 'journal',
+  });
   const manager = new ServiceManager(process.env);
   const metrics = createMetrics(VERSION);
   const agent = new Agent({ config, manager, clock: systemClock, log, metrics, version: VERSION });
@@ -35,6 +45,11 @@ export async function runAgent(options: { readonly config?: string }): Promise<v
   await started;
   await stopped.promise;
   await agent.stop();
+}
+
+function formatFor(format: Config['log']['format'], output: StandardOutput): 'json' | 'pretty' {
+  if (format !== 'auto') return format;
+  return output === 'terminal' ? 'pretty' : 'json';
 }
 
 /** A bad file changes nothing. */

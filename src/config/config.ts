@@ -28,13 +28,15 @@ export interface Config {
     readonly address: ListenAddress | undefined;
     /** Who may connect where it is a unix socket, beside root: a group's name or gid. */
     readonly group: string | undefined;
+    /** Whether jobs and allocations are named there. */
+    readonly names: boolean;
   };
   readonly admin: { /** Path of the unix socket. */ readonly socket: string };
   readonly stateDir: string;
   readonly resyncIntervalMs: number;
   /** How long what an allocation has left behind is left before it is removed; undefined: for ever. */
   readonly removeGhostsAfterMs: number | undefined;
-  readonly log: { readonly level: LogLevel; readonly format: 'json' | 'pretty' };
+  readonly log: { readonly level: LogLevel; readonly format: 'auto' | 'json' | 'pretty' };
 }
 
 /** How to reach Nomad, and what Nomad's agent/self says unless it is set here. */

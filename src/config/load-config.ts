@@ -150,16 +150,19 @@ function toConfig({ nomad, gate, users, metrics, admin, log, ...file }: FileConf
       hostPaths,
     })),
     users: new Map(Object.entries(users).map(([name, { socket }]) => [name, { socket }])),
-    metrics: {
-      address: isOff(metrics.address) ? undefined : parseListenAddress(metrics.address),
-      group: metrics.group,
-    },
+    metrics: toMetrics(metrics),
     admin,
     stateDir: file.state_dir,
     resyncIntervalMs: milliseconds(file.resync_interval),
     removeGhostsAfterMs: file.remove_ghosts_after === 'off' ? undefined : milliseconds(file.remove_ghosts_after),
     log,
   };
+}
+
+/** On TCP any local user can ask: jobs and allocations are named there only where the operator says so. */
+function toMetrics({ address: text, group, names }: FileConfig['metrics']): Config['metrics'] {
+  const address = isOff(text) ? undefined : parseListenAddress(text);
+  return { address, group, names: names ?? (address !== undefined && 'socket' in address) };
 }
 
 function milliseconds(checked: string): number {

@@ -137,6 +137,7 @@ export const FileSchema = section({
   metrics: section({
     address: text(listenAddress, (value) => isOff(value) || isListenAddress(value)).default('127.0.0.1:4656'),
     group: groupName.optional(),
+    names: z.boolean({ error: 'true or false' }).optional(),
   }),
   admin: section({ socket: socketPath.default('/run/nomad-rootless/admin.sock') }),
   state_dir: absolutePath.default('/run/nomad-rootless/state'),
@@ -150,7 +151,7 @@ export const FileSchema = section({
   ).default('5m'),
   log: section({
     level: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').default('info'),
-    format: oneOf('json', 'pretty').default('json'),
+    format: oneOf('auto', 'json', 'pretty').default('auto'),
   }),
 }).superRefine((file, context) => {
   const configured = Object.keys(Object(file?.users));

@@ -42,7 +42,7 @@ describe('what is loaded', () => {
       admin: { socket: '/run/nomad-rootless/admin.sock' },
       stateDir: '/run/nomad-rootless/state',
       resyncIntervalMs: 300_000,
-      log: { level: 'info', format: 'json' },
+      log: { level: 'info', format: 'auto' },
     });
     expect(config.users.size).toBe(0);
     expect(new Set(origin.values())).toEqual(new Set(['default']));
