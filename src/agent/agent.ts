@@ -82,10 +82,21 @@ export class Agent {
       watchAccount: (name, onChange) => this.#accounts.watch(name, onChange),
     });
     this.#service = new ServiceState(manager, { clock, log, text: () => this.#summary() });
-    const { address, group } = config.metrics;
+    const { address, group, names } = config.metrics;
     const health = () => this.#health();
     this.#metricsServer =
-      address && new MetricsServer({ address, group, registry: metrics.registry, health, clock, log });
+      address &&
+      new MetricsServer({
+        address,
+        group,
+        names,
+        registry: metrics.registry,
+        openMetrics: metrics.openMetrics,
+        health,
+        status,
+        clock,
+        log,
+      });
   }
 
   /** @throws RefusedError where another agent runs, or a gate cannot be opened */

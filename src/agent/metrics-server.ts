@@ -13,6 +13,7 @@ import type { AgentStatus } from '../model/status.ts';
 import { FewConnections } from './few-connections.ts';
 import { answerOneRequest, type PageRequest } from './one-request.ts';
 import { SharedRendering } from './shared-rendering.ts';
+import { statusPage } from './status-page.ts';
 
 /**
  * Some 160 requests a second, of some 0.2 ms each, from all together: any local user can ask, and a container in the host's
@@ -23,37 +24,60 @@ const LIMITS = { most: 16, leastMs: 100, mostMs: 5000, backlog: 128 };
 const HEAD_MS = 1000;
 /** How old what is said may be, ms. */
 const METRICS_AGE_MS = 1000;
+const PAGE_AGE_MS = 1000;
 const HEALTH_AGE_MS = 100;
+/** Prometheus asks for it where it is to keep exemplars. */
+const OPEN_METRICS = 'application/openmetrics-text';
 const GROUP_LOOKUP_MS = 5000;
 
 /** What the metrics server says of the agent: whether it is ready, why not, and what it warns of. */
 export type AgentHealth = Pick<AgentStatus, 'ready' | 'reasons' | 'warnings' | 'users'>;
+
+/** All metrics as a text. */
+interface Rendered {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
 
 /** What the metrics server needs. */
 export interface MetricsServerParts {
   readonly address: ListenAddress;
   /** The name or gid of who may connect beside root, where the address is a unix socket. */
   readonly group?: string | undefined;
-  readonly registry: { readonly contentType: string; metrics(): Promise<string> };
+  readonly registry: Rendered;
+  /** The same with exemplars, which name allocations. */
+  readonly openMetrics: Rendered;
   readonly health: () => AgentHealth;
+  readonly status: () => AgentStatus;
+  /** Whether whoever can connect may be told of jobs and allocations by name. */
+  readonly names: boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** HTTP for Prometheus and health checks: /metrics, /livez, /readyz. Says nothing that names a job or an allocation. */
+/**
+ * HTTP for Prometheus, health checks and browsers: /metrics, /livez, /readyz, and / for people. Whoever can connect is
+ * answered, which on TCP is every local user: nothing names a job or an allocation unless the operator says so.
+ */
 export class MetricsServer {
   readonly #parts: MetricsServerParts;
   readonly #metrics: SharedRendering<Answer>;
+  readonly #openMetrics: SharedRendering<Answer>;
   readonly #health: SharedRendering<Answer>;
+  readonly #statusPage: SharedRendering<Answer>;
   #connections: FewConnections | undefined;
   #claim: SocketClaim | undefined;
+  #problem: string | undefined;
 
   constructor(parts: MetricsServerParts) {
-    const { registry, clock } = parts;
+    const { registry, openMetrics, names, clock } = parts;
     this.#parts = parts;
-    const headers = { 'content-type': registry.contentType };
-    const renderMetrics = async () => ({ status: 200, headers, body: await registry.metrics() });
-    this.#metrics = new SharedRendering(renderMetrics, METRICS_AGE_MS, clock);
+    this.#metrics = new SharedRendering(() => metricsPage(registry), METRICS_AGE_MS, clock);
+    this.#openMetrics = names
+      ? new SharedRendering(() => metricsPage(openMetrics), METRICS_AGE_MS, clock)
+      : this.#metrics;
+    const renderStatus = async () => statusPage(parts.status(), { names, now: clock.now() });
+    this.#statusPage = new SharedRendering(renderStatus, PAGE_AGE_MS, clock);
     this.#health = new SharedRendering(async () => healthPage(parts.health()), HEALTH_AGE_MS, clock);
   }
 
@@ -101,24 +125,33 @@ export class MetricsServer {
     try {
       return await this.#page(request);
     } catch (error) {
-      this.#parts.log.error({ error: messageOf(error) }, 'cannot answer a metrics request');
+      const reason = messageOf(error);
+      // Whoever can connect can ask again and again.
+      if (reason !== this.#problem) this.#parts.log.error({ reason }, 'cannot answer a metrics request');
+      this.#problem = reason;
       return { status: 500, body: 'see the log\n' };
     }
   }
 
-  async #page({ method, path }: PageRequest): Promise<Answer> {
+  async #page({ method, path, accept }: PageRequest): Promise<Answer> {
     if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'expected GET\n' };
     switch (path) {
+      case '/':
+        return await this.#statusPage.get();
       case '/metrics':
-        return await this.#metrics.get();
+        return await (accept.includes(OPEN_METRICS) ? this.#openMetrics : this.#metrics).get();
       case '/livez':
         return { status: 200, body: 'ok\n' };
       case '/readyz':
         return await this.#health.get();
       default:
-        return { status: 404, body: 'expected /metrics, /livez or /readyz\n' };
+        return { status: 404, body: 'expected /, /metrics, /livez or /readyz\n' };
     }
   }
+}
+
+async function metricsPage(rendered: Rendered): Promise<Answer> {
+  return { status: 200, headers: { 'content-type': rendered.contentType }, body: await rendered.metrics() };
 }
 
 function healthPage({ ready, reasons, warnings, users }: AgentHealth): Answer {

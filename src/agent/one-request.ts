@@ -4,13 +4,16 @@ import { type Answer, format } from '../gate/answer.ts';
 /** Far more than a health check or Prometheus sends. */
 const MOST_BYTES = 8192;
 const END = '\r\n\r\n';
+const ACCEPT = /\r\naccept:[ \t]*([^\r\n]*)/i;
 const REQUEST_LINE = /^([A-Z]{1,16}) (\/\S*) HTTP\/1\.[01]\r\n/;
 
-/** What is asked for; the headers are nothing to us. */
+/** What is asked for; the other headers are nothing to us. */
 export interface PageRequest {
   readonly method: string;
   /** Without its query. */
   readonly path: string;
+  /** The content types that the client takes, as it says it; empty where it does not. */
+  readonly accept: string;
 }
 
 /**
@@ -27,10 +30,12 @@ export function answerOneRequest(socket: Socket, answer: (request: PageRequest) 
     const end = bytes.indexOf(END);
     if (end === -1 && bytes.length < MOST_BYTES) return;
     socket.off('data', onData).pause();
-    const [, method = '', target = ''] = REQUEST_LINE.exec(bytes.toString('latin1', 0, end + END.length)) ?? [];
+    const head = bytes.toString('latin1', 0, end + END.length);
+    const [, method = '', target = ''] = REQUEST_LINE.exec(head) ?? [];
     if (end === -1) return say(socket, { status: 431, body: 'expected a shorter head\n' });
     if (method === '') return say(socket, { status: 400, body: 'expected <method> /<path> HTTP/1.1\n' });
-    void answer({ method, path: target.split('?', 1)[0] ?? target }).then((said) => say(socket, said, method));
+    const [, accept = ''] = ACCEPT.exec(head) ?? [];
+    void answer({ method, path: target.split('?', 1)[0] ?? target, accept }).then((said) => say(socket, said, method));
   };
   socket.on('data', onData);
 }

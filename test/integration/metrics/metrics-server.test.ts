@@ -8,12 +8,25 @@ import { afterEach, expect, test } from 'vitest';
 import { MetricsServer, type MetricsServerParts } from '../../../src/agent/metrics-server.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { createLog } from '../../../src/log.ts';
-import { createMetrics } from '../../../src/metrics.ts';
+import { createMetrics, exemplarOf } from '../../../src/metrics.ts';
+import type { AgentStatus } from '../../../src/model/status.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { until } from '../../support/until.ts';
+import { recordingLog } from '../../unit/watch/recording-log.ts';
 
 const log = createLog({ level: 'silent', format: 'json' });
 const READY = { ready: true, reasons: [], warnings: [], users: [] };
+const STATUS: AgentStatus = {
+  ...READY,
+  version: '1.2.3',
+  nodeId: 'node-1',
+  startedAt: 0,
+  nomad: { connected: true },
+  allocations: [],
+  ghosts: [],
+  held: [],
+  refusals: [],
+};
 let server: MetricsServer | undefined;
 afterEach(() => {
   server?.close();
@@ -21,9 +34,19 @@ afterEach(() => {
 });
 
 async function serve(parts: Partial<MetricsServerParts> = {}): Promise<string> {
-  const { registry } = createMetrics('1.2.3');
+  const { registry, openMetrics } = createMetrics('1.2.3');
   const address = { host: '127.0.0.1', port: 0 };
-  server = new MetricsServer({ address, registry, health: () => READY, clock: systemClock, log, ...parts });
+  server = new MetricsServer({
+    address,
+    registry,
+    openMetrics,
+    names: false,
+    health: () => READY,
+    status: () => STATUS,
+    clock: systemClock,
+    log,
+    ...parts,
+  });
   return `http://127.0.0.1:${await server.listen()}`;
 }
 
@@ -65,7 +88,7 @@ test("is ready while one user's Podman is down, and says whose and what to do", 
 
 test('knows no other paths and no other methods', async () => {
   const url = await serve();
-  expect((await fetch(`${url}/`)).status).toBe(404);
+  expect((await fetch(`${url}/status`)).status).toBe(404);
   expect((await fetch(`${url}/metrics`, { method: 'POST' })).status).toBe(405);
   expect((await fetch(`${url}/livez`, { method: 'HEAD' })).status).toBe(200);
 });
@@ -193,4 +216,52 @@ test('a group that is not there is an error', async () => {
   const socket = join(tmpdir(), 'metrics-of-nobody.sock');
   const failure = await serve({ address: { socket }, group: 'no-such-group' }).catch((error: unknown) => error);
   expect(failure).toMatchObject({ code: 'metrics_address', cause: { code: 'unknown_group' } });
+});
+
+test('shows the status as a page, made once a second, however many ask', async () => {
+  const clock = new ManualClock();
+  let asked = 0;
+  const url = await serve({
+    clock,
+    names: true,
+    status: () => ({ ...STATUS, nodeId: `asked ${++asked} times` }),
+  });
+  const ask = async () => await fetch(`${url}/`);
+  const answers = await Promise.all([ask(), ask(), ask()]);
+  expect(answers[0]?.headers.get('content-type')).toBe('text/html; charset=utf-8');
+  expect(answers[0]?.headers.get('content-security-policy')).toMatch(/^default-src 'none';/);
+  for (const answer of answers) expect(await answer.text()).toContain('asked 1 times');
+  await clock.advance(1000);
+  expect(await (await ask()).text()).toContain('asked 2 times');
+});
+
+test('names allocations in exemplars where it may name them, and only there', async () => {
+  const { registry, openMetrics, gateHoldSeconds } = createMetrics('1.2.3');
+  gateHoldSeconds.observe({ labels: { user: 'alice' }, value: 0.1, exemplarLabels: exemplarOf('1a2b') });
+  const ask = async (names: boolean) => {
+    const url = await serve({ names, registry, openMetrics });
+    const answer = await fetch(`${url}/metrics`, { headers: { Accept: 'application/openmetrics-text;version=1.0.0' } });
+    server?.close();
+    return { type: answer.headers.get('content-type'), text: await answer.text() };
+  };
+  const named = await ask(true);
+  expect(named.type).toMatch(/^application\/openmetrics-text/);
+  expect(named.text).toContain('# {allocation="1a2b"}');
+  const unnamed = await ask(false);
+  expect(unnamed.type).toMatch(/^text\/plain/);
+  expect(unnamed.text).not.toContain('1a2b');
+});
+
+test('what goes on failing is logged once', async () => {
+  const log = recordingLog();
+  const status = () => {
+    throw new Error('broken');
+  };
+  const clock = new ManualClock();
+  const url = await serve({ status, log, clock });
+  for (let asked = 0; asked < 3; asked++) {
+    expect((await fetch(`${url}/`)).status).toBe(500);
+    await clock.advance(1000);
+  }
+  expect(log.lines).toHaveLength(1);
 });
