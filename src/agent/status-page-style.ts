@@ -17,7 +17,7 @@ ul { padding-left: 1.2rem; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.7rem 0.35rem 0; border-bottom: 1px solid var(--line); }
 th { color: var(--quiet); font-weight: 600; white-space: nowrap; }
-td { min-width: 3.5rem; }
+td { min-width: 4.8rem; }
 .good { color: var(--good); }
 .look { color: var(--look); }
 .bad { color: var(--bad); }

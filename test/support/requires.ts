@@ -3,6 +3,7 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { describe } from 'vitest';
 import { canAttachBeneath } from '../../src/linux/mount.ts';
+import { CHROMIUM } from './chromium.ts';
 import { isInNamespaces } from './namespaces.ts';
 import { PLUGIN_DIR } from './nomad/group-network.ts';
 import { onPath } from './on-path.ts';
@@ -23,6 +24,7 @@ const CONDITIONS = {
     holds: () => onPath('nomad') !== undefined && process.env.NOMAD_PLUGIN_DIR !== undefined,
     reason: 'needs nomad on PATH and NOMAD_PLUGIN_DIR with nomad-driver-podman',
   },
+  chromium: { holds: () => onPath(CHROMIUM) !== undefined, reason: `needs ${CHROMIUM} on PATH` },
   'systemd-machine': { holds: () => RUN_DIRECTORY !== undefined, reason: 'needs what `npm run test:systemd` makes' },
   packages: { holds: () => BUILT_DIRECTORY !== undefined, reason: 'needs what `npm run test:packages` builds' },
 } as const;
