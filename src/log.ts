@@ -18,7 +18,7 @@ export interface LogOptions {
   readonly isJournal?: boolean;
 }
 
-/** Writes to standard output: one JSON object a line with ISO times, or (`pretty`) a line for people. */
+/** Writes one JSON object a line with ISO times, or (`pretty`) a line for people; to standard output unless told. */
 export function createLog(options: LogOptions, destination: pino.DestinationStream = pino.destination(1)): Log {
   const settings = { level: 'trace', base: null, messageKey: 'message', timestamp: pino.stdTimeFunctions.isoTime };
   return new LevelLog(pino(settings, linesTo(destination, options)), options);

@@ -188,14 +188,30 @@ export class NodeFollower implements Readiness {
     return (await this.#whenAttached(signal)).self;
   }
 
+  /**
+   * Resolves once all that an up-to-date listing has, and all that is on the host, has had a pass: one that failed is tried
+   * again later.
+   * @throws NotYetError `nomad_not_attached` when the signal is aborted before
+   */
+  async whenPassedOver(signal: AbortSignal): Promise<void> {
+    const { watch, reconciler } = await this.#whenAttached(signal);
+    await this.#unlessAborted(watch.lookedAt, signal);
+    const passes = [...reconciler.records()].map(({ id }) => reconciler.whenIdle(id));
+    await this.#unlessAborted(Promise.all(passes), signal);
+  }
+
   async #whenAttached(signal: AbortSignal): Promise<Attached> {
-    if (this.#attached) return this.#attached;
+    return this.#attached ?? (await this.#unlessAborted(this.#attaching.promise, signal));
+  }
+
+  /** @throws NotYetError `nomad_not_attached` when the signal is aborted first */
+  #unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
     const aborted = new Promise<never>((_, reject) => {
       const giveUp = () => reject(new NotYetError('nomad_not_attached', this.#health.reasons(0).join('; ')));
       if (signal.aborted) giveUp();
       else signal.addEventListener('abort', giveUp, { once: true });
     });
-    return Promise.race([this.#attaching.promise, aborted]);
+    return Promise.race([promise, aborted]);
   }
 
   async #askWhoItIs(): Promise<AgentSelf> {

@@ -42,6 +42,8 @@ export interface NodeWatch {
   cover(namespace: string): void;
   /** What is not watched on this host, and why, in words. */
   warnings(): string[];
+  /** Resolves once the reconciler has been told of all that an up-to-date listing has, and the host has been swept. */
+  readonly lookedAt: Promise<void>;
   /** Resolves when the signal is aborted. */
   readonly finished: Promise<unknown>;
 }
@@ -55,6 +57,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   const { nomad, nodeId, host, reconciler, health, intervalMs, clock, log, metrics } = options;
   const source = { nomad, nodeId, clock, log, metrics };
   const onAllocation = (id: string) => reconciler.notice(id);
+  const lookedAt = Promise.withResolvers<void>();
   const listing = watchListing(
     {
       ...source,
@@ -63,7 +66,8 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
         health.listed(askedAt);
         cover(allocations);
         reconciler.noticeListed(allocations);
-        void lookAtHost(options);
+        const looked = lookAtHost(options);
+        if (health.isUpToDate()) void looked.then(lookedAt.resolve);
         watches.retry();
         options.onListed();
       },
@@ -120,7 +124,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   signal.addEventListener('abort', onAbort, { once: true });
   if (isWatched) for (const id of host.allocationIds()) taskDirs.follow(id, host.hasDirectory(id));
   const finished = Promise.all([listing.finished, stream.finished]);
-  return { cover: stream.cover, warnings: () => watches.warnings(), finished };
+  return { cover: stream.cover, warnings: () => watches.warnings(), lookedAt: lookedAt.promise, finished };
 }
 
 /**

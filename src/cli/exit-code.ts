@@ -1,5 +1,5 @@
 /** What the commands exit with; part of the interface (README.md). */
-export const EXIT = { ok: 0, error: 1, usage: 2, notRunning: 3, noSuchAllocation: 4 } as const;
+export const EXIT = { ok: 0, error: 1, usage: 2, notRunning: 3, noSuchAllocation: 4, leftToDo: 5 } as const;
 
 /** The text for --help of commands that use all of these. */
 export const EXIT_CODES_HELP = `

@@ -1,14 +1,14 @@
 import { Agent } from '../agent/agent.ts';
 import { systemClock } from '../clock.ts';
-import type { Config } from '../config/config.ts';
 import { LiveConfig } from '../config/live-config.ts';
 import { type LoadedConfig, loadConfig } from '../config/load-config.ts';
 import { RefusedError } from '../errors.ts';
 import { ServiceManager } from '../linux/service-manager.ts';
-import { type StandardOutput, standardOutput } from '../linux/standard-output.ts';
+import { standardOutput } from '../linux/standard-output.ts';
 import { createLog, type Log } from '../log.ts';
 import { createMetrics } from '../metrics.ts';
 import { VERSION } from '../version.ts';
+import { logFormat } from './log-format.ts';
 
 /**
  * Runs the agent until SIGTERM or SIGINT; SIGHUP has it read its configuration again.
@@ -32,7 +32,7 @@ export async function runAgent(options: { readonly config?: string }): Promise<v
     get level() {
       return config.log.level;
     },
-    format: formatFor(config.log.format, output),
+    format: logFormat(config.log.format, output),
     isJournal: output === 'journal',
   });
   const manager = new ServiceManager(process.env);
@@ -45,11 +45,6 @@ export async function runAgent(options: { readonly config?: string }): Promise<v
   await started;
   await stopped.promise;
   await agent.stop();
-}
-
-function formatFor(format: Config['log']['format'], output: StandardOutput): 'json' | 'pretty' {
-  if (format !== 'auto') return format;
-  return output === 'terminal' ? 'pretty' : 'json';
 }
 
 /** A bad file changes nothing. */

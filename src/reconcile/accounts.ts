@@ -89,6 +89,11 @@ export class Accounts {
     };
   }
 
+  /** Resolves when the look-up of a user that is under way has ended, however it ends. */
+  async whenLookedUp(user: string | number): Promise<void> {
+    await this.#entries.get(user)?.lookup;
+  }
+
   /** Calls the listener, which must not throw, whenever the name service has answered or failed. @returns a function that ends it */
   onAnswer(listener: () => void): () => void {
     this.#listeners.add(listener);
