@@ -22,12 +22,13 @@ export function checkConfigCommand(terminal: Terminal = processTerminal): Comman
       const { complaintsAbout } = await import('../doctor/complaints.ts');
       const loaded = loadConfig({ file: options.config, env: process.env });
       const { problems, warnings } = await complaintsAbout(loaded);
-      terminal.write(options.json ? toJson(loaded, warnings) : toText(loaded, warnings));
+      terminal.write(options.json ? configInJson(loaded, warnings) : toText(loaded, warnings));
       if (problems.length > 0) throw new CommandError(EXIT.error, 'users_unfit', problems.join('\n'));
     });
 }
 
-function toJson({ file, values, origin }: LoadedConfig, warnings: readonly string[]): string {
+/** The effective configuration, and where each value comes from; secrets are hidden. */
+export function configInJson({ file, values, origin }: LoadedConfig, warnings: readonly string[]): string {
   const keys = [...values].map(([key, value]) => [key, { value: shown(key, value) ?? null, origin: origin.get(key) }]);
   return `${JSON.stringify({ file: file ?? null, keys: Object.fromEntries(keys), warnings }, null, 2)}\n`;
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { agentCommand } from './agent.ts';
 import { checkConfigCommand } from './check-config.ts';
 import { cleanupCommand } from './cleanup.ts';
+import { debugCommand } from './debug.ts';
 import { doctorCommand } from './doctor.ts';
 import { explainCommand } from './explain.ts';
 import { setupCommand } from './setup.ts';
@@ -15,6 +16,7 @@ export function allCommands(): readonly Command[] {
     explainCommand(),
     checkConfigCommand(),
     doctorCommand(),
+    debugCommand(),
     setupCommand(),
     cleanupCommand(),
   ];

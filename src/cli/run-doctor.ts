@@ -46,7 +46,8 @@ export async function runDoctor({ user, json, config: file }: DoctorOptions, ter
   return EXIT_CODES[verdict];
 }
 
-async function allChecks(file: string | undefined, asked: string | undefined): Promise<Check[]> {
+/** What doctor checks. @param asked the one user that was asked for @throws what looking at this host throws */
+export async function allChecks(file: string | undefined, asked: string | undefined): Promise<Check[]> {
   const { facts, config } = configFacts(file, process.env, asked);
   const ofHost = [...makeChecks(HOST_CHECKS, hostFacts()), ...makeChecks(CONFIG_CHECKS, facts)];
   return config ? [...ofHost, ...(await checksWith(config, asked))] : ofHost;

@@ -45,8 +45,9 @@ requires(
       mountsBelow(join(nomad.allocDir, id)).filter(({ mountPoint }) => mountPoint.endsWith('/t/local'));
     expect(shown()).not.toEqual([]);
     const known = nomad.allocation(id);
-    if (!known) throw new Error('Nomad has forgotten it');
-    const t = { ...known.TaskStates?.['t'], State: 'dead' as const };
+    const state = known?.TaskStates?.['t'];
+    if (!state) throw new Error('Nomad has forgotten it');
+    const t = { ...state, State: 'dead' as const };
     nomad.announce(
       { ...known, ClientStatus: 'complete', DesiredStatus: 'stop', TaskStates: { t } },
       'AllocationUpdated',

@@ -8,9 +8,10 @@ const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 /** What each folder of src/ may import besides itself. Files right in src/ other than main.ts stand below all folders. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   'main.ts': ['cli', 'version.ts'],
-  cli: ['agent', 'doctor', 'setup', 'config', 'reconcile', 'nomad', 'linux', 'model', 'base'],
+  cli: ['agent', 'doctor', 'debug', 'setup', 'config', 'reconcile', 'nomad', 'linux', 'model', 'base'],
   agent: ['watch', 'reconcile', 'gate', 'ghosts', 'podman', 'config', 'resources', 'nomad', 'linux', 'model', 'base'],
   doctor: ['reconcile', 'gate', 'podman', 'config', 'resources', 'nomad', 'linux', 'model', 'base'],
+  debug: ['podman', 'config', 'resources', 'linux', 'model', 'base'],
   setup: ['config', 'linux', 'model', 'base'],
   watch: ['nomad', 'linux', 'model', 'base'],
   reconcile: ['resources', 'linux', 'model', 'base'],
