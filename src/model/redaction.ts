@@ -4,7 +4,7 @@ const REMOVED = '[removed]';
 const LEAST_LENGTH = 6;
 
 /** What the name of something secret has in it. Not the directory secrets/ of a task. */
-const SECRET_NAME = String.raw`(?<!/)(?:token|secret|passw(?:or)?d|passphrase|credential|api_?key|access_?key|private_?key|authorization)[\w.-]{0,64}`;
+const SECRET_NAME = String.raw`(?!(?<=/)secrets:)(?:token|secret|passw(?:or)?d|passphrase|credential|api_?key|access_?key|private_?key|authorization)[\w.-]{0,64}`;
 /** A text in quotes, which may themselves be quoted, as in JSON within JSON; one that does not end; a bare word, of a header two. */
 const VALUE = String.raw`(?<quote>\\*["'])[^\n]*?(?<!\\)\k<quote>|\\*["'][^\n]*|(?:(?:Bearer|Basic) +)?[^\s,;&)}\]"'\\]+`;
 

@@ -18,6 +18,7 @@ describe('what is handed on', () => {
       '{\n "env": [removed],\n "b": 1\n}',
     ],
     ['the meta of a job', '"Meta": {"a": "planted"}', '"Meta": [removed]'],
+    ['a path', '/srv/password=planted/x is not there', '/srv/password=[removed] is not there'],
     ['a URL', 'http://user:planted@127.0.0.1:4646/v1', 'http://[removed]@127.0.0.1:4646/v1'],
     ['a web token', 'got eyJhbGciOi.eyJzdWIi.planted-x, no', 'got [removed], no'],
     ['a token of Vault', 'with hvs.CAESplanted_x', 'with [removed]'],
