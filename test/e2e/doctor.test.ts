@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'v
 import * as z from 'zod';
 import { type AgentConfig, type AgentProcess, startAgent } from '../support/agent.ts';
 import { mustRun, runCommand } from '../support/command.ts';
+import { PLUGIN_DIR } from '../support/nomad/group-network.ts';
 import { requires } from '../support/requires.ts';
 import { createSandbox, type Sandbox } from '../support/sandbox.ts';
 import { StandInNomad } from '../support/stand-in-nomad.ts';
@@ -233,6 +234,78 @@ requires(
       { id: 'account', user: 'daemon', found: expect.stringContaining('min_uid') },
       { id: 'podman_socket', user: 'daemon' },
     ]);
+  });
+
+  /** As a table of what is wrong: the check, how bad it is, what was found. */
+  const told = (found: Awaited<ReturnType<typeof complaints>>) =>
+    found
+      .map(({ id, user, verdict, found: what }) => [verdict, user, id, what].filter(Boolean).join(' | '))
+      .join('\n')
+      .replaceAll(sandbox.directory, 'DIRECTORY');
+
+  test("finds sockets, time limits and volumes of the driver's that do not fit, and no CNI plugins", async () => {
+    const socket = [{ name: 'alice', socket_path: 'unix:///run/user/2001/podman/podman.sock' }];
+    const config = { socket, client_http_timeout: '20s', volumes: [{ enabled: false }] };
+    onTestFinished(nomad.describeDriver({}, config));
+    await mustRun(['mount', '-t', 'tmpfs', 'tmpfs', PLUGIN_DIR]);
+    onTestFinished(async () => void (await mustRun(['umount', PLUGIN_DIR])));
+    expect(told((await complaints()).filter(({ id }) => id !== 'agent'))).toMatchInlineSnapshot(`
+      "failed | driver_sockets | socket "alice" of the podman driver is /run/user/2001/podman/podman.sock, alice's own Podman: past the gate nothing waits until an allocation is ready; set socket_path = "unix://DIRECTORY/agent/gate/alice.sock"; no socket of the podman driver leads to DIRECTORY/agent/gate/alice.sock, so that no task can run as alice: in plugin "nomad-driver-podman" of Nomad's configuration socket "alice" is /run/user/2001/podman/podman.sock; set socket_path = "unix://DIRECTORY/agent/gate/alice.sock", and restart Nomad; no socket of the podman driver leads to DIRECTORY/agent/gate/bob.sock, so that no task can run as bob: in plugin "nomad-driver-podman" of Nomad's configuration add socket { name = "bob" socket_path = "unix://DIRECTORY/agent/gate/bob.sock" }, and restart Nomad
+      failed | driver_timeout | client_http_timeout is 20 s, gate.timeout 30 s: the driver gives up before the gate has answered, and its reason is lost; set gate.timeout below client_http_timeout of plugin "nomad-driver-podman"
+      warning | driver_volumes | volumes { enabled = false } in plugin "nomad-driver-podman": tasks cannot name paths of the host in config.volumes; what Nomad mounts is as ever
+      warning | cni_plugins | loopback, bridge, firewall, portmap not in /usr/lib/cni: no group can have network mode bridge; install the CNI plugins there, or set cni_path of Nomad's client"
+    `);
+  });
+
+  test('finds a driver that is unhealthy, one that is not there, and a filesystem without ACLs', async () => {
+    const takeBack = nomad.describeDriver({ Healthy: false, HealthDescription: 'alice: refused' }, {});
+    await mustRun(['mount', '-t', 'ramfs', 'ramfs', nomad.allocDir]);
+    try {
+      expect(told((await complaints()).filter(({ id }) => id !== 'agent'))).toMatchInlineSnapshot(`
+        "failed | data_dir | DIRECTORY/nomad/alloc (ramfs) takes no POSIX ACLs, by which allocations are locked; have Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs, mounted without noacl
+        failed | driver | unhealthy, so that it gets no task: alice: refused"
+      `);
+    } finally {
+      await mustRun(['umount', nomad.allocDir]);
+      takeBack();
+    }
+    onTestFinished(nomad.describeDriver({ Detected: false, Healthy: false }, {}));
+    expect(told(await complaints())).toMatchInlineSnapshot(
+      `"failed | driver | Nomad has not detected it: put nomad-driver-podman into plugin_dir, plugin "nomad-driver-podman" into Nomad's configuration, and restart Nomad"`,
+    );
+  });
+
+  test('finds an old kernel, a root without its rights, and a program that is missing', async () => {
+    await mustRun(['mount', '--bind', '/dev/null', '/usr/bin/choom']);
+    onTestFinished(async () => void (await mustRun(['umount', '/usr/bin/choom'])));
+    const weak = ['setarch', '--uname-2.6', 'setpriv', '--bounding-set', '-kill,-net_raw'];
+    const command = [...weak, process.execPath, MAIN, 'doctor', '--json', '--config', agent.configFile];
+    const { checks } = Report.parse(JSON.parse((await runCommand(command)).stdout));
+    const host = checks.filter(({ id, verdict }) => verdict === 'failed' && !['bridge'].includes(id));
+    expect(told(host).replace(/2\.6\.\S+;/, 'KERNEL;')).toMatchInlineSnapshot(`
+      "failed | kernel | KERNEL; install Linux 5.14 or later
+      failed | capabilities | root lacks CAP_KILL, CAP_NET_RAW here; run it outside of containers, with CapabilityBoundingSet= of deploy/systemd/nomad-rootless.service
+      failed | programs | /usr/bin/choom not there; install util-linux, coreutils, findutils and grep"
+    `);
+  });
+
+  test('finds no users, users who are root or of the system, and modes of containers.conf that start in no network', async () => {
+    agent.configure({ ...config, users: {} });
+    chmodSync(agent.configFile, 0o600);
+    expect(told((await complaints()).filter(({ id }) => id !== 'agent'))).toMatchInlineSnapshot(
+      `"failed | users | none: no task can run. Name them in DIRECTORY/agent/config.yaml, as users: {alice: {}}"`,
+    );
+    agent.configure({ ...config, users: { alice: {}, root: {}, daemon: {} } });
+    chmodSync(agent.configFile, 0o600);
+    const alice = sandbox.user('alice');
+    await alice.configure('userns = "auto"\ndefault_sysctls = ["net.ipv4.ping_group_range=0 0"]');
+    onTestFinished(() => alice.configure(''));
+    const wrong = (await complaints()).filter(({ id, user }) => user !== undefined && id !== 'podman_socket');
+    expect(told(wrong)).toMatchInlineSnapshot(`
+      "warning | alice | containers_conf | userns = "auto" beside net.ipv4.ping_group_range=0 0 of default_sysctls: the containers start in no network of a group; set default_sysctls = [] below [containers] of ~/.config/containers/containers.conf, and restart podman.service
+      failed | root | account | tasks never run as root; name another user
+      failed | daemon | account | uid 1 is below min_uid, 1000; name another user, or set min_uid"
+    `);
   });
 
   test('waits for no Podman that hangs, and says of one that is not there how it comes', async () => {

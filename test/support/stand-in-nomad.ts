@@ -66,6 +66,7 @@ export class StandInNomad implements NomadUnderTest {
   readonly #csiVolumes = new Map<string, string>();
   readonly #variables = new Map<string, Readonly<Record<string, string>>>();
   readonly #node = recorded.node();
+  readonly #agent: ReturnType<typeof recorded.agent>;
 
   constructor(options: StandInOptions) {
     this.dataDir = options.dataDir;
@@ -78,6 +79,7 @@ export class StandInNomad implements NomadUnderTest {
       this.#addHostVolume({ Name, Path, ReadOnly: false, ID: '' });
     }
     this.nodeId = this.#node.ID;
+    this.#agent = agentSelf(options);
     this.#driver = new PodmanDriver({
       sockets: options.sockets,
       givesFifos: options.driverGivesFifos ?? true,
@@ -85,7 +87,7 @@ export class StandInNomad implements NomadUnderTest {
     });
     this.api = new ApiServer({
       state: this.#state,
-      agent: agentSelf(options),
+      agent: this.#agent,
       node: this.#node,
       heartbeatMs: options.heartbeatMs ?? 10_000,
       port: options.apiPort ?? 0,
@@ -95,6 +97,19 @@ export class StandInNomad implements NomadUnderTest {
 
   get address(): string {
     return this.api.address;
+  }
+
+  /** Has the API say something else of the podman driver. @returns what takes it back */
+  describeDriver(health: Readonly<Record<string, unknown>>, config: Readonly<Record<string, unknown>>): () => void {
+    const plugin = this.#agent.config.Plugins.find(({ Name }) => Name === 'nomad-driver-podman');
+    if (!plugin) throw new Error('the recorded agent has no podman driver');
+    const [drivers, before] = [this.#node['Drivers'], plugin.Config];
+    this.#node['Drivers'] = { podman: { Detected: true, Healthy: true, ...health } };
+    plugin.Config = { ...before, ...config };
+    return () => {
+      this.#node['Drivers'] = drivers;
+      plugin.Config = before;
+    };
   }
 
   /** Makes the data dir (0700) and the alloc dir (0711), and serves the API. */
