@@ -29,7 +29,8 @@ export async function startBurst(nomad: MachineNomad, name: string, count: numbe
   return burst;
 }
 
-function startJob(nomad: MachineNomad, id: string, user: string): Promise<MachineAllocation> {
+/** Starts a job of a user's that stays, also after the test. */
+export function startJob(nomad: MachineNomad, id: string, user: string): Promise<MachineAllocation> {
   return nomad.runJob(jobOf(user, id, shell('t', user, STAYS)));
 }
 

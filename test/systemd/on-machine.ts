@@ -1,13 +1,20 @@
 import { afterAll, afterEach, beforeAll } from 'vitest';
 import { requires } from '../support/requires.ts';
-import { UNIT } from '../support/systemd/installed-agent.ts';
+import { InstalledAgent, UNIT } from '../support/systemd/installed-agent.ts';
 import { type MachineEnvironment, startMachineEnvironment } from '../support/systemd/machine-environment.ts';
 import { NOMAD_UNIT } from '../support/systemd/machine-nomad.ts';
 
 const LOG_LINES = 60;
 
-/** Vitest's describe for cases on one machine, which boots before them. Of a case that fails the logs are shown. */
-export function onMachine(title: string, cases: (environment: () => MachineEnvironment) => void): void {
+/**
+ * Vitest's describe for cases on one machine, which boots before them. Of a case that fails the logs are shown.
+ * @param install how the agent gets there
+ */
+export function onMachine(
+  title: string,
+  cases: (environment: () => MachineEnvironment) => void,
+  install = InstalledAgent.install,
+): void {
   requires(
     'root',
     'sandbox',
@@ -15,7 +22,7 @@ export function onMachine(title: string, cases: (environment: () => MachineEnvir
   )(title, () => {
     let environment: MachineEnvironment | undefined;
     beforeAll(async () => {
-      environment = await startMachineEnvironment();
+      environment = await startMachineEnvironment(install);
     });
     afterEach(async ({ task }) => {
       if (task.result?.state !== 'fail' || !environment) return;

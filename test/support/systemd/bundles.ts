@@ -1,11 +1,27 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { mustRun } from '../command.ts';
 
 const PROJECT = fileURLToPath(new URL('../../..', import.meta.url));
-const SOURCES = ['src', 'scripts', 'tsconfig.json'];
+const SOURCES = [
+  ...['src', 'scripts', 'packaging', 'deploy', 'docs', 'tsconfig.json', 'package-lock.json'],
+  ...['README.md', 'CHANGELOG.md', 'LICENSE'],
+];
+/** As good as any other. */
+const EPOCH = '1700000000';
+const PACKAGE_MS = 180_000;
 const Package = z.looseObject({ version: z.string() });
 
 /** The bundle of this project, and that of a later version of it. */
@@ -14,19 +30,25 @@ export type BundleName = 'this' | 'next';
 /** What the later version says that it is. */
 export const NEXT_VERSION = '9.9.9';
 
-/** Builds both into a directory, by their names, as `npm run build` does. */
+/** Builds both into a directory, by their names, as `npm run build` does, and their packages for Debian beside them, as `this.deb`. */
 export async function buildBundles(directory: string): Promise<void> {
   mkdirSync(directory);
-  await build(PROJECT, join(directory, 'this'));
+  await build(PROJECT, directory, 'this');
   const next = mkdtempSync(join(directory, 'next-sources-'));
   for (const name of SOURCES) cpSync(join(PROJECT, name), join(next, name), { recursive: true });
   symlinkSync(join(PROJECT, 'node_modules'), join(next, 'node_modules'));
   const manifest = Package.parse(JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')));
   writeFileSync(join(next, 'package.json'), JSON.stringify({ ...manifest, version: NEXT_VERSION }));
-  await build(next, join(directory, 'next'));
+  await build(next, directory, 'next');
   rmSync(next, { recursive: true });
 }
 
-async function build(project: string, bundle: string): Promise<void> {
-  await mustRun([process.execPath, join(project, 'scripts/build.ts'), bundle]);
+async function build(project: string, directory: string, name: BundleName): Promise<void> {
+  await mustRun([process.execPath, join(project, 'scripts/build.ts'), join(directory, name)]);
+  const packages = mkdtempSync(join(directory, 'packages-'));
+  const make = [process.execPath, join(project, 'packaging/package.ts'), '--kind', 'deb', '--to', packages];
+  await mustRun(make, { env: { ...process.env, SOURCE_DATE_EPOCH: EPOCH }, timeoutMs: PACKAGE_MS });
+  const [made = 'no package'] = readdirSync(packages);
+  renameSync(join(packages, made), join(directory, `${name}.deb`));
+  rmSync(packages, { recursive: true });
 }

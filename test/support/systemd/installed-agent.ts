@@ -38,6 +38,22 @@ export class InstalledAgent {
     return agent;
   }
 
+  /** The same of its package, with a Node.js that only the tests' own programs use. */
+  static async installPackage(machine: Machine, config: object): Promise<InstalledAgent> {
+    const agent = new InstalledAgent(machine);
+    await machine.mustRun(['ln', '-s', `${IN_MACHINE.project}/node_modules/node/bin/node`, '/usr/bin/node']);
+    await agent.dpkg('--install', `${IN_MACHINE.bundles}/this.deb`);
+    await agent.configure(config);
+    return agent;
+  }
+
+  /** Runs dpkg, which runs the package's scripts. @returns what they have written @throws Error with that */
+  async dpkg(...args: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.#machine.run(['dpkg', '--force-confold', ...args]);
+    if (code !== 0) throw new Error(`dpkg ${args.join(' ')}: ${stdout}${stderr}`);
+    return `${stdout}${stderr}`;
+  }
+
   /** Copies a bundle over the one that is there, as the README has it. */
   async copyBundle(bundle: BundleName): Promise<void> {
     const from = `${IN_MACHINE.bundles}/${bundle}`;

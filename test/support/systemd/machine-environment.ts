@@ -26,8 +26,10 @@ export interface MachineEnvironment extends AsyncDisposable {
   readonly nomad: MachineNomad;
 }
 
-/** Boots a machine, installs all of it as the README says, and starts it. */
-export async function startMachineEnvironment(): Promise<MachineEnvironment> {
+/** Boots a machine, installs all of it as the README says, and starts it. @param install how the agent gets there */
+export async function startMachineEnvironment(
+  install: typeof InstalledAgent.install = InstalledAgent.install,
+): Promise<MachineEnvironment> {
   if (RUN_DIRECTORY === undefined) throw new Error('a machine needs what `npm run test:systemd` makes');
   await using stack = new AsyncDisposableStack();
   const shown = MachineRealNomad.shown();
@@ -35,7 +37,7 @@ export async function startMachineEnvironment(): Promise<MachineEnvironment> {
   await machine.boot();
   await configurePodman(machine);
   const [alice, bob] = await Promise.all([MachineUser.add(machine, 'alice'), MachineUser.add(machine, 'bob')]);
-  const agent = await InstalledAgent.install(machine, CONFIG);
+  const agent = await install(machine, CONFIG);
   const nomad = shown ? new MachineRealNomad(machine) : new MachineStandIn(machine);
   await nomad.install(GATES);
   // As a boot starts them: both at once, in the order that the units ask for.
