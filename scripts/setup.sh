@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-debian_packages='podman crun uidmap slirp4netns passt fuse-overlayfs netavark containernetworking-plugins busybox-static acl iproute2 iptables nftables python3'
+debian_packages='podman crun uidmap slirp4netns passt fuse-overlayfs netavark containernetworking-plugins busybox-static acl iproute2 iptables nftables python3 chromium-headless-shell'
 stamp=node_modules/.setup-stamp
 
 install_npm_packages() {

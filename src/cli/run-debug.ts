@@ -9,6 +9,7 @@ import { answerOf } from '../doctor/nomad.ts';
 import { lastLogLines } from '../linux/journal.ts';
 import { writeNewFile } from '../linux/new-file.ts';
 import { type Answer, worstOf } from '../model/checks/check.ts';
+import { printable } from '../printable.ts';
 import { lookUpHostUser } from '../reconcile/host-user.ts';
 import { VERSION } from '../version.ts';
 import { fetchExplanation, fetchStatus } from './admin-client.ts';
@@ -16,7 +17,6 @@ import { configInJson } from './check-config.ts';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-code.ts';
 import { allChecks } from './run-doctor.ts';
-import { printable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What `debug` is told. */

@@ -21,7 +21,11 @@ function mountinfoOf(pid: number): string {
 /** Adds the mounts of the host, of the agent, and of the namespaces in which each user's Podman works. */
 export async function addMountinfo(
   bundle: Bundle,
-  { adminSocket, users, clock }: { adminSocket: string; users: readonly PodmanUser[]; clock: Pick<Clock, 'after'> },
+  {
+    adminSocket,
+    users,
+    clock,
+  }: { adminSocket: string; users: readonly PodmanUser[]; clock: Pick<Clock, 'after' | 'monotonic'> },
 ): Promise<void> {
   const asIs = (text: string) => text;
   await bundle.add('mountinfo/host.txt', () => mountinfoOf(1), asIs);
@@ -31,7 +35,7 @@ export async function addMountinfo(
     return mountinfoOf(listener.pid);
   };
   await bundle.add('mountinfo/agent.txt', ofAgent, asIs);
-  const namespaces = new PodmanNamespaces();
+  const namespaces = new PodmanNamespaces(clock);
   try {
     for (const user of users) {
       const name = `mountinfo/${user.name}`;
