@@ -6,7 +6,7 @@ export const DEFAULT_FILE = '/etc/nomad-rootless/config.yaml';
 /** Keys whose value is never shown. */
 export const SECRETS: ReadonlySet<string> = new Set(['nomad.token']);
 
-/** The effective configuration. Durations are in milliseconds, paths are absolute. What a key is for: README.md. */
+/** The effective configuration. Durations are in milliseconds, paths are absolute. What a key is for: docs/configuration.md. */
 export interface Config {
   readonly nomad: NomadConfig;
   /** The key in a job's, group's or task's meta that names the user. */
