@@ -7,11 +7,10 @@ import { EXIT } from '../../../src/cli/exit-code.ts';
 import { ENVIRONMENT } from '../../../src/config/environment.ts';
 import { loadConfig } from '../../../src/config/load-config.ts';
 import { CONFIG_KEYS } from '../../../src/config/schema.ts';
-import { createMetrics } from '../../../src/metrics.ts';
+import { createMetrics, LABELS } from '../../../src/metrics.ts';
 
 const root = join(import.meta.dirname, '../../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
-const readme = read('README.md');
 const UNIT = 'deploy/systemd/nomad-rootless.service';
 const SYSTEMD_ANALYZE = '/usr/bin/systemd-analyze';
 
@@ -27,9 +26,9 @@ function load(text: string) {
   return loadConfig({ file, env: {} });
 }
 
-/** The cells of the README's table with that header, without backticks. */
-function tableOf(firstHeader: string): string[][] {
-  const lines = readme.split('\n');
+/** The cells of the table of a page with that header, without backticks. */
+function tableOf(path: string, firstHeader: string): string[][] {
+  const lines = read(path).split('\n');
   const start = lines.findIndex((line) => line.startsWith(`| ${firstHeader} |`));
   const rows = lines.slice(start + 2);
   return rows.slice(0, rows.indexOf('')).map((line) =>
@@ -78,23 +77,8 @@ describe('config.example.yaml', () => {
   });
 });
 
-describe('README.md', () => {
-  test('has every key of the configuration in its table, with its default', () => {
-    const { values } = load('');
-    const defaults = CONFIG_KEYS.map((key) => [key, String(values.get(key) ?? '')]);
-    const withoutWords = (text = '') => (['as Nomad says', 'nobody', 'all as all'].includes(text) ? '' : text);
-    const rows = tableOf('Key').map(([key, value]) => [key, withoutWords(value)]);
-    expect(rows).toEqual(defaults);
-  });
-
-  test('names each variable beside its key', () => {
-    const missing = Object.entries(ENVIRONMENT).filter(
-      ([key, name]) => !tableOf('Key').some(([cell, , meaning]) => cell === key && meaning?.includes(name)),
-    );
-    expect(missing).toEqual([]);
-  });
-
-  test('has every metric in its table, with its type and labels', async () => {
+describe('the pages', () => {
+  test('have every metric, with its type and labels', async () => {
     const { registry } = createMetrics('0.0.0');
     const metrics = (await registry.getMetricsAsJSON()).filter(({ name }) => name.startsWith('nomad_rootless_'));
     const labelsOf = (name: string): unknown => Reflect.get(registry.getSingleMetric(name) ?? {}, 'labelNames');
@@ -103,35 +87,29 @@ describe('README.md', () => {
       String(type),
       String(labelsOf(name)).replaceAll(',', ', '),
     ]);
-    expect(tableOf('Metric').map((row) => row.slice(0, 3))).toEqual(expected);
+    expect(tableOf('docs/metrics.md', 'Metric').map((row) => row.slice(0, 3))).toEqual(expected);
   });
 
-  test('has the exit codes that the commands use', () => {
-    expect(tableOf('Exit code').map(([code]) => Number(code))).toEqual(Object.values(EXIT));
+  test('have every verdict of the gate', () => {
+    expect(tableOf('docs/metrics.md', '`verdict`').map(([verdict]) => verdict)).toEqual(LABELS.verdict);
   });
 
-  test('shows configuration that is accepted', () => {
-    const snippets = [...readme.matchAll(/^ *```yaml\n([\s\S]*?)^ *```/gm)].map(([, text = '']) => text);
+  test('have the exit codes that the commands use', () => {
+    const codes = tableOf('docs/operations.md', 'Exit code').map(([code]) => Number(code));
+    expect(codes).toEqual(Object.values(EXIT));
+  });
+
+  test('show configuration that is accepted', () => {
+    const snippets = ['README.md', 'docs/configuration.md', 'docs/operations.md', 'docs/jobs.md'].flatMap((path) =>
+      [...read(path).matchAll(/^ *```yaml\n([\s\S]*?)^ *```/gm)].map(([, text = '']) => text),
+    );
     expect(snippets.length).toBeGreaterThan(0);
     for (const snippet of snippets) expect(load(snippet).config.users.size).toBeGreaterThan(0);
   });
 
-  test("points the driver at the gates' default place", () => {
+  test.each(['README.md', 'examples/nomad.hcl'])("%s points the driver at the gates' default place", (path) => {
     const { config } = load('');
-    expect(readme).toContain(`socket_path = "unix://${config.gate.dir}/alice.sock"`);
-  });
-
-  test('names scripts that are there', () => {
-    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-    const named = [...`${readme}${read('deploy/README.md')}`.matchAll(/npm (?:run )?(test|(?<=run )[a-z:]+)/g)];
-    expect(named.length).toBeGreaterThan(0);
-    expect(named.map(([, name = '']) => name).filter((name) => !(name in scripts))).toEqual([]);
-  });
-
-  test.each(['README.md', 'deploy/README.md'])('%s links only to files that are there', (path) => {
-    const links = [...read(path).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link = '']) => link);
-    expect(links.length).toBeGreaterThan(0);
-    expect(links.filter((link) => !has(join(root, path, '..', link)))).toEqual([]);
+    expect(read(path)).toContain(`socket_path = "unix://${config.gate.dir}/alice.sock"`);
   });
 });
 

@@ -32,16 +32,6 @@ describe('the page of codes', () => {
     const silent = [...ofCodes, ...alerts].filter(({ text }) => !/\S\n\n\*\*Do\*\*: \S/.test(text));
     expect(silent.map(({ title }) => title)).toEqual([]);
   });
-
-  test('links to nothing that is not there', () => {
-    const anchors = sections.map(({ anchor }) => anchor);
-    const links = [...page.matchAll(/\]\(#([^)]*)\)/g)].map(([, anchor]) => anchor);
-    expect(links.filter((anchor) => !anchors.includes(anchor ?? ''))).toEqual([]);
-    for (const [, file = '', anchor] of page.matchAll(/\]\((\.\.\/[^)#]+)(?:#([^)]*))?\)/g)) {
-      const other = readFileSync(join(DOCS, file), 'utf8');
-      if (anchor !== undefined) expect(sectionsOf(other).map((section) => section.anchor)).toContain(anchor);
-    }
-  });
 });
 
 describe('the codes of the source', () => {
