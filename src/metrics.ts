@@ -60,7 +60,7 @@ export function createMetrics(version: string) {
     stepSeconds: histogram('step_duration_seconds', 'Time of one applied step, by kind.', ['kind']),
     queueDepth: gauge('queue_depth', 'Allocations waiting for a pass.'),
     queueAdds: counter('queue_adds_total', 'Allocations put into the queue.'),
-    queueRetries: counter('queue_retries_total', 'Passes that were put off after a retryable error.'),
+    queueRetries: counter('queue_retries_total', 'Passes postponed after a retryable error.'),
     gateRequests: counter('gate_requests_total', 'Requests at the gates, by verdict.', ['verdict']),
     gateHoldSeconds: histogram(
       'gate_hold_duration_seconds',
@@ -76,16 +76,16 @@ export function createMetrics(version: string) {
     gateUnknownFields: counter('gate_unknown_fields_total', 'Fields of container creates that the gate does not know.'),
     userPodmanUp: gauge('user_podman_up', "Whether a user's Podman answers: 1 or 0.", ['user']),
     latePreparations: counter('late_preparations_total', 'Containers found running before their allocation was ready.'),
-    streamConnected: gauge('event_stream_connected', 'Whether the event stream stands: 1 or 0.'),
+    streamConnected: gauge('event_stream_connected', 'Whether the event stream is connected: 1 or 0.'),
     streamLastEvent: gauge(
       'event_stream_last_event_timestamp_seconds',
-      'When the stream last said anything, heartbeats included.',
+      'When the event stream last sent anything, heartbeats included.',
     ),
     streamReconnects: counter('event_stream_reconnects_total', 'Times the event stream was opened again.'),
     resyncTimestamp: gauge('resync_timestamp_seconds', 'When all allocations of this node were last listed.'),
-    cleanup: counter('cleanup_total', 'Things taken away, by kind.', ['kind']),
-    ghosts: gauge('ghosts', 'Things that allocations which are over have left behind, by kind.', ['kind']),
-    ghostsRemoved: counter('ghosts_removed_total', 'Things left behind that were removed, by kind.', ['kind']),
+    cleanup: counter('cleanup_total', 'Things removed, by kind.', ['kind']),
+    ghosts: gauge('ghosts', 'Containers and networks left by allocations that have ended, by kind.', ['kind']),
+    ghostsRemoved: counter('ghosts_removed_total', 'Ghosts that were removed, by kind.', ['kind']),
     errors: counter('errors_total', 'Errors, by code.', ['code']),
   };
 

@@ -64,7 +64,7 @@ export class Agent {
     this.#nomad = new Nomad(nomadConnection(config.nomad));
     this.#accounts = new Accounts({ clock, log });
     const accountOf = (name: string) => this.#accounts.known(name);
-    const onSwap = (id: string, point: string) => log.debug({ allocation: id, point }, 'handing over a netns');
+    const onSwap = (id: string, point: string) => log.debug({ allocation: id, point }, 'migrating a network namespace');
     this.#node = new NodeFollower({
       ...parts,
       nomad: this.#nomad,
@@ -132,7 +132,7 @@ export class Agent {
     this.#service.reloading();
     this.#parts.log.error(
       { code: codeOf(error) },
-      `the configuration was not read again, the last one stays: ${messageOf(error)}`,
+      `reload failed, the previous configuration stays in effect: ${messageOf(error)}`,
     );
     this.#service.ready();
   }
@@ -140,7 +140,7 @@ export class Agent {
   /** Stops in the reverse order. What is prepared stays as it is: running tasks need it. */
   async stop(): Promise<void> {
     const { config, log } = this.#parts;
-    log.info({}, 'stopping; what is prepared stays for the tasks that run');
+    log.info({}, 'stopping; mounts, ACLs and networks of running tasks stay in place');
     this.#service.stopping();
     await this.#gates.close(config.gate.timeoutMs + ANSWER_MS);
     this.#stopping.abort(new NotYetError('agent_stopping', 'the agent is stopping'));

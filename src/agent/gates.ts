@@ -196,7 +196,7 @@ export class Gates {
       // An agent that goes has removed it, where nobody keeps it.
       if (!this.#isClosing || this.#parts.manager.keeps) giveSocketFile(path, { ...(account ?? ROOT), mode: MODE });
     } catch (error) {
-      const message = `the socket file of the gate of user ${podman.name} cannot be given to its owner: ${messageOf(error)}; where somebody has removed it, systemctl reload nomad-rootless makes it anew`;
+      const message = `the socket file of the gate of user ${podman.name} cannot be given to the user: ${messageOf(error)}; if it was removed, run: systemctl reload nomad-rootless`;
       log.error({ user: podman.name, path, code: 'gate_socket_file' }, message);
     }
     if (account) void podman.greet().then(greeted.resolve);

@@ -73,9 +73,12 @@ function unprotectedPort(address: string): number | undefined {
  */
 function admit(port: number, uids: readonly number[]): void {
   if (uids.length === 0)
-    throw new NotYetError('nomad_unreachable', `nobody listens on port ${port}, where Nomad should`);
+    throw new NotYetError(
+      'nomad_unreachable',
+      `nothing listens on port ${port} of nomad.address; start Nomad, or correct nomad.address`,
+    );
   const other = uids.find((uid) => uid !== 0);
   if (other === undefined) return;
-  const message = `uid ${other} listens on port ${port}, where Nomad should, as root; use a unix:// or https:// address if that is meant to be`;
+  const message = `uid ${other} listens on port ${port} of nomad.address, expected root; if that is intended, use a unix:// or https:// address`;
   throw new NotYetError('nomad_impostor', message);
 }

@@ -19,7 +19,7 @@ export class NomadHealth {
   /** Nomad has said who it is; its allocations and events are to come. */
   attached(): void {
     this.well('agent');
-    this.ill('stream', 'the event stream does not stand yet');
+    this.ill('stream', 'the event stream is not connected yet');
     this.ill('listing', "this node's allocations have not been listed yet");
   }
 

@@ -90,7 +90,7 @@ function judge(
     if (desired.why === 'unmanaged') {
       throw new RefusedError('no_podman_user', `allocation ${allocationId} has no ${metaKey} in its meta; ${remedy}`);
     }
-    const what = desired.why === 'gone' ? 'is not on this node as far as Nomad knows' : 'has finished';
+    const what = desired.why === 'gone' ? 'is not on this node according to Nomad' : 'has finished';
     throw new RefusedError(
       `allocation_${desired.why}`,
       `allocation ${allocationId} ${what}; nothing is started for it`,
@@ -107,7 +107,7 @@ function judge(
 
 /** Labelling is root's to do there, and tasks share what Nomad gives them. */
 function privateLabel({ task }: ReadyRequest, mount: string): RefusedError {
-  const message = `task ${task}: ${mount} is to be labelled for this container alone (Z), which a rootless Podman may not do with what is Nomad's; use z, in volumes or as selinuxlabel of the driver's configuration`;
+  const message = `task ${task}: ${mount} is to be labelled for this container alone (Z), which a rootless Podman may not do with files of Nomad's; use z, in volumes or as selinuxlabel of the driver's configuration`;
   return new RefusedError('selinux_label', message);
 }
 
@@ -124,7 +124,7 @@ function judgeMounts({ allocationId, task, uid, mounts }: ReadyRequest, { podman
   const own = podman.find((user) => user.uid === uid)?.tasks ?? [];
   const foreign = mounts.find((path) => path !== '' && !['alloc', ...own].includes(path.split('/', 1)[0] ?? ''));
   if (foreign === undefined) return;
-  const message = `task ${task} mounts ${JSON.stringify(foreign)} of allocation ${allocationId}, which is in the directory of no task of the same user; mount what is in its own directory, or in alloc/`;
+  const message = `task ${task} mounts ${JSON.stringify(foreign)} of allocation ${allocationId}, which is not in the directory of a task of the same user; mount what is in its own directory, or in alloc/`;
   throw new RefusedError('foreign_task_dir', message);
 }
 

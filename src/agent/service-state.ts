@@ -74,7 +74,7 @@ export class ServiceState {
     } catch (error) {
       const reason = messageOf(error);
       // It is told every few seconds: what stays as it is, is logged once.
-      if (reason !== this.#problem) this.#log.warn({ reason }, 'cannot tell the service manager how the agent is');
+      if (reason !== this.#problem) this.#log.warn({ reason }, 'cannot notify the service manager');
       this.#problem = reason;
     }
   }

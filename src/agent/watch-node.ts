@@ -149,5 +149,5 @@ async function lookAtHost({ host, reconciler, log, metrics }: NodeWatchOptions):
 
 function reportLeft(error: unknown, { metrics, log }: Pick<NodeWatchOptions, 'metrics' | 'log'>): void {
   metrics.errors.inc({ code: codeOf(error) });
-  log.warn({ code: codeOf(error) }, `looking for what is left on the host: ${messageOf(error)}`);
+  log.warn({ code: codeOf(error) }, `cannot look for leftovers on the host: ${messageOf(error)}`);
 }

@@ -53,7 +53,7 @@ function parse<T>(schema: z.ZodType<T>, body: unknown, where: string): T {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  const expected = 'an answer as this version knows it; restart the agent after an update';
+  const expected = 'an answer that this version knows; restart the agent after an update';
   throw new ParseError(`${where}: ${issue?.path.join('.')}`, expected, issue?.message ?? 'none');
 }
 
@@ -75,7 +75,7 @@ function messageIn(text: string): string {
 function explain(socketPath: string, error: unknown): CommandError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   if (['ENOENT', 'ECONNREFUSED'].includes(code)) {
-    const message = `the agent is not running: nobody listens on ${socketPath}; see \`systemctl status nomad-rootless\``;
+    const message = `the agent is not running: nothing listens on ${socketPath}; see \`systemctl status nomad-rootless\``;
     return new CommandError(EXIT.notRunning, 'agent_not_running', message, error);
   }
   if (code === 'EACCES') {

@@ -6,8 +6,8 @@ import { processTerminal, type Terminal } from './terminal.ts';
 /** `nomad-rootless cleanup [--dry-run] [--json] [--config FILE]`: takes everything of ours off this host. */
 export function cleanupCommand(terminal: Terminal = processTerminal): Command {
   return new Command('cleanup')
-    .description('take every view, ACL and socket of nomad-rootless off this host; the agent must be stopped')
-    .option('--dry-run', 'only say what there is')
+    .description('remove every mount, ACL and socket of nomad-rootless from this host; the agent must be stopped')
+    .option('--dry-run', 'only print what there is')
     .option('--json', 'print JSON')
     .option('--config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
     .addHelpText(

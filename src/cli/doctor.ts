@@ -7,9 +7,9 @@ import { processTerminal, type Terminal } from './terminal.ts';
 export function doctorCommand(terminal: Terminal = processTerminal): Command {
   return new Command('doctor')
     .description(
-      'look at all that the tasks of users need on this host, and say what mends what is wrong; changes nothing',
+      "check everything that users' tasks need on this host, and print commands that fix what is wrong; changes nothing",
     )
-    .option('--user <name>', 'of the users, look at this one only')
+    .option('--user <name>', 'check this user only')
     .option('--json', 'print JSON')
     .option('--config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
     .addHelpText(

@@ -22,8 +22,8 @@ const PART_STYLES: Record<PartState, Style> = {
 /** `nomad-rootless explain [--json] [--config FILE] ALLOC`: whom its tasks run as and why, and what was done for them. */
 export function explainCommand(terminal: Terminal = processTerminal, clock: Clock = systemClock): Command {
   return new Command('explain')
-    .description('say for one allocation, task by task, what was decided and why, and what was done')
-    .argument('<alloc>', 'id of an allocation; how it begins is enough where it has a podman user')
+    .description('show for one allocation, task by task, what was decided and why, and what was done')
+    .argument('<alloc>', 'id of an allocation; its beginning is enough if it has a podman user')
     .option('--json', 'print JSON')
     .option('--config <file>', 'configuration file, to find the admin socket')
     .addHelpText('after', EXIT_CODES_HELP)
@@ -44,7 +44,7 @@ export function explainCommand(terminal: Terminal = processTerminal, clock: Cloc
 /** The explanation as text. @param now milliseconds since the epoch, for ages */
 export function renderExplanation(explanation: Explanation, terminal: Pick<Terminal, 'paint'>, now: number): string {
   const { id, namespace, jobId, parentJobId, taskGroup, tasks, parts } = explanation;
-  const parent = parentJobId === undefined ? '' : `, made of ${parentJobId}`;
+  const parent = parentJobId === undefined ? '' : `, child of ${parentJobId}`;
   const lines = [
     `Allocation ${id}`,
     `Job ${jobId}${parent}, namespace ${namespace}, group ${taskGroup}`,
@@ -59,12 +59,12 @@ export function renderExplanation(explanation: Explanation, terminal: Pick<Termi
     ...stateLines(explanation, terminal, now),
     ...(explanation.turnedAway ?? []).map(({ at, task, reason }) =>
       printable(
-        `Turned away at the gate ${formatAge(now - at)} ago${task === undefined ? '' : `, task ${task}`}: ${reason}`,
+        `Refused at the gate ${formatAge(now - at)} ago${task === undefined ? '' : `, task ${task}`}: ${reason}`,
       ),
     ),
     ...tasks.flatMap((task) => ['', ...taskLines(task, explanation, terminal)]),
     '',
-    rows.length === 0 ? 'Nothing on this host is for it.\n' : renderTable(['WHAT', 'STATE', ''], rows),
+    rows.length === 0 ? 'Nothing on this host belongs to it.\n' : renderTable(['WHAT', 'STATE', ''], rows),
   ].join('\n');
 }
 
@@ -84,15 +84,15 @@ function verdictLines({ verdict, refusal, readError, unfollowed, metaKey }: Expl
     access: [],
     refused: refusal ? [`Refused: ${refusal.reason}`] : [],
     unmanaged: [
-      `None of ours: no podman task has ${metaKey}; add meta { ${metaKey} = "alice" } to the job, group or task`,
+      `Not managed: no podman task has ${metaKey}; add meta { ${metaKey} = "alice" } to the job, group or task`,
     ],
     finished: ['It has finished: nothing is started for it any more'],
     gone: ['It is on another node'],
   }[verdict];
   return [
     ...said,
-    ...unfollowed.map((message) => `Not followed: ${message}`),
-    ...(readError ? [`Nomad does not say more now: ${readError.message}`] : []),
+    ...unfollowed.map((message) => `Not applied: ${message}`),
+    ...(readError ? [`Nomad does not answer: ${readError.message}`] : []),
   ];
 }
 
@@ -100,7 +100,7 @@ function taskLines(task: TaskExplanation, { metaKey }: Explanation, terminal: Pi
   const { name, driver, otherUser, meta, user, runsAs, policy, refusal, volumes } = task;
   const head = terminal.paint('bold', printable(`Task ${name} (${driver})`));
   if (driver !== 'podman') {
-    const who = otherUser === undefined ? 'whom Nomad runs it as' : otherUser;
+    const who = otherUser === undefined ? 'the default user of its driver' : otherUser;
     return [head, printable(`  of another driver: started by Nomad itself, as ${who}`)];
   }
   const [deciding, ...others] = meta;

@@ -13,7 +13,7 @@ export function pickAllocation(allocations: readonly AllocationStatus[], prefix:
   if (only !== undefined && found.length === 1) return only;
   const message =
     only === undefined
-      ? `the agent knows no allocation ${printable(prefix)} on this node; only those with a podman user are listed (of others \`explain\` takes the whole id)`
+      ? `the agent knows no allocation ${printable(prefix)} on this node; only those with a podman user are listed (for others, give \`explain\` the whole id)`
       : `${found.length} allocations begin with ${prefix}: ${found.map(({ id }) => id).join(', ')}; give more of the id`;
   throw new CommandError(EXIT.noSuchAllocation, 'no_such_allocation', message);
 }

@@ -16,13 +16,13 @@ export function renderChecks(checks: readonly Check[], terminal: Pick<Terminal, 
   ]);
   const remedies = [...new Set(checks.flatMap(({ remedy }) => (remedy === undefined ? [] : [remedy])))];
   const list = remedies.map((remedy) => `  ${printable(remedy)}\n`).join('');
-  const toRun = remedies.length === 0 ? '' : `\nTo mend it, as root:\n${list}`;
+  const toRun = remedies.length === 0 ? '' : `\nTo fix it, as root:\n${list}`;
   return `${renderTable(HEADER, rows)}${toRun}\n${inOneLine(checks, terminal)}\n`;
 }
 
 function inOneLine(checks: readonly Check[], terminal: Pick<Terminal, 'paint'>): string {
   const count = (verdict: Verdict) => checks.filter((check) => check.verdict === verdict).length;
   const worst = worstOf(checks);
-  if (worst === 'ok') return terminal.paint('green', `All ${checks.length} checks are well.`);
+  if (worst === 'ok') return terminal.paint('green', `All ${checks.length} checks passed.`);
   return terminal.paint(STYLES[worst], `${count('failed')} failed, ${count('warning')} warnings, ${count('ok')} ok.`);
 }

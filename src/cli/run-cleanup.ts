@@ -35,7 +35,7 @@ export async function runCleanup(options: CleanupOptions, terminal: Terminal): P
   const problems: string[] = [];
   const onProblem = (problem: string) => {
     problems.push(problem);
-    if (!options.json) terminal.write(`passes over ${printable(problem)}\n`);
+    if (!options.json) terminal.write(`skips ${printable(problem)}\n`);
   };
   const dryRun = options.dryRun === true;
   await using nomad = new NomadOfThisNode(config);
@@ -50,11 +50,13 @@ export async function runCleanup(options: CleanupOptions, terminal: Terminal): P
     onLeftover: (leftover) => {
       found.push(leftover);
       if (options.json) return;
-      terminal.write(`${dryRun ? 'would take' : 'takes'} ${leftover.kind}: ${printable(leftover.what)}\n`);
+      terminal.write(`${dryRun ? 'would remove' : 'removes'} ${leftover.kind}: ${printable(leftover.what)}\n`);
     },
   });
   const summary =
-    found.length === 0 ? 'nothing of ours is on this host' : `${found.length} things${dryRun ? '' : ' taken away'}`;
+    found.length === 0
+      ? 'nothing of nomad-rootless is on this host'
+      : `${found.length} things${dryRun ? '' : ' removed'}`;
   const report = { dryRun, leftovers: found, problems };
   terminal.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : `${summary}\n`);
 }
@@ -105,7 +107,7 @@ class NomadOfThisNode implements AsyncDisposable {
   /** Undefined where it does not answer, or is another node's: that one knows none of the allocations here. */
   async forGhosts(onProblem: (problem: string) => void): Promise<NomadForGhosts | undefined> {
     const self = await this.#askOwnSelf().catch((error: unknown) => {
-      onProblem(`what allocations that are over have left behind, which only Nomad knows: ${messageOf(error)}`);
+      onProblem(`ghosts, of which only Nomad can say that they are any: ${messageOf(error)}`);
       return undefined;
     });
     if (!self) return undefined;

@@ -33,7 +33,7 @@ const SYSTEMD_MS = 5000;
 export async function runSetup(users: readonly string[], options: SetupOptions, terminal: Terminal): Promise<void> {
   if (process.getuid?.() !== 0) throw new RefusedError('not_root', 'setup must run as root; use sudo');
   const bad = users.find((user) => !USER_NAME.test(user));
-  if (bad !== undefined) throw new CommandError(EXIT.usage, 'bad_user', `${JSON.stringify(bad)} is no user name`);
+  if (bad !== undefined) throw new CommandError(EXIT.usage, 'bad_user', `${JSON.stringify(bad)} is not a user name`);
   const { config: given } = options;
   const file = given ?? DEFAULT_FILE;
   const { config } = loadConfig({ file: given, env: process.env });
@@ -67,11 +67,11 @@ async function setUp(
     await make(change, file);
   }
   if (changes.length === 0)
-    terminal.write(`nothing to do: ${users.join(', ')} ${users.length === 1 ? 'has' : 'have'} all\n`);
+    terminal.write(`nothing to do: ${users.join(', ')} ${users.length === 1 ? 'has' : 'have'} everything\n`);
   if (changes.some(({ kind }) => kind === 'config')) await reload(dryRun, terminal);
   if (config.ordering !== 'gate') return;
   terminal.write(
-    `\nIn Nomad's client configuration there have to be these blocks, beside those of others; restart Nomad after a change:\n\n`,
+    `\nNomad's client configuration needs these blocks, beside those of other users; restart Nomad after changing it:\n\n`,
   );
   terminal.write(socketBlocks(users, config.gate.dir));
 }
@@ -93,7 +93,7 @@ async function undo(
     // Before her Podman goes: a gate without one holds what comes.
     if (change.kind === 'config') await reload(dryRun, terminal);
   }
-  if (changes.length === 0) terminal.write(`nothing to take back: setup has changed nothing for ${users.join(', ')}\n`);
+  if (changes.length === 0) terminal.write(`nothing to undo: setup has changed nothing for ${users.join(', ')}\n`);
 }
 
 function without(changes: readonly Change[], change: Change): Change[] {

@@ -10,8 +10,8 @@ export function setupCommand(terminal: Terminal = processTerminal): Command {
       'give users what their tasks need: subordinate ids, linger, the Podman socket, an entry in the configuration',
     )
     .argument('<user...>', 'accounts of this host')
-    .option('--dry-run', 'only say what it would do')
-    .option('--undo', 'take back what it has done for these users')
+    .option('--dry-run', 'only print what it would do')
+    .option('--undo', 'undo what it has done for these users')
     .option('--config <file>', `configuration file (default: ${DEFAULT_FILE})`)
     .addHelpText(
       'after',

@@ -40,7 +40,7 @@ export const STYLES: Record<AllocationState, Style> = {
 export function statusCommand(terminal: Terminal = processTerminal, clock: Clock = systemClock): Command {
   return new Command('status')
     .description("show the running agent's allocations, and whether it is ready")
-    .argument('[alloc]', 'id of an allocation, or how it begins')
+    .argument('[alloc]', 'id of an allocation, or its beginning')
     .option('--json', 'print JSON')
     .option('--config <file>', 'configuration file, to find the admin socket')
     .addOption(new Option('--watch', 'redraw the terminal every 2 s, until Ctrl-C').conflicts('json'))
@@ -85,9 +85,9 @@ export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, n
   const held = status.held.map((create) => heldRow(create, now));
   const heldTable = held.length === 0 ? '' : `\nHeld at the gates:\n${renderTable(HELD_HEADER, held)}`;
   const left = ghosts.map((ghost) => ghostRow(ghost, now));
-  const ghostTable = left.length === 0 ? '' : `\nLeft behind:\n${renderTable(GHOST_HEADER, left)}`;
+  const ghostTable = left.length === 0 ? '' : `\nGhosts:\n${renderTable(GHOST_HEADER, left)}`;
   const refused = status.refusals.slice(0, MOST_REFUSALS).map((refusal) => refusalRow(refusal, now));
-  const refusalTable = refused.length === 0 ? '' : `\nLast turned away:\n${renderTable(REFUSAL_HEADER, refused)}`;
+  const refusalTable = refused.length === 0 ? '' : `\nLast refused at the gates:\n${renderTable(REFUSAL_HEADER, refused)}`;
   return `${lines.join('')}${users}\n${table}${heldTable}${ghostTable}${refusalTable}`;
 }
 

@@ -68,7 +68,7 @@ function isListenAddress(value: string): boolean {
 
 /** docs/decisions/0001-guarded-view.md. */
 const ACCESS_IS_GONE =
-  'no key access: users are shown their allocations by mounts alone, since a data dir that a user can enter cannot be shut to her subordinate ids; remove it';
+  'no key access: users are shown their allocations by mounts alone, since a data dir that a user can enter cannot be closed to the subordinate ids of that user; remove it';
 
 /** Checks between keys run whatever else is wrong: all problems are reported at once. */
 const always = { when: () => true };

@@ -47,7 +47,7 @@ export class Client {
       this.#parts.log.debug(fields, 'Podman did not answer a request');
     } else {
       this.#parts.onRefusal({ allocationId, task, code: cause, reason: message });
-      this.#parts.log.info(fields, 'the gate turned a request away');
+      this.#parts.log.info(fields, 'the gate refused a request');
     }
     await this.answer(refusal(why), verdict);
   }

@@ -74,6 +74,9 @@ function parseConf(file: string, text: string): z.infer<typeof conf> {
   try {
     return conf.parse(parse(text));
   } catch (error) {
-    throw new RefusedError('containers_conf', `${file} is no containers.conf(5): ${messageOf(error).slice(0, 200)}`);
+    throw new RefusedError(
+      'containers_conf',
+      `${file} is not a valid containers.conf(5): ${messageOf(error).slice(0, 200)}`,
+    );
   }
 }

@@ -33,13 +33,13 @@ export async function refuseGuarded(
   const remedy = `name what the task needs in there, or ask the operator for host_paths: all in the policy of nomad-rootless's config`;
   const out = await leadingOut(target, user, directories);
   if (out !== undefined) {
-    const message = `task ${target.task} mounts ${JSON.stringify(out)} of its allocation, which a symlink leads out of the allocation's directory; ${remedy}`;
+    const message = `task ${target.task} mounts ${JSON.stringify(out)} of its allocation, which leads out of the allocation's directory by a symlink; ${remedy}`;
     throw new RefusedError('link_out_of_allocation', message);
   }
   const found = await guardedAmong(pathsElsewhere(spec, directories), user, directories);
   if (!found) return;
   const { where, path, leadsTo } = found;
-  const message = `${where} ${JSON.stringify(path)} leads to ${leadsTo}, which is kept from containers: by such paths one reaches all allocations of user ${user.name}; ${remedy}`;
+  const message = `${where} ${JSON.stringify(path)} leads to ${leadsTo}, which containers may not name: through such paths they would reach all allocations of user ${user.name}; ${remedy}`;
   throw new RefusedError('host_path_refused', message);
 }
 

@@ -154,12 +154,12 @@ function unreachable(error: RootlessError): Answer {
 }
 
 function silent({ name }: UserPodman, withinMs = 0): NotYetError {
-  const message = `the Podman of user ${name} takes connections and does not answer within ${withinMs / 1000} s; ask the operator to run, as ${name}: systemctl --user restart podman.service`;
+  const message = `the Podman of user ${name} accepts connections and does not answer within ${withinMs / 1000} s; ask the operator to run, as ${name}: systemctl --user restart podman.service`;
   return new NotYetError('podman_silent', message);
 }
 
 function tooLong({ name }: UserPodman, { head: { method, target } }: Request): RootlessError {
-  const message = `the Podman of user ${name} answers ${method} ${target.slice(0, 200)} with more than any Podman says; ask the operator to see what serves ${name}'s podman.sock`;
+  const message = `the Podman of user ${name} answers ${method} ${target.slice(0, 200)} with more bytes than any Podman sends; ask the operator to check what serves ${name}'s podman.sock`;
   return new RootlessError(message, { code: 'podman_answer_too_long', retryable: true });
 }
 

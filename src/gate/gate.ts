@@ -109,7 +109,7 @@ export class Gate {
     try {
       return peerCredentials(socket).uid;
     } catch (error) {
-      this.#parts.log.debug({ reason: messageOf(error) }, 'a client left at once');
+      this.#parts.log.debug({ reason: messageOf(error) }, 'a client disconnected at once');
       return undefined;
     }
   }

@@ -67,7 +67,7 @@ async function refusalOfStarts(
   const end = await hold((signal) => parts.starts.refusal(signal), client.socket, { timeoutMs, clock });
   if (end.kind === 'abandoned') return 'abandoned';
   if (end.kind === 'done') return end.value;
-  return new NotYetError('not_decided', 'it was not known in time whether what starts here may run');
+  return new NotYetError('not_decided', 'it was not known in time whether the task that starts may run');
 }
 
 async function answerByPlaceholder(
@@ -79,7 +79,7 @@ async function answerByPlaceholder(
   const { reference } = route;
   const query = route.kind === 'pull' ? route.query : new URLSearchParams({ reference }).toString();
   const id = images.placeholder({ user: podman.name, reference, query });
-  log.info({ code, reason: message, reference }, 'an image was not asked for: what starts may not run');
+  log.info({ code, reason: message, reference }, 'an image was not looked up: the task that starts may not run');
   const body = route.kind === 'pull' ? JSON.stringify({ id }) : inspected(id);
   await client.answer({ status: 200, body }, 'refused');
 }

@@ -49,7 +49,10 @@ export async function passInspect(
     await client.answer({ status: answer.status, body: answer.body.toString('utf8') }, 'passed');
   } catch (error) {
     if (!(error instanceof ParseError)) return codeOf(error) === 'podman_silent' ? 'silent' : 'closed';
-    log.warn({ code: error.code, reason: error.message }, 'what a container is was not said as Podman says it');
+    log.warn(
+      { code: error.code, reason: error.message },
+      'the inspect of a container is not in the form that Podman gives',
+    );
     await client.answer(refusal({ status: 502, cause: error.code, message: error.message }), 'upstream_error');
   } finally {
     client.socket.off('close', leave);

@@ -49,9 +49,12 @@ export async function passLogs(
     const isBegun = client.socket.bytesWritten > 0;
     if (!(error instanceof ParseError)) {
       if (!isBegun) return 'closed';
-      log.debug({ reason: messageOf(error) }, 'the log of a container broke off');
+      log.debug({ reason: messageOf(error) }, 'the log of a container ended early');
     } else {
-      log.warn({ code: error.code, reason: error.message }, 'the log of a container is none as Podman gives it');
+      log.warn(
+        { code: error.code, reason: error.message },
+        'the log of a container is not in the form that Podman gives',
+      );
       const why = { status: 502, cause: error.code, message: error.message };
       if (!isBegun) await client.answer(refusal(why), 'upstream_error');
     }

@@ -68,7 +68,7 @@ export class NetworkGhosts implements GhostSource {
       cache.forget(attachment);
     }
     if (attachments.length === 0 && (await netns.hasLinks(id))) {
-      const message = `libcni remembers nothing of the network of allocation ${id}: its namespace goes, but the lease of its address and its packet filters stay; look for the id with: grep -rl ${id} /var/lib/cni/networks; iptables-save | grep ${id}`;
+      const message = `libcni has no record of the network of allocation ${id}: its namespace is removed, but the lease of its address and its packet filters stay; look for the id with: grep -rl ${id} /var/lib/cni/networks; iptables-save | grep ${id}`;
       log.warn({ allocation: id, code: 'cni_lease_left' }, message);
     }
     netns.remove(id);

@@ -12,8 +12,8 @@ const left = new Map<number, Set<ChildProcess>>();
 export function requireNoneLeft(uid: number): void {
   const [child] = left.get(uid) ?? [];
   if (!child) return;
-  const remedy = 'unmount the filesystem that it waits for, or end what traces it';
-  const message = `process ${child.pid}, which was to look at what is uid ${uid}'s, does not end; ${remedy}`;
+  const remedy = 'unmount the filesystem that it waits for, or end the process that traces it';
+  const message = `process ${child.pid}, which was to read files of uid ${uid}, does not end; ${remedy}`;
   throw new NotYetError('user_child_left', message);
 }
 

@@ -104,7 +104,7 @@ async function runNow(user: User, argv: readonly string[]): Promise<string> {
   // Exit codes 1 and 2 say that there was nothing to read, or not everything.
   if (!error || error.code === 1 || error.code === 2) return stdout;
   noteLeft(user.uid, child);
-  const message = `uid ${user.uid} cannot look at what is hers: ${argv.join(' ').slice(0, 500)}`;
+  const message = `cannot look at files as uid ${user.uid}: ${argv.join(' ').slice(0, 500)}`;
   throw new NotYetError('user_files_unreadable', message, error);
 }
 

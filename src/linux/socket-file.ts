@@ -25,9 +25,9 @@ export function makeSocketDirectory(directory: string): void {
 export async function makeRoomForSocket(path: string): Promise<void> {
   const file = lstatSync(path, { throwIfNoEntry: false });
   if (!file) return;
-  if (!file.isSocket()) throw new RefusedError('not_a_socket', `${path} is there and no socket; remove it`);
+  if (!file.isSocket()) throw new RefusedError('not_a_socket', `${path} exists and is not a socket; remove it`);
   if (await accepts(path)) {
-    throw new RefusedError('socket_in_use', `somebody listens on ${path}; does another agent run?`);
+    throw new RefusedError('socket_in_use', `another process listens on ${path}; check whether another agent runs`);
   }
   unlinkSync(path);
 }

@@ -6,7 +6,7 @@ import { tryLock } from './file-lock.ts';
 const WRITABLE_BY_OTHERS = 0o022;
 
 /**
- * The right to listen at a path. Let go of it when nobody listens there any more; the kernel does it when the last file
+ * The right to listen at a path. Let go of it when nothing listens there any more; the kernel does it when the last file
  * descriptor of the lock is closed, ours or one that is kept for us.
  */
 export interface SocketClaim extends Disposable {

@@ -134,7 +134,7 @@ function formerUser({ task, user }: Verdict, allocation: Allocation, rules: Rule
 
 function tooLate({ task, meta }: Verdict, former: KnownUser, id: string, { metaKey }: Rules): string {
   const now = meta ? `${metaKey} = ${JSON.stringify(meta.value)}` : `no ${metaKey}`;
-  return `task ${task}: the job now has ${now}, but the task was prepared for ${former.name} and stays so; run: nomad alloc stop ${id}`;
+  return `task ${task}: the job now has ${now}, but the task was prepared for ${former.name} and keeps running as that user; run: nomad alloc stop ${id}`;
 }
 
 function othersOf(allocation: Allocation, { accounts }: Rules): Access[] {

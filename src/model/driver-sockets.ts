@@ -63,7 +63,7 @@ function warningOf(
   }
   const passed = [...podmanSockets].find(([, own]) => own !== undefined && isSame(path, own))?.[0];
   if (passed === undefined) return undefined;
-  return `${socket}, ${passed}'s own Podman: past the gate nothing waits until an allocation is ready; set socket_path = "unix://${gateOf(passed, gateDir)}"`;
+  return `${socket}, ${passed}'s own Podman: without the gate nothing waits until an allocation is ready; set socket_path = "unix://${gateOf(passed, gateDir)}"`;
 }
 
 function pathFor(user: string, { gateDir, podmanSockets }: ServedUsers): string | undefined {

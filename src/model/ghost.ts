@@ -82,7 +82,7 @@ export function judgeContainer(
 export function judgeNetwork(seen: SeenNetwork, answer: Answer, hasDirectory: boolean): Judgement {
   if (!seen.isUsers) return left('it is as Nomad made it');
   if (hasDirectory) return left('the directory of its allocation is there: Nomad may still take it down');
-  if (seen.isBeingHandedOver) return left('it is being handed to its user');
+  if (seen.isBeingHandedOver) return left('it is being migrated');
   return judgeAllocation(answer, hasDirectory);
 }
 

@@ -32,9 +32,9 @@ function userIn(value: string, metaKey: string): { user: string | number } | { p
   if (value.includes('${')) return { problem: `${shown} is not interpolated by Nomad in meta; write the user's name` };
   if (/^\d+$/.test(value)) {
     const uid = Number(value);
-    return uid < 2 ** 32 - 1 ? { user: uid } : { problem: `${metaKey} = ${value} is no uid` };
+    return uid < 2 ** 32 - 1 ? { user: uid } : { problem: `${metaKey} = ${value} is not a uid` };
   }
-  if (/[\s:/\0]/.test(value)) return { problem: `${shown} is no user name` };
+  if (/[\s:/\0]/.test(value)) return { problem: `${shown} is not a user name` };
   return { user: value };
 }
 

@@ -20,12 +20,12 @@ export function rootPathRefusal(
   for (const { name, identityFiles, templates, dispatchPayload, artifacts } of tasks) {
     const identity = identityFiles.find((path) => !isInSecrets(path));
     if (identity !== undefined) {
-      const reason = `task ${name}: an identity is written to filepath = ${JSON.stringify(identity)}, where its container could lead Nomad's root elsewhere by a symlink; use a path below secrets/`;
+      const reason = `task ${name}: an identity is written to filepath = ${JSON.stringify(identity)}, where its container could redirect Nomad, which is root, by a symlink; use a path below secrets/`;
       return { code: 'unsafe_identity', reason };
     }
     const environment = templates.find((one) => one.isEnvironment && !isInSecrets(one.destination));
     if (environment) {
-      const reason = `task ${name}: Nomad's root reads the template with env = true back from ${JSON.stringify(environment.destination)}, where the container could lead it elsewhere by a symlink; use a destination below secrets/`;
+      const reason = `task ${name}: Nomad reads the template with env = true back, as root, from ${JSON.stringify(environment.destination)}, where the container could redirect it by a symlink; use a destination below secrets/`;
       return { code: 'unsafe_template', reason };
     }
     const shared = userCount > 1 && templates.find((one) => !staysInSecrets(one));
@@ -34,16 +34,16 @@ export function rootPathRefusal(
       return { code: 'unsafe_template', reason };
     }
     if (!isBelow(dispatchPayload)) {
-      const reason = `task ${name}: the payload of a dispatch goes to ${JSON.stringify(dispatchPayload)}, where containers could lead Nomad's root elsewhere by a symlink; use a file in local/`;
+      const reason = `task ${name}: the payload of a dispatch goes to ${JSON.stringify(dispatchPayload)}, where containers could redirect Nomad, which is root, by a symlink; use a file in local/`;
       return { code: 'unsafe_dispatch_payload', reason };
     }
     const artifact = artifacts.find(isShared);
     if (artifact !== undefined) {
-      const reason = `task ${name}: an artifact goes to ${JSON.stringify(artifact)}, where containers that run could lead Nomad's root elsewhere by a symlink; use a destination in local/, or right below ../alloc/ another one than data and tmp`;
+      const reason = `task ${name}: an artifact goes to ${JSON.stringify(artifact)}, where containers that run could redirect Nomad, which is root, by a symlink; use a destination in local/, or right below ../alloc/ another one than data and tmp`;
       return { code: 'unsafe_artifact', reason };
     }
     if (keepsDisk && dispatchPayload !== '') {
-      const reason = `task ${name}: with an ephemeral_disk that is sticky or migrated, Nomad's root writes the payload of a dispatch into what an earlier container left in local/, symlinks included; leave out one of the two`;
+      const reason = `task ${name}: with an ephemeral_disk that is sticky or migrated, Nomad writes, as root, the payload of a dispatch into what an earlier container left in local/, symlinks included; leave out one of the two`;
       return { code: 'unsafe_dispatch_payload', reason };
     }
   }

@@ -133,7 +133,7 @@ function disagreements(known: KnownOfSelf, said: KnownOfSelf): string[] {
   const keys = { nodeId: 'nomad.node_id', dataDir: 'nomad.data_dir', allocDir: 'nomad.alloc_dir' } as const;
   return (['nodeId', 'dataDir', 'allocDir'] as const).flatMap((key) => {
     if (!known[key] || !said[key] || known[key] === said[key]) return [];
-    return [`${keys[key]} is ${known[key]} in the configuration, which counts; Nomad says ${said[key]}`];
+    return [`${keys[key]} is ${known[key]} in the configuration, which takes precedence; Nomad says ${said[key]}`];
   });
 }
 

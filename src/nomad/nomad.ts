@@ -61,7 +61,7 @@ export class Nomad {
 
   /**
    * One allocation; undefined only where Nomad says in so many words that there is none.
-   * @throws RefusedError `bad_id` for what is no allocation id
+   * @throws RefusedError `bad_id` for what is not an allocation id
    */
   async allocation(id: string, signal: AbortSignal): Promise<Allocation | undefined> {
     requireUuid(id, "an allocation's id");
@@ -153,7 +153,7 @@ export class Nomad {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (error instanceof RootlessError) throw error;
-      throw new NotYetError('nomad_unreachable', 'the event stream broke off', error);
+      throw new NotYetError('nomad_unreachable', 'the event stream was interrupted', error);
     }
   }
 

@@ -49,6 +49,6 @@ export async function connectToPodman(user: PodmanUser): Promise<Socket> {
 
 /** Node's message names the file descriptor by which the socket file was opened. */
 function whyNot(error: unknown): string {
-  if (error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED') return 'nobody listens there';
+  if (error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED') return 'nothing listens there';
   return messageOf(error);
 }

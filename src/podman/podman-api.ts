@@ -60,7 +60,7 @@ export async function callPodman(
     return await Promise.race([aborted, exchange()]);
   } catch (error) {
     if (error instanceof RootlessError) throw error;
-    throw new NotYetError('podman_broke_off', `${what} broke off: ${messageOf(error)}`, error);
+    throw new NotYetError('podman_broke_off', `${what} was interrupted: ${messageOf(error)}`, error);
   } finally {
     stop();
     signal?.removeEventListener('abort', onAbort);

@@ -106,9 +106,7 @@ export class Accounts {
       const { user, account, failure } = entry;
       if (account) return this.#idProblems.of(entry)?.reason ?? [];
       const why = failure ?? `getent passwd ${user} finds none`;
-      return [
-        `user ${user} of the configuration has no account on this host (${why}); it is looked up again and again`,
-      ];
+      return [`user ${user} of the configuration has no account on this host (${why}); it is looked up repeatedly`];
     });
   }
 

@@ -73,7 +73,7 @@ async function explainParts(desired: Desired, { resources, isNetnsOwned }: Obser
     return {
       ...part,
       state: 'waiting',
-      what: ['it is handed over when Nomad has finished it and a container joins it'],
+      what: ['it is migrated when Nomad has finished it and a container joins it'],
     };
   });
 }

@@ -74,7 +74,7 @@ export class AllocationReader {
       this.doubt(id);
       // Nomad is away, or talks garbage: what it last said of this allocation holds, so that its tasks can be restarted.
       if (!known) throw asNotYet(error);
-      log.debug({ allocation: id, code: codeOf(error) }, `using what is known: ${messageOf(error)}`);
+      log.debug({ allocation: id, code: codeOf(error) }, `using what Nomad last said: ${messageOf(error)}`);
       return known;
     }
     // Servers that were restored from a snapshot do not know what was placed since, while its tasks go on for minutes.
@@ -103,10 +103,10 @@ export class AllocationReader {
 
 function asNotYet(error: unknown): unknown {
   if (isRetryable(error)) return error;
-  return new NotYetError('nomad_garbage', 'Nomad answers wrongly', error);
+  return new NotYetError('nomad_garbage', 'Nomad gave an answer that cannot be read', error);
 }
 
 function stillThere(id: string): NotYetError {
-  const message = `Nomad does not know allocation ${id} any more, and has not stopped it: what it has stays until its directory is removed`;
+  const message = `Nomad does not know allocation ${id} any more, and has not stopped it: its mounts, ACLs and network stay until its directory is removed`;
   return new NotYetError('allocation_forgotten', message);
 }

@@ -292,7 +292,8 @@ export class Reconciler {
     for (let round = 1; ; round++) {
       const steps = await resource.plan(desired);
       if (steps.length === 0) return;
-      if (round > MOST_ROUNDS) throw new NotYetError('not_settled', `${steps[0]?.what}: applied, but not there`);
+      if (round > MOST_ROUNDS)
+        throw new NotYetError('not_settled', `${steps[0]?.what}: applied, but not in effect; something reverts it`);
       this.#countLate(record, resource, steps);
       await this.#applyAll(record.id, steps, desired);
     }
@@ -424,7 +425,7 @@ export class Reconciler {
 }
 
 function leftBehind(error: unknown, id: string): NotYetError {
-  const message = `Nomad knows no allocation ${id} any more, and what is left of it cannot be taken away: ${messageOf(error)}`;
+  const message = `Nomad knows no allocation ${id} any more, and what is left of it cannot be removed: ${messageOf(error)}`;
   return new NotYetError('left_behind', message, error);
 }
 

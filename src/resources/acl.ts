@@ -54,7 +54,7 @@ export class AclResource implements Resource {
     return names.flatMap((name) => {
       using there = openBeneathIfThere(directory, name);
       if (there) return this.#plan(id, name, wanted);
-      const what = `${directory.path}/${name}: made, and locked`;
+      const what = `created ${directory.path}/${name} with deny entries`;
       return [{ kind: this.kind, what, removes: false, apply: () => this.#make(id, name, wanted) }];
     });
   }
@@ -69,7 +69,7 @@ export class AclResource implements Resource {
     using directory = this.#open(id, name);
     const change = directory && changeOf(readMarkedAcl(directory), wanted);
     if (!change) return [];
-    const what = `${directory.path}: ${format(change.acl)}`;
+    const what = `set the ACL of ${directory.path} to ${format(change.acl)}`;
     return [{ kind: this.kind, what, removes: change.mark === undefined, apply: () => this.#apply(id, name, wanted) }];
   }
 

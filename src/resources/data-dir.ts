@@ -23,7 +23,8 @@ export class DataDir {
 
   /** The directory of an allocation, opened for reading; undefined where there is none. Close it with `using`. */
   open(id: string): Handle | undefined {
-    if (!isAllocationId(id)) throw new RefusedError('bad_allocation_id', `${JSON.stringify(id)} is no allocation id`);
+    if (!isAllocationId(id))
+      throw new RefusedError('bad_allocation_id', `${JSON.stringify(id)} is not an allocation id`);
     using allocDir = openAbsoluteIfThere(this.allocDir);
     const directory = allocDir && openBeneathIfThere(allocDir, id, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
     if (directory && stat(directory).uid !== 0) {

@@ -41,7 +41,7 @@ export class LogFifoResource implements Resource {
   #grant(logs: Handle, id: string, user: Access, name: string): Step[] {
     using fifo = openLogFifo(logs, name);
     if (!fifo || (permissionsOf(readAcl(fifo), user.uid) & READ_WRITE) === READ_WRITE) return [];
-    const what = `${fifo.path}: u:${user.uid}:rw-`;
+    const what = `set u:${user.uid}:rw- on ${fifo.path}`;
     const change = (acl: Acl) => withUser(acl, user.uid, READ_WRITE);
     return [{ kind: this.kind, what, removes: false, apply: () => this.#change(id, name, change) }];
   }
@@ -52,7 +52,7 @@ export class LogFifoResource implements Resource {
       using fifo = openLogFifo(logs, name);
       const uids = fifo ? [...readAcl(fifo).users.keys()] : [];
       if (!fifo || uids.length === 0) return [];
-      const what = `${fifo.path}: without ${uids.map((uid) => `u:${uid}`).join(',')}`;
+      const what = `removed ${uids.map((uid) => `u:${uid}`).join(',')} from ${fifo.path}`;
       const change = (acl: Acl) => uids.reduce(withoutUser, acl);
       return [{ kind: this.kind, what, removes: true, apply: () => this.#change(id, name, change) }];
     });
@@ -81,7 +81,7 @@ function openLogs(directory: Handle, required: boolean): Handle | undefined {
   } catch (error) {
     if (!(error instanceof SyscallError && error.is('ELOOP', 'EXDEV', 'ENOTDIR'))) throw error;
     if (!required) return undefined;
-    const message = `${error.path} is no directory any more: a task of this allocation has replaced it`;
+    const message = `${error.path} is no longer a directory: a task of this allocation has replaced it`;
     throw new RefusedError('unsafe_path', message, error);
   }
 }

@@ -74,7 +74,7 @@ function requiringSupport(handle: Handle, act: () => unknown): void {
     act();
   } catch (error) {
     if (!isUnsupported(error)) throw error;
-    const message = `the filesystem of ${handle.path} takes no POSIX ACLs, by which allocations are locked; mount it without noacl, or have Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs`;
+    const message = `the filesystem of ${handle.path} does not support POSIX ACLs, which protect allocations; mount it without noacl, or put Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs`;
     throw new RefusedError('no_acl_support', message, error);
   }
 }

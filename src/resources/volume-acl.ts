@@ -68,7 +68,7 @@ export class VolumeAclResource implements Resource {
         const fail = () => {
           throw error;
         };
-        const what = `host volume ${id}, which cannot be looked at: ${messageOf(error)}`;
+        const what = `host volume ${id}, which cannot be read: ${messageOf(error)}`;
         return [{ kind: this.kind, what, removes: false, apply: fail }];
       }
     });

@@ -58,7 +58,7 @@ export class VolumeDirectories {
     const normal = normalize(path);
     if (!normal.startsWith(`${normalize(dataDir)}/`)) return undefined;
     if (dirname(normal) !== normalize(hostVolumesDir) || !isAllocationId(basename(normal))) {
-      const message = `host volume ${claim.source} is ${path}, in Nomad's data dir but no directory of ${hostVolumesDir}: it is not shown`;
+      const message = `host volume ${claim.source} is ${path}, in Nomad's data dir but not a directory of ${hostVolumesDir}: it is not shown`;
       throw new RefusedError('volume_elsewhere', message);
     }
     return this.openHostId(basename(normal));

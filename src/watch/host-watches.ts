@@ -39,7 +39,7 @@ export class HostWatches {
   warnings(): string[] {
     return [...this.#watches].flatMap(([path, { problem }]) => {
       if (problem === undefined) return [];
-      const cost = 'what appears there is found by events and listings of Nomad alone';
+      const cost = 'changes there are found only through events and listings of Nomad';
       return `${path} cannot be watched (${problem}): ${cost}; raise fs.inotify.max_user_instances or fs.inotify.max_user_watches`;
     });
   }

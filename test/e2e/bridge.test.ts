@@ -76,7 +76,7 @@ requires(
 
   test('a network that cannot be handed over is refused, and the job author is told why', async () => {
     const allocation = await run('uncarriable', 'cni/odd');
-    expect(await driverFailure(allocation, 't')).toMatch(/cannot be handed to alice: sysctl net.ipv6.route.gc_elas/);
+    expect(await driverFailure(allocation, 't')).toMatch(/cannot be migrated to alice: sysctl net.ipv6.route.gc_elas/);
   });
 
   bridgeCases(() => environment);

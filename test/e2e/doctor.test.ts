@@ -92,8 +92,8 @@ requires(
       "         USER   CHECK                    FOUND
       ok              Node.js …
       ok              Linux …
-      ok              capabilities             all that the agent needs
-      ok              programs                 all that the agent runs
+      ok              capabilities             everything that the agent needs
+      ok              programs                 all programs that the agent runs
       ok              user namespaces …
       ok              cgroups                  version 2
       ok              propagation of /         shared
@@ -102,12 +102,12 @@ requires(
       ok              IP forwarding            on
       ok              configuration            DIRECTORY/agent/config.yaml
       ok              users                    alice, bob
-      warning         systemd                  has not booted this host: nothing keeps the gates while the agent starts again, and starts of tasks fail then
+      warning         systemd                  has not booted this host: nothing keeps the gates open while the agent restarts, and tasks that start then fail
       ok              agent                    ready, 0.1.0
       ok              Nomad                    2.0.5 at ADDRESS
       ok              node                     NODE
       ok              rights in Nomad          agent, node, and the allocations of all namespaces can be read
-      ok              data dir                 DIRECTORY/nomad (tmpfs), shut to all but root
+      ok              data dir                 DIRECTORY/nomad (tmpfs), closed to all but root
       ok              podman driver            healthy
       ok              the driver's sockets     lead to the gate of each user
       ok              the driver's time limit  client_http_timeout is 60 s, gate.timeout 30 s
@@ -319,7 +319,7 @@ requires(
         {
           id: 'podman_socket',
           user: 'bob',
-          found: `nobody listens on ${bob.socket}`,
+          found: `nothing listens on ${bob.socket}`,
           remedy: 'systemctl --user --machine=bob@ enable --now podman.socket',
         },
       ]);
@@ -356,7 +356,7 @@ requires(
       {
         id: 'nomad',
         verdict: 'failed',
-        found: expect.stringContaining('nobody listens on port'),
+        found: expect.stringContaining('nothing listens on port'),
         remedy: 'systemctl start nomad',
       },
     ]);

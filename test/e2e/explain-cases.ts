@@ -63,7 +63,7 @@ export function explainCases(environment: () => Environment<NomadUnderTest>): vo
     const allocation = await runJob(nomad, jobOf(undefined, 'unmanaged', task));
     await allocation.waitFor('running');
     const { stdout } = await agent.command(['explain', allocation.id]);
-    expect(stdout).toContain('None of ours: no podman task has podman_user; add meta { podman_user = "alice" }');
+    expect(stdout).toContain('Not managed: no podman task has podman_user; add meta { podman_user = "alice" }');
   });
 
   test('explain says that Nomad knows no such allocation', async () => {

@@ -138,7 +138,7 @@ requires(
     // The task still runs, with Nomad's own mounts for it.
     const ours = (await leftovers(environment)).filter((one) => !/\/(secrets|private) /.test(one));
     expect(ours).toEqual([]);
-    expect((await agent.command(['cleanup', '--dry-run'])).stdout).toBe('nothing of ours is on this host\n');
+    expect((await agent.command(['cleanup', '--dry-run'])).stdout).toBe('nothing of nomad-rootless is on this host\n');
     await agent.start();
     await allocation.gc();
     await expectNothingLeft(environment);

@@ -149,7 +149,7 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
     const status = async () => (await agent.command(['status'])).stdout;
     writeFileSync(agent.configFile, 'users: [alice');
     agent.reload();
-    await agent.waitForLog(/the configuration was not read again, the last one stays: .*config.yaml:1/);
+    await agent.waitForLog(/reload failed, the previous configuration stays in effect: .*config.yaml:1/);
     const config = parse(text);
     writeFileSync(agent.configFile, stringify({ ...config, users: { ...config.users, erin: {} } }));
     agent.reload();

@@ -39,7 +39,9 @@ export function refusalCases(environment: () => Environment<NomadUnderTest>): vo
     expect(registry.pulled).toEqual([]);
     const { refusals } = await asked<AgentStatus>('status');
     expect(refusals[0]).toMatchObject({ user: 'alice', allocationId: refused.id, task: 't', code: 'not_in_policy' });
-    expect((await agent.command(['status'])).stdout).toMatch(/Last turned away:\n.*\n.*not_in_policy.*job refused/);
+    expect((await agent.command(['status'])).stdout).toMatch(
+      /Last refused at the gates:\n.*\n.*not_in_policy.*job refused/,
+    );
   });
 
   test('beside one that is refused a task that may run pulls its image', async () => {
@@ -61,7 +63,7 @@ export function refusalCases(environment: () => Environment<NomadUnderTest>): vo
     const { turnedAway } = await asked<Explanation>('explain', allocation.id);
     expect(turnedAway).toMatchObject([{ user: 'bob', task: 't', code: 'wrong_socket' }]);
     const { stdout } = await agent.command(['explain', allocation.id]);
-    expect(stdout).toMatch(/^Turned away at the gate \S+ ago, task t: .*its socket is another user's/m);
+    expect(stdout).toMatch(/^Refused at the gate \S+ ago, task t: .*its socket is another user's/m);
   });
 
   test("a user whose subordinate ids are somebody else's too is refused, with who and which", async () => {

@@ -80,7 +80,7 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
     await expect(settle(locked(), access(ID, alice('t')))).rejects.toMatchObject({
       code: 'no_acl_support',
       retryable: false,
-      message: `the filesystem of ${allocDir}/${ID} takes no POSIX ACLs, by which allocations are locked; mount it without noacl, or have Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs`,
+      message: `the filesystem of ${allocDir}/${ID} does not support POSIX ACLs, which protect allocations; mount it without noacl, or put Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs`,
     });
     expect(statSync(join(allocDir, ID)).mode & 0o777).toBe(0o755);
     expect(locked().plan({ kind: 'nothing', id: ID, why: 'gone' })).toEqual([]);
@@ -150,7 +150,7 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
   });
 
   test('never leaves the directory that holds the allocations', () => {
-    expect(() => dataDir.open('../../etc')).toThrow(/no allocation id/);
+    expect(() => dataDir.open('../../etc')).toThrow(/not an allocation id/);
   });
 
   test("gives a log FIFO of root's to the user, and takes it back", async () => {

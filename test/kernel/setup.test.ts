@@ -85,7 +85,7 @@ requires('root', 'sandbox')('setup', () => {
       alice: edits users in CONFIG
       runs systemctl reload nomad-rootless.service
 
-      In Nomad's client configuration there have to be these blocks, beside those of others; restart Nomad after a change:
+      Nomad's client configuration needs these blocks, beside those of other users; restart Nomad after changing it:
 
       plugin "nomad-driver-podman" {
         config {
@@ -113,7 +113,7 @@ requires('root', 'sandbox')('setup', () => {
     expect(statSync(config).mode & 0o777).toBe(0o640);
 
     const after = state();
-    expect((await setup('alice')).stdout).toMatch(/^nothing to do: alice has all\n/);
+    expect((await setup('alice')).stdout).toMatch(/^nothing to do: alice has everything\n/);
     expect(state()).toEqual(after);
 
     const undone = await setup('--undo', 'alice');
@@ -129,7 +129,7 @@ requires('root', 'sandbox')('setup', () => {
         'stop user-2001.slice',
       ],
     });
-    expect((await setup('--undo', 'alice')).stdout).toBe('nothing to take back: setup has changed nothing for alice\n');
+    expect((await setup('--undo', 'alice')).stdout).toBe('nothing to undo: setup has changed nothing for alice\n');
   });
 
   test('changes nothing for anybody where it cannot do all for one', async () => {

@@ -151,7 +151,7 @@ requires('root', 'sandbox')('a volume', () => {
   test('that cannot be reached by anybody but root is refused with what the operator can do', async () => {
     chmodSync(volumeDir, 0o700);
     const message = new RegExp(
-      `files .*u::rwx,g::---,o::---.* shut to alice: .*uid = ${ALICE}.*volumes: idmap or volumes: acl`,
+      `files .*u::rwx,g::---,o::---.* alice has no access: .*uid = ${ALICE}.*volumes: idmap or volumes: acl`,
     );
     await expect(show(claiming(ID))).rejects.toMatchObject({ code: 'volume_shut', message });
     chownSync(volumeDir, ALICE, 0);

@@ -98,7 +98,7 @@ function printedBy(child: ChildProcess): { begun: Promise<void>; whole: Promise<
     begun.resolve();
     printed += bytes.toString('latin1');
     if (printed.endsWith(END)) whole.resolve(printed.slice(0, -END.length));
-    else if (printed.length > MOST_BYTES) fail('it says too much');
+    else if (printed.length > MOST_BYTES) fail('its output is too long');
   });
   child.on('error', (error) => fail(`the child that makes it: ${messageOf(error)}`, error));
   child.once('close', (code, signal) => fail(`the child ended with ${code ?? signal}: ${said.trim()}`));

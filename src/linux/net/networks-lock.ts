@@ -55,7 +55,7 @@ function enter<T>(queue: PQueue, block: () => Promise<T>, priority = 0): Promise
   const patience = AbortSignal.timeout(LONGEST_WAIT_MS);
   const waiting = new AbortController();
   const giveUp = () => {
-    const message = `the kernel has not answered for ${LONGEST_WAIT_MS / 1000} s to what was asked of networks before; look for a process that hangs in a system call, with: ps -eo pid,user,stat,wchan:32,cmd`;
+    const message = `the kernel has not answered an earlier request about networks for ${LONGEST_WAIT_MS / 1000} s; look for a process that hangs in a system call, with: ps -eo pid,user,stat,wchan:32,cmd`;
     waiting.abort(new NotYetError('kernel_busy', message));
   };
   patience.addEventListener('abort', giveUp);

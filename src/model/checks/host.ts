@@ -49,7 +49,7 @@ export const HOST_CHECKS: readonly CheckOf<HostFacts>[] = [
     title: 'capabilities',
     judge: ({ missingCapabilities: missing }) =>
       missing.length === 0
-        ? ok('all that the agent needs')
+        ? ok('everything that the agent needs')
         : failed(
             `root lacks ${missing.join(', ')} here; run it outside of containers, with CapabilityBoundingSet= of deploy/systemd/nomad-rootless.service`,
           ),
@@ -59,8 +59,8 @@ export const HOST_CHECKS: readonly CheckOf<HostFacts>[] = [
     title: 'programs',
     judge: ({ missingPrograms: missing }) =>
       missing.length === 0
-        ? ok('all that the agent runs')
-        : failed(`${missing.join(', ')} not there; install util-linux, coreutils, findutils and grep`),
+        ? ok('all programs that the agent runs')
+        : failed(`${missing.join(', ')} missing; install util-linux, coreutils, findutils and grep`),
   },
   {
     id: 'user_namespaces',
@@ -89,7 +89,7 @@ export const HOST_CHECKS: readonly CheckOf<HostFacts>[] = [
       isRootShared
         ? ok('shared')
         : failed(
-            'private: what Nomad mounts, secrets/ for one, does not reach the mount namespaces of users',
+            'private: what Nomad mounts, such as secrets/, does not reach the mount namespaces of users',
             'mount --make-rshared /',
           ),
   },
@@ -137,7 +137,7 @@ function judgeKernel(kernel: string): Finding {
   }
   if (is(KERNEL_PIDFD_NAMESPACES)) return ok(kernel);
   return warning(
-    `${kernel}: before Linux ${KERNEL_PIDFD_NAMESPACES.join('.')} a user can have the agent wait when it looks at processes of hers`,
+    `${kernel}: before Linux ${KERNEL_PIDFD_NAMESPACES.join('.')} a user can delay the agent when it looks at the user's processes`,
   );
 }
 
@@ -166,7 +166,7 @@ export const CONFIG_CHECKS: readonly CheckOf<ConfigFacts>[] = [
       if (unsafe) return failed(unsafe.found, unsafe.remedy);
       if (openTokenFile === undefined) return ok(file ?? 'no file: defaults');
       const remedy = `chmod go-rwx ${shellWord(openTokenFile)}`;
-      return failed(`${openTokenFile} holds Nomad's token, and others than root can read it`, remedy);
+      return failed(`${openTokenFile} holds Nomad's token, and users other than root can read it`, remedy);
     },
   },
   {

@@ -103,12 +103,12 @@ export const NOMAD_CHECKS: readonly CheckOf<NomadFacts>[] = [
       const { path, allocDir, filesystem, takesAcls, isShut } = dataDir.value;
       if (!takesAcls) {
         return failed(
-          `${allocDir} (${filesystem}) takes no POSIX ACLs, by which allocations are locked; have Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs, mounted without noacl`,
+          `${allocDir} (${filesystem}) does not support POSIX ACLs, which protect allocations; put Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs, mounted without noacl`,
         );
       }
-      if (isShut) return ok(`${path} (${filesystem ?? 'unknown'}), shut to all but root`);
+      if (isShut) return ok(`${path} (${filesystem ?? 'unknown'}), closed to all but root`);
       return warning(
-        `${path} (${filesystem}) can be entered by others than root: tasks see ids as they are on disk, and what has ended is open`,
+        `${path} (${filesystem}) can be entered by users other than root: tasks see ids as they are on disk, and allocations that have ended are open`,
         `chmod 0700 ${shellWord(path)}`,
       );
     },
@@ -157,7 +157,7 @@ export const NOMAD_CHECKS: readonly CheckOf<NomadFacts>[] = [
       return driver.value.takesVolumes
         ? ok('enabled')
         : warning(
-            `volumes { enabled = false } in ${DRIVER}: tasks cannot name paths of the host in config.volumes; what Nomad mounts is as ever`,
+            `volumes { enabled = false } in ${DRIVER}: tasks cannot name paths of the host in config.volumes; what Nomad mounts is not affected`,
           );
     },
   },

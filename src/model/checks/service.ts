@@ -52,7 +52,7 @@ export const SERVICE_CHECKS: readonly CheckOf<ServiceFacts>[] = [
       if (systemdProblem !== undefined) return warning(systemdProblem);
       if (!systemd) {
         return warning(
-          'has not booted this host: nothing keeps the gates while the agent starts again, and starts of tasks fail then',
+          'has not booted this host: nothing keeps the gates open while the agent restarts, and tasks that start then fail',
         );
       }
       if (systemd.version >= KEEPS_OVER_STOP) return ok(String(systemd.version));
@@ -74,7 +74,7 @@ export const SERVICE_CHECKS: readonly CheckOf<ServiceFacts>[] = [
         return warning(`the file of ${UNIT} has changed since systemd read it`, 'systemctl daemon-reload');
       if (unit.fdStoreMax === 0) {
         return failed(
-          `${UNIT} has no FileDescriptorStoreMax=: starts of tasks fail while the agent starts again; take deploy/systemd/${UNIT}`,
+          `${UNIT} has no FileDescriptorStoreMax=: tasks that start while the agent restarts fail; use deploy/systemd/${UNIT}`,
         );
       }
       return ok(`${UNIT} is ${unit.activeState}`);
@@ -106,7 +106,7 @@ export const SERVICE_CHECKS: readonly CheckOf<ServiceFacts>[] = [
       const isOfUnit = unit.mainPid === agent.pid;
       if (isOfUnit || !/^enabled/.test(unit.unitFileState)) return ok(isOfUnit ? 'the unit' : 'not the unit');
       return failed(
-        `process ${agent.pid} answers and is not that of ${UNIT}, which is enabled: take the unit or the Nomad job, not both`,
+        `process ${agent.pid} answers and is not that of ${UNIT}, which is enabled: use the unit or the Nomad job, not both`,
         `systemctl disable --now ${UNIT}`,
       );
     },
@@ -124,7 +124,7 @@ export const SERVICE_CHECKS: readonly CheckOf<ServiceFacts>[] = [
       if (agent.warnings.length > 0) return warning(agent.warnings.join('; '));
       if (agent.version === version) return ok(`ready, ${version}`);
       const restart = systemd?.unit?.mainPid === agent.pid ? `systemctl restart ${UNIT}` : undefined;
-      return warning(`${agent.version} runs, ${version} is installed: start it again`, restart);
+      return warning(`${agent.version} runs, ${version} is installed: restart it`, restart);
     },
   },
 ];

@@ -98,7 +98,10 @@ export const USER_CHECKS: readonly CheckOf<UserFacts>[] = [
       if (!systemd) return undefined;
       return systemd.lingers
         ? ok('on: the user manager runs without a login')
-        : failed('off: without a login, after a reboot for one, there is no Podman', `loginctl enable-linger ${name}`);
+        : failed(
+            'off: without a login, for example after a reboot, there is no Podman',
+            `loginctl enable-linger ${name}`,
+          );
     },
   },
   {
@@ -163,7 +166,7 @@ export const USER_CHECKS: readonly CheckOf<UserFacts>[] = [
       const sysctl = defaultSysctls.find((one) => one.trim().startsWith('net.'));
       if (sysctl === undefined || IN_PODMANS.includes(userns.split(':', 1)[0] ?? '')) return ok(shown);
       return warning(
-        `${shown} beside ${sysctl} of default_sysctls: the containers start in no network of a group; set default_sysctls = [] below [containers] of ~/.config/containers/containers.conf, and restart podman.service`,
+        `${shown} beside ${sysctl} of default_sysctls: containers do not start in a group network; set default_sysctls = [] below [containers] of ~/.config/containers/containers.conf, and restart podman.service`,
       );
     },
   },
@@ -174,7 +177,7 @@ function judgeSocket({ name, socket, listener, account }: UserFacts): Finding | 
   if ('problem' in listener) return failed(`${socket}: ${listener.problem}`, restart(name));
   const uid = 'value' in account ? account.value?.uid : undefined;
   if (listener.value === undefined) {
-    return failed(`nobody listens on ${socket}`, `systemctl --user --machine=${name}@ enable --now podman.socket`);
+    return failed(`nothing listens on ${socket}`, `systemctl --user --machine=${name}@ enable --now podman.socket`);
   }
   if (listener.value !== uid) return failed(`uid ${listener.value} listens on ${socket}, not ${name}`, restart(name));
   return ok(socket);

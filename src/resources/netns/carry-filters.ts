@@ -22,9 +22,9 @@ export async function carryRuleset({ ruleset }: Network, to: Handle): Promise<st
     await writeRuleset(filter, ruleset);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    return [`the kernel does not take a copy of it: ${messageOf(error)}`];
+    return [`the kernel refuses a copy of it: ${messageOf(error)}`];
   }
-  return (await differing()).map((key) => `${key.split(':')[0]} comes out different`);
+  return (await differing()).map((key) => `${key.split(':')[0]} differs after the migration`);
 }
 
 /** Makes the tables of iptables-legacy of a network namespace be those of a network. @returns as carryRuleset */
@@ -34,8 +34,8 @@ export async function carryXTables({ xTables }: Network, to: Handle): Promise<st
     await writeXTables(to, xTables);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    return [`the kernel does not take a copy of it: ${messageOf(error)}`];
+    return [`the kernel refuses a copy of it: ${messageOf(error)}`];
   }
   const { missing } = differenceOf(xTables, await readXTables(to), keyOfXTable);
-  return missing.map(({ name }) => `iptables-legacy table ${name} comes out different`);
+  return missing.map(({ name }) => `iptables-legacy table ${name} differs after the migration`);
 }

@@ -123,9 +123,9 @@ async function moveLinks(network: Network, from: Handle, to: Handle, route: Netl
   const isIn = (links: readonly Link[]) => (one: Link) =>
     links.some(({ index, name }) => index === one.index || name === one.name);
   const twice = left.find(isIn(there));
-  if (twice) throw new NotYetError('network_replaced', `link ${twice.name} was made anew while it was carried`);
+  if (twice) throw new NotYetError('network_replaced', `link ${twice.name} was recreated during the migration`);
   const stranger = left.find((link) => !isIn(network.links)(link));
-  if (stranger) throw new NotYetError('network_changed', `link ${stranger.name} has come since the network was read`);
+  if (stranger) throw new NotYetError('network_changed', `link ${stranger.name} appeared during the migration`);
   const moving = former.demandWhileHolding(left.map((link) => toMove(link, to)));
   try {
     return readUnlockedSysctls(from);
@@ -179,6 +179,6 @@ export function refuseObstacles(obstacles: readonly string[], id: string, user: 
   if (obstacles.length === 0) return;
   const more = obstacles.length > MOST_NAMED ? `; and ${obstacles.length - MOST_NAMED} more` : '';
   const named = obstacles.slice(0, MOST_NAMED).join('; ');
-  const message = `the network of allocation ${id} cannot be handed to ${user}: ${named}${more}`;
+  const message = `the network of allocation ${id} cannot be migrated to ${user}: ${named}${more}`;
   throw new RefusedError('network_not_carriable', message);
 }

@@ -53,7 +53,7 @@ export class NetnsDirectory {
       else this.#attach(id, mounted, netns);
       reached('attached');
     }
-    throw new NotYetError('netns_gone', `Nomad has taken ${this.path}/${id} away, or is making another one`);
+    throw new NotYetError('netns_gone', `Nomad has removed ${this.path}/${id}, or is making another one`);
   }
 
   /** Takes off what a crashed replace left in the place that Nomad has left. @throws SyscallError */

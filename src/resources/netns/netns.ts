@@ -66,7 +66,7 @@ export class NetnsResource implements Resource {
     const owner = ownerOf(this.#options.owners(), user.uid);
     const { id } = desired;
     if (this.#options.journal.ids().includes(id)) {
-      const what = `the network namespace of ${id}: what a crash left undone`;
+      const what = `finished the interrupted migration of the network namespace of ${id}`;
       return [this.#step(what, () => this.#swap.resume(id, owner))];
     }
     const [namespace] = await this.#options.namespaces.of(owner);
@@ -93,7 +93,7 @@ export class NetnsResource implements Resource {
       case 'root':
         if (!this.#isFinished(desired, desired.netns, current)) return [];
     }
-    const what = `the network namespace of ${id}: replaced by one of ${user.name}'s Podman`;
+    const what = `migrated the network namespace of ${id} to ${user.name}'s Podman`;
     return [this.#step(what, () => this.#replace(id, owner, namespace.user))];
   }
 
@@ -113,7 +113,7 @@ export class NetnsResource implements Resource {
 
   #planRemoval({ id }: Desired): Step[] {
     if (!this.#options.journal.ids().includes(id)) return [];
-    const what = `the network namespace that was being made for ${id}`;
+    const what = `removed the unfinished network namespace of ${id}`;
     return [{ kind: this.kind, what, removes: true, apply: () => this.#discard(id) }];
   }
 
@@ -181,7 +181,7 @@ function ownershipOf(netns: Handle, userNamespace: Handle, uid: number): Ownersh
 async function refuseWhileInUse(netns: Handle, user: Access): Promise<void> {
   const [pid, ...others] = await pidsIn(netns, 'net');
   if (pid === undefined) return;
-  const message = `${user.name}'s Podman was restarted, and the allocation's network belongs to the one before, of which process ${pid}${others.length > 0 ? ` and ${others.length} others` : ''} still runs; it is made anew when they have ended: restart the allocation`;
+  const message = `${user.name}'s Podman was restarted, and the allocation's network belongs to the one before, of which process ${pid}${others.length > 0 ? ` and ${others.length} others` : ''} still runs; it is migrated again once they have ended: restart the allocation`;
   throw new NotYetError('netns_in_use', message);
 }
 

@@ -142,7 +142,7 @@ const MOVABLE = new Set(['veth', 'macvlan', 'macvtap', 'ipvlan', 'ipvtap', 'vlan
 
 function obstaclesOfLink({ name, kind, master, hasXdpProgram, hasToken }: Link): string[] {
   const movable = MOVABLE.has(kind);
-  const hardware = `${name} is a device of the hardware, and who owns its network namespace may reconfigure it`;
+  const hardware = `${name} is a hardware device, which the owner of its network namespace could reconfigure`;
   return [
     ...(kind === '' ? [hardware] : []),
     ...(kind !== '' && !movable ? [`${name} is of kind ${kind}, which cannot be moved`] : []),

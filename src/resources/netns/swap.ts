@@ -152,6 +152,6 @@ function readIfSound(cache: SwapOptions['cache'], id: string): CniCacheFile[] {
 }
 
 function lost(id: string): RefusedError {
-  const message = `the network of allocation ${id} went lost while it was handed over: somebody has unmounted what held it; restart the allocation`;
+  const message = `the network of allocation ${id} was lost during its migration, because the mount that held it was unmounted; restart the allocation`;
   return new RefusedError('network_lost', message);
 }

@@ -31,7 +31,7 @@ export async function verify(
     differing = await findDifferences(network, kinds, route);
   }
   if (differing.length === 0) return;
-  const message = `the network comes out different from what Nomad made: ${differing.join(', ')}`;
+  const message = `the network differs from what Nomad made: ${differing.join(', ')}`;
   throw new NotYetError('network_differs', message);
 }
 

@@ -110,13 +110,13 @@ function openShowable(parent: Handle, path: string): Handle | undefined {
   return undefined;
 }
 
-/** @throws RefusedError `unsafe_path` where a symlink or a mount lies on the way, or something that is no directory */
+/** @throws RefusedError `unsafe_path` where a symlink or a mount lies on the way, or something that is not a directory */
 function openSafely(parent: Handle, path: string, flags: number): Handle | undefined {
   try {
     return openBeneathIfThere(parent, path, flags);
   } catch (error) {
     if (!(error instanceof SyscallError && error.is('ELOOP', 'EXDEV', 'ENOTDIR'))) throw error;
-    const message = `${error.path} cannot be shown: it is or leads through a symlink, another mount, or something that is no directory`;
+    const message = `${error.path} cannot be shown: it is or leads through a symlink, another mount, or something that is not a directory`;
     throw new RefusedError('unsafe_path', message, error);
   }
 }

@@ -189,7 +189,7 @@ export class ViewMounts {
   #refuseShutOff(uid: number, { overmounts }: TreeNote): void {
     const wanted = this.#options.dataDir.overmountFor(uid);
     if (wanted === overmounts || isOutside(relative(wanted, overmounts))) return;
-    const message = `${wanted} has been shut to uid ${uid} since allocations were shown to her below ${overmounts}; open it again, or stop her allocations on this node`;
+    const message = `${wanted} has been closed to uid ${uid} since allocations were shown to that user below ${overmounts}; open it again, or stop the user's allocations on this node`;
     throw new NotYetError('view_shut_off', message);
   }
 
@@ -251,8 +251,8 @@ export class ViewMounts {
   #placeOf(path: string, overmounts: string): string {
     const place = relative(overmounts, path);
     if (!isOutside(place)) return place;
-    const remedy = `shut the data dir: chmod 0700 ${join(this.#options.dataDir.allocDir, '..')}`;
-    const message = `${path} cannot be shown: it is not below ${overmounts}, over which users see what is theirs; ${remedy}`;
+    const remedy = `close the data dir: chmod 0700 ${join(this.#options.dataDir.allocDir, '..')}`;
+    const message = `${path} cannot be shown: it is not below ${overmounts}, where users are shown their allocations; ${remedy}`;
     throw new RefusedError('outside_of_view', message);
   }
 }

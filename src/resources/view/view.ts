@@ -77,7 +77,7 @@ export class ViewResource implements Resource {
     const left: number[] = [];
     for (const { uid } of owners()) if (!uids.includes(uid) && (await mounts.isLeftOver(uid))) left.push(uid);
     return [...new Set([...empty, ...left])].map((uid) => {
-      const what = `removed the tree over the data dir, which no allocation needs, from the mount namespaces of uid ${uid}`;
+      const what = `removed the per-user tmpfs over the data dir, which no allocation needs, from the mount namespaces of uid ${uid}`;
       return { kind: this.kind, what, removes: true, apply: () => this.#removeTree(uid) };
     });
   }
@@ -103,8 +103,8 @@ export class ViewResource implements Resource {
   warnings(): string[] {
     const { idmap, dataDir, mounts } = this.#options;
     if (idmap === 'off') return [];
-    const open = `${PLAIN_IDS}, because users can enter Nomad's data dir: shut it to all but root (chmod 0700), or set idmap: off`;
-    const unable = `${PLAIN_IDS} for some allocations: kernel or filesystem cannot map ids (tmpfs from Linux 6.3 on); set idmap: off to have it so everywhere`;
+    const open = `${PLAIN_IDS}, because users can enter Nomad's data dir: close it to all but root (chmod 0700), or set idmap: off`;
+    const unable = `${PLAIN_IDS} for some allocations: kernel or filesystem cannot map ids (tmpfs from Linux 6.3 on); set idmap: off to have that everywhere`;
     return [...(dataDir.isShut() ? [] : [open]), ...(mounts.hasUnmappable ? [unable] : [])];
   }
 
@@ -140,7 +140,7 @@ export class ViewResource implements Resource {
     const lacking = mounts.observe(user.uid, this.#leavesOf(allocation, desired, user, opened), found);
     using shared = openSharedDir(allocation);
     const steps = lacking.namespaces.map((namespace): Step => {
-      const what = `mounted the tree of ${user.name} over the data dir in the mount namespace of process ${namespace.pid}`;
+      const what = `mounted the per-user tmpfs of ${user.name} over the data dir in the mount namespace of process ${namespace.pid}`;
       return { kind: this.kind, what, removes: false, apply: () => mounts.showIn(user.uid, namespace) };
     });
     if (shared && lacking.leaves.length === 0) {
@@ -176,7 +176,7 @@ export class ViewResource implements Resource {
     const path = `${dataDir.allocDir}/${id}`;
     using shown = mounts.open(uid, `${path}/alloc`);
     if (!shown) return [];
-    const what = `unmounted ${path} from the tree of ${name}: its containers have been started`;
+    const what = `unmounted ${path} from the per-user tmpfs of ${name}: its containers have been started`;
     return [{ kind: this.kind, what, removes: true, apply: () => mounts.hide(uid, path, tasks) }];
   }
 
@@ -190,7 +190,7 @@ export class ViewResource implements Resource {
       using opened = new DisposableStack();
       for (const { source } of this.#leavesOf(allocation, desired, user, opened)) await share(source);
     };
-    const what = `labelled what ${user.name} is to see of ${dataDir.allocDir}/${desired.id} as ${SHARED_LABEL}`;
+    const what = `labelled what ${user.name} sees of ${dataDir.allocDir}/${desired.id} as ${SHARED_LABEL}`;
     return { kind: this.kind, what, removes: false, apply };
   }
 

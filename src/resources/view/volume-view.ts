@@ -171,6 +171,6 @@ function refuseShut(directory: Handle, { claim }: DesiredVolume, { name, uid }: 
   const acl = readAcl(directory);
   if (owner !== 0 || gid !== 0 || acl.other !== 0 || acl.users.size + acl.groups.size > 0) return;
   const remedy = `create it with parameters of its plugin (mkdir: uid = ${uid}, or gid, or mode), or set volumes: idmap or volumes: acl in nomad-rootless's config`;
-  const message = `host volume ${claim.source} (${directory.path}) is root's alone (${format(acl)}), and shut to ${name}: ${remedy}`;
+  const message = `host volume ${claim.source} (${directory.path}) belongs to root alone (${format(acl)}), and ${name} has no access: ${remedy}`;
   throw new RefusedError('volume_shut', message);
 }

@@ -119,7 +119,7 @@ describe('explain', () => {
     await answer({ '/v1/status': status, [`/v1/explain/${allocation.id}`]: explanation });
     expect(await run('explain', '--config', config, '1a2b3')).toBe(EXIT.ok);
     expect(output).toBe(`Allocation ${allocation.id}
-Job web/dispatch-1, made of web, namespace team-a, group front
+Job web/dispatch-1, child of web, namespace team-a, group front
 State: ready since 0s
 
 Task web (podman)
@@ -161,7 +161,7 @@ view  missing  a mount
     expect(output).toContain(`Refused: ${reason}\n`);
     expect(output).toContain(`  refused: ${reason}\n`);
     expect(output).not.toContain('runs as');
-    expect(output).toContain('Nothing on this host is for it.\n');
+    expect(output).toContain('Nothing on this host belongs to it.\n');
   });
 
   test('says whom a task runs as, not whom its meta names too late', async () => {
@@ -187,7 +187,7 @@ view  missing  a mount
   test('how an id begins that is none of ours exits with 4, and says to give the whole id', async () => {
     await answer({ '/v1/status': status });
     expect(await run('explain', '--config', config, 'ffff')).toBe(EXIT.noSuchAllocation);
-    expect(errors).toContain('`explain` takes the whole id');
+    expect(errors).toContain('give `explain` the whole id');
   });
 
   test('shows what a job author wrote as text, whatever it would do to a terminal', async () => {
@@ -232,7 +232,7 @@ describe('status', () => {
 
   test('without an agent it exits with 3 and says where it looked', async () => {
     expect(await run('status', '--config', config)).toBe(EXIT.notRunning);
-    expect(errors).toContain(`nobody listens on ${directory}/admin.sock`);
+    expect(errors).toContain(`nothing listens on ${directory}/admin.sock`);
   });
 
   test('an answer of another form is an error that says where', async () => {

@@ -84,7 +84,7 @@ describe("a user's containers.conf", () => {
     write('containers.conf', '[containers\n');
     await expect(readContainersConf(user())).rejects.toMatchObject({
       code: 'containers_conf',
-      message: /\.config\/containers\/containers\.conf is no containers\.conf/,
+      message: /\.config\/containers\/containers\.conf is not a valid containers\.conf/,
     });
   });
 });

@@ -242,7 +242,7 @@ test('a create that joins a network says in the end why it could not be said whe
   const create = JSON.parse(createRequest().split('\r\n\r\n')[1] ?? '');
   const netns = { nsmode: 'path', value: `/var/run/netns/${ID}` };
   const client = bench.client().write(post('/v1.0.0/libpod/containers/create', JSON.stringify({ ...create, netns })));
-  await client.sees(`process ${left.pid}, which was to look`);
+  await client.sees(`process ${left.pid}, which was to read`);
   expect(client.text).toMatch(/^HTTP\/1.1 504 /);
   left.kill();
   await once(left, 'exit');

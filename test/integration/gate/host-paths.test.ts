@@ -39,7 +39,7 @@ async function verdictOn(sources: readonly string[], fields: object = {}, mayNam
 describe('a create', () => {
   test('that mounts a directory above the data dir is refused, and told what to do', async () => {
     expect(await verdictOn([root])).toBe(
-      `host_path_refused: nomad-rootless: mounts.1.source ${JSON.stringify(root)} leads to ${root}, which holds ${root}/nomad, which is kept from containers: by such paths one reaches all allocations of user alice; name what the task needs in there, or ask the operator for host_paths: all in the policy of nomad-rootless's config`,
+      `host_path_refused: nomad-rootless: mounts.1.source ${JSON.stringify(root)} leads to ${root}, which holds ${root}/nomad, which containers may not name: through such paths they would reach all allocations of user alice; name what the task needs in there, or ask the operator for host_paths: all in the policy of nomad-rootless's config`,
     );
     expect(await verdictOn(['/'])).toMatch(/^host_path_refused: .*mounts.1.source "\/" leads to/);
   });

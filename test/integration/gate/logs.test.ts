@@ -59,7 +59,7 @@ test.each([
   await vi.waitFor(() => expect(left).toBe(true), WAIT);
   expect(bench.lines).toContainEqual({
     fields: { code: 'parse_error', reason: expect.stringContaining('the Podman of user alice') },
-    message: 'the log of a container is none as Podman gives it',
+    message: 'the log of a container is not in the form that Podman gives',
   });
 });
 

@@ -30,9 +30,9 @@ test('root on the port is taken for Nomad', () => {
 test.each(['http://127.0.0.1:4646', 'http://localhost:4646', 'http://[::1]:4646'])(
   'another local user on the port of %s is not',
   (address) => {
-    expect(() => admit(address, [2002])).toThrow(/uid 2002 listens on port 4646/);
+    expect(() => admit(address, [2002])).toThrow(/uid 2002 listens on port 4646 of nomad.address/);
     expect(() => admit(address, [0, 2002])).toThrow(/uid 2002/);
-    expect(() => admit(address, [])).toThrow(/nobody listens/);
+    expect(() => admit(address, [])).toThrow(/nothing listens/);
   },
 );
 

@@ -19,10 +19,10 @@ test('checks are a table, with each command once below it and the count at the e
 <red>failed</red>  alice  linger   off\\x1b[2J
 <red>failed</red>  alice  linger   off\\x1b[2J
 
-To mend it, as root:
+To fix it, as root:
   loginctl enable-linger alice
 
 <red>2 failed, 0 warnings, 1 ok.</red>
 `);
-  expect(renderChecks([node], { paint })).toContain('<green>All 1 checks are well.</green>');
+  expect(renderChecks([node], { paint })).toContain('<green>All 1 checks passed.</green>');
 });

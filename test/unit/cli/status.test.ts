@@ -108,7 +108,7 @@ test('shows what was left behind, and when it goes', () => {
   const shown = render({ ...status, ghosts: [{ ...ghost, removedAt: now + 240_000 }, failed] }, plain, now);
   expect(shown.split('\n').slice(-6)).toEqual([
     '',
-    'Left behind:',
+    'Ghosts:',
     'GHOST      USER   NAME             STATE    SINCE  REMOVED IN  WHY',
     'container  alice  web-1a2b         running  1m0s   4m0s        the allocation is failed',
     'network    alice  /run/netns/1a2b  running  1m0s   never       the allocation is failed; busy',

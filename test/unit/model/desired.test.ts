@@ -82,8 +82,8 @@ describe('an allocation', () => {
     [' alice', 'bad_podman_user', /spaces around/],
     // biome-ignore lint/suspicious/noTemplateCurlyInString: Nomad's interpolation is what is tested
     ['${attr.user}', 'bad_podman_user', /not interpolated/],
-    ['../alice', 'bad_podman_user', /no user name/],
-    ['99999999999', 'bad_podman_user', /no uid/],
+    ['../alice', 'bad_podman_user', /not a user name/],
+    ['99999999999', 'bad_podman_user', /not a uid/],
   ])('whose user is %j is refused: %s', (user, code, reason) => {
     expect(desired(withUser(user))).toEqual({
       kind: 'refused',
@@ -171,13 +171,16 @@ describe('an allocation whose task has been prepared for a user', () => {
     const given = desired(withUser('bob'), granted(1001));
     expect(given).toMatchObject({ kind: 'access', podman: [{ name: 'alice', tasks: ['t'] }] });
     expect(given).toHaveProperty('unfollowed', [
-      `task t: the job now has podman_user = "bob", but the task was prepared for alice and stays so; run: nomad alloc stop ${ALLOCATION_ID}`,
+      `task t: the job now has podman_user = "bob", but the task was prepared for alice and keeps running as that user; run: nomad alloc stop ${ALLOCATION_ID}`,
     ]);
   });
 
   test.each(['', ' alice', 'ghost', 'root'])('keeps that user where the job now says %j', (value) => {
     const given = desired(withUser(value), granted(1001));
-    expect(given).toMatchObject({ podman: [{ uid: 1001 }], unfollowed: [expect.stringContaining('stays so')] });
+    expect(given).toMatchObject({
+      podman: [{ uid: 1001 }],
+      unfollowed: [expect.stringContaining('keeps running as that user')],
+    });
   });
 
   test('has nothing to say while the user is the same, however it is written', () => {

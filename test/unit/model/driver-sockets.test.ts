@@ -43,7 +43,7 @@ describe("the driver's sockets", () => {
 
   test("that lead past a gate are named: to a configured user's own Podman, not to somebody else's", () => {
     expect(warnings({ ...FITTING, direct: OWN.alice })).toEqual([
-      expect.stringContaining("alice's own Podman: past the gate"),
+      expect.stringContaining("alice's own Podman: without the gate"),
     ]);
     expect(warnings({ ...FITTING, carol: '/run/user/1003/podman/podman.sock' })).toEqual([]);
     const unknown = new Map<string, string | undefined>([

@@ -57,9 +57,9 @@ describe("the agent's own description", () => {
     const self = parseAgentSelf(jsonFixture('agent-self.json'), { nodeId, dataDir: '/data', allocDir: '/allocs' });
     expect([self.nodeId, self.dataDir, self.allocDir]).toEqual([nodeId, '/data', '/allocs']);
     expect(self.disagreements).toEqual([
-      `nomad.node_id is ${nodeId} in the configuration, which counts; Nomad says ${NODE_ID}`,
-      'nomad.data_dir is /data in the configuration, which counts; Nomad says /var/lib/nomad',
-      'nomad.alloc_dir is /allocs in the configuration, which counts; Nomad says /var/lib/nomad/alloc',
+      `nomad.node_id is ${nodeId} in the configuration, which takes precedence; Nomad says ${NODE_ID}`,
+      'nomad.data_dir is /data in the configuration, which takes precedence; Nomad says /var/lib/nomad',
+      'nomad.alloc_dir is /allocs in the configuration, which takes precedence; Nomad says /var/lib/nomad/alloc',
     ]);
   });
 

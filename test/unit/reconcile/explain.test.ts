@@ -158,6 +158,6 @@ test('says what is not followed, and whom the task runs as still', async () => {
   const { unfollowed, tasks } = await explainOf(allocationOf({ tasks: [taskOf('t', { meta: metaOf('alice') })] }), {
     rules,
   });
-  expect(unfollowed).toEqual([expect.stringContaining('was prepared for bob and stays so')]);
+  expect(unfollowed).toEqual([expect.stringContaining('was prepared for bob and keeps running as that user')]);
   expect(tasks[0]).toMatchObject({ user: { name: 'alice' }, runsAs: { name: 'bob', uid: 1002 } });
 });

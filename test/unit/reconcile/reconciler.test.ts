@@ -264,7 +264,7 @@ describe('the reconciler', () => {
     await reconciler.passNow(ALLOCATION_ID, never);
     await expect(reconciler.explain(ALLOCATION_ID)).rejects.toMatchObject({
       code: 'left_behind',
-      message: expect.stringMatching(/knows no allocation .* cannot be taken away: busy$/),
+      message: expect.stringMatching(/knows no allocation .* cannot be removed: busy$/),
     });
   });
 
@@ -443,7 +443,7 @@ describe('the reconciler', () => {
     expect(record()?.readError).toBeUndefined();
   });
 
-  test('waits, and does not refuse, where Nomad answers wrongly of what is not known', async () => {
+  test('waits, and does not refuse, where Nomad answers what cannot be read about what is not known', async () => {
     const { nomad, reconciler } = setUp();
     nomad.set(ALLOCATION_ID, new ParseError('allocation', 'object', 'null'));
     expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({

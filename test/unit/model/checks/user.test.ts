@@ -117,7 +117,7 @@ describe('a user', () => {
       { listener: { value: undefined }, podman: undefined },
       'podman_socket',
       'failed',
-      /nobody listens/,
+      /nothing listens/,
       'systemctl --user --machine=alice@ enable --now podman.socket',
     ],
     [
