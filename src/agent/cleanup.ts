@@ -4,11 +4,12 @@ import { messageOf } from '../errors.ts';
 import { removeSocketFiles, socketFilesIn } from '../linux/socket-file.ts';
 import type { Log } from '../log.ts';
 import type { Desired } from '../model/desired.ts';
+import { needsOf } from '../model/user-needs.ts';
 import type { ClientPaths } from '../nomad/agent-self.ts';
 import type { HostUser } from '../reconcile/host-user.ts';
+import { takeAway } from '../reconcile/settle.ts';
 import type { Step } from '../resources/resource.ts';
 import { type Host, makeHost } from './host.ts';
-import { sweepHost } from './sweep.ts';
 import { type GhostPlaces, ghostSources } from './watch-ghosts.ts';
 
 /** One thing of ours on this host; `what` is for people. */
@@ -43,23 +44,23 @@ export interface CleanupOptions {
  */
 export async function cleanUp(options: CleanupOptions): Promise<void> {
   const { config, paths, accountOf, dryRun, onLeftover, onProblem } = options;
-  const host = makeHost({ config, paths, accountOf, liveVolumes: () => [] });
-  const take = async (steps: readonly Step[]) => {
-    for (const step of steps) {
-      onLeftover({ kind: step.kind, what: step.what });
-      if (!dryRun) await step.apply();
-    }
+  const host = makeHost({ config, paths, accountOf });
+  const take = async (step: Step) => {
+    onLeftover({ kind: step.kind, what: step.what });
+    if (!dryRun) await step.apply();
   };
+  const onFailure = (error: unknown) => onProblem(messageOf(error));
   try {
     await removeGhosts(host, options);
     for (const id of host.allocationIds()) {
       const nothing: Desired = { kind: 'nothing', id, why: 'gone' };
-      for (const resource of host.resources) await take(await resource.plan(nothing));
+      for (const resource of host.resources) for (const step of await resource.plan(nothing)) await take(step);
     }
-    await sweepHost(host, {
-      take: (step) => take([step]),
-      onFailure: (error) => onProblem(messageOf(error)),
-    });
+    for (const uid of new Set(host.userResources.flatMap((resource) => [...resource.uids()]))) {
+      const needs = needsOf(uid, [], true);
+      for (const resource of host.userResources) await takeAway(() => resource.planRemoval(needs), take, onFailure);
+    }
+    for (const resource of host.nodeResources) await takeAway(() => resource.plan(), take, onFailure);
   } finally {
     host.close();
   }

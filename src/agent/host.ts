@@ -3,7 +3,6 @@ import type { Config } from '../config/config.ts';
 import { NotYetError } from '../errors.ts';
 import { canonicalDirectory } from '../linux/directory.ts';
 import { isSelinuxOn } from '../linux/selinux.ts';
-import type { LiveVolume } from '../model/volume.ts';
 import type { ClientPaths } from '../nomad/agent-self.ts';
 import type { PodmanUser } from '../podman/connect.ts';
 import type { HostUser } from '../reconcile/host-user.ts';
@@ -17,8 +16,9 @@ import { NetnsDirectory } from '../resources/netns/netns-directory.ts';
 import { SpareNamespaces } from '../resources/netns/spare-namespaces.ts';
 import { SwapJournal } from '../resources/netns/swap-journal.ts';
 import { PodmanNamespaces, type PodmanOwner } from '../resources/podman-namespaces.ts';
-import type { Resource, Step } from '../resources/resource.ts';
+import type { NodeResource, Resource, UserResource } from '../resources/resource.ts';
 import { planFormerViews } from '../resources/view/former-views.ts';
+import { TreeRemoval } from '../resources/view/tree-removal.ts';
 import { UserTrees } from '../resources/view/user-trees.ts';
 import { ViewResource } from '../resources/view/view.ts';
 import { ViewMounts } from '../resources/view/view-mounts.ts';
@@ -31,8 +31,12 @@ import { VolumeDirectories } from '../resources/volume-directories.ts';
 export interface Host {
   readonly allocDir: string;
   readonly isSelinuxOn: boolean;
-  /** In the order in which they are settled: an allocation is locked before it is shown to anybody. */
+  /** What each allocation has for itself. */
   readonly resources: readonly Resource[];
+  /** What the allocations of a user have together; in this order. */
+  readonly userResources: readonly UserResource[];
+  /** What is there for no allocation. */
+  readonly nodeResources: readonly NodeResource[];
   /** Where Nomad mounts the network namespaces of its allocations. */
   readonly netnsDir: string;
   /** The uids that the tasks of an allocation have been prepared for, by task. */
@@ -49,8 +53,6 @@ export interface Host {
   podmanUsers(): readonly PodmanUser[];
   /** The network namespaces that were handed to users. */
   readonly handedOver: Pick<HandedOverNetns, keyof HandedOverNetns>;
-  /** Each gives steps against what belongs to no allocation: empty trees, rights and volumes that nobody needs. */
-  readonly sweeps: readonly (() => Step[] | Promise<Step[]>)[];
   close(): void;
 }
 
@@ -59,8 +61,6 @@ export interface HostOptions {
   readonly config: Pick<Config, 'idmap' | 'ordering' | 'stateDir' | 'users' | 'volumes'>;
   readonly paths: ClientPaths;
   readonly accountOf: (name: string) => HostUser | undefined;
-  /** The volumes that allocations need; undefined while that is not known. */
-  readonly liveVolumes: () => readonly LiveVolume[] | undefined;
   /** Told of each point that the swap of a netns reaches. */
   readonly onSwap?: NonNullable<NetnsOptions['reached']>;
 }
@@ -72,7 +72,7 @@ const DIRECTORY_RETRY_MS = 2000;
 const MOST_SHOWN = 64;
 
 /** Puts the resources together. @throws NotYetError `no_alloc_dir` where Nomad's directories are not there */
-export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: HostOptions): Host {
+export function makeHost({ config, paths, accountOf, onSwap }: HostOptions): Host {
   const { idmap, ordering, stateDir } = config;
   const dataDir = new DataDir(directoryOfNomad(paths.allocDir, 'alloc'), directoryOfNomad(paths.dataDir, 'data'));
   const namespaces = new PodmanNamespaces(systemClock);
@@ -111,18 +111,22 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
     ...(onSwap ? { reached: onSwap } : {}),
   });
   const directories = new VolumeDirectories(paths);
-  // Where rights are given in another way it takes away what it gave.
-  const volumeAcl = new VolumeAclResource(directories, config.volumes === 'acl' ? liveVolumes : undefined);
+  const volumeAcl = new VolumeAclResource(directories, config.volumes === 'acl');
   const volumeView = new VolumeViewResource({
     ...{ dataDir, directories, mounts, trees, namespaces, owners },
-    live: liveVolumes,
     rights: config.volumes,
     isSelinuxOn: selinux,
   });
   return {
     allocDir: dataDir.allocDir,
     isSelinuxOn: selinux,
-    resources: [acl, view, volumeAcl, volumeView, logFifo, netns],
+    resources: [acl, view, logFifo, netns],
+    // Rights before the way to what they are on; the tree when nothing is in it any more.
+    userResources: [volumeAcl, volumeView, new TreeRemoval({ trees, mounts, owners })],
+    nodeResources: [
+      { kind: 'view', plan: () => planFormerViews(stateDir) },
+      { kind: 'netns', plan: () => spares.planSweep() },
+    ],
     netnsDir: directory.path,
     grantedOn: (id) => view.granted(id),
     isNetnsOwned: (id) => netns.isOwned(id),
@@ -134,13 +138,6 @@ export function makeHost({ config, paths, accountOf, liveVolumes, onSwap }: Host
     warnings: () => view.warnings(),
     podmanUsers: () => podmanUsersIn(config.users, accountOf),
     handedOver: new HandedOverNetns(directory, journal),
-    sweeps: [
-      () => planFormerViews(stateDir),
-      () => view.planSweep(),
-      () => volumeView.planSweep(),
-      () => volumeAcl.planSweep(),
-      () => spares.planSweep(),
-    ],
     close: () => {
       spares.close();
       namespaces.close();

@@ -42,7 +42,7 @@ export interface NodeFollowerParts {
   readonly nomad: Pick<Nomad, 'self' | 'allocation' | 'nodeAllocations' | 'hostVolumes' | 'eventStart' | 'eventLines'>;
   readonly accounts: Pick<Accounts, 'get' | 'onAnswer'>;
   /** Puts together what allocations get on this host, once it is known where they are. */
-  readonly makeHost: (options: Pick<HostOptions, 'paths' | 'liveVolumes'>) => Host;
+  readonly makeHost: (options: Pick<HostOptions, 'paths'>) => Host;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -268,14 +268,7 @@ export class NodeFollower implements Readiness {
     const { config, nomad, accounts, makeHost, clock, log, metrics } = this.#parts;
     const { nodeId, allocDir } = self;
     using made = new DisposableStack();
-    const ifListed = <T>(read: (reconciler: Reconciler) => T | undefined) => {
-      const reconciler = this.#health.lastListing === undefined ? undefined : this.#attached?.reconciler;
-      return reconciler && read(reconciler);
-    };
-    const host = makeHost({
-      paths: self,
-      liveVolumes: () => ifListed((reconciler) => reconciler.liveVolumes()),
-    });
+    const host = makeHost({ paths: self });
     made.defer(() => host.close());
     const health = this.#health;
     const ended = new AbortController();
@@ -302,6 +295,7 @@ export class NodeFollower implements Readiness {
       hostVolumes: (names) => hostVolumes.paths(names),
       grantedOn: (id) => host.grantedOn(id),
       resources: host.resources,
+      userResources: host.userResources,
       isNetnsOwned: (id) => host.isNetnsOwned(id),
       onEnded: (uids) => ghosts.noticeEnded(uids),
       clock,

@@ -6,6 +6,8 @@ import type { Metrics } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import type { Nomad } from '../nomad/nomad.ts';
 import type { Reconciler } from '../reconcile/reconciler.ts';
+import { takeAway } from '../reconcile/settle.ts';
+import type { Step } from '../resources/resource.ts';
 import { SHARED_DIR } from '../resources/view/shared-dir.ts';
 import { watchAllocationEntries } from '../watch/allocation-entries.ts';
 import { watchEventStream } from '../watch/event-stream.ts';
@@ -14,7 +16,6 @@ import { watchListing } from '../watch/resync.ts';
 import { TaskDirsWatch } from '../watch/task-dirs.ts';
 import type { Host } from './host.ts';
 import type { NomadHealth } from './nomad-health.ts';
-import { sweepHost } from './sweep.ts';
 
 /** What all tasks of an allocation share, SharedAllocName in Nomad's client/allocdir. */
 const ALLOC = 'alloc';
@@ -23,7 +24,7 @@ const ALLOC = 'alloc';
 export interface NodeWatchOptions {
   readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines' | 'nodeAllocations'>;
   readonly nodeId: string;
-  readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'sweeps'>;
+  readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'nodeResources'>;
   readonly reconciler: Pick<Reconciler, 'notice' | 'noticeHost' | 'noticeListed' | 'noticeFound' | 'allocation'>;
   readonly health: NomadHealth;
   /** Between one listing and the next, in milliseconds. */
@@ -128,23 +129,27 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
 }
 
 /**
- * What is on the host and not in the listing may be left over from before: each is asked for by its id. What belongs to
- * no allocation is taken away. What fails is tried again after the next listing.
+ * What is on the host and not in the listing may be left over from before: each is asked for by its id. What is there for no
+ * allocation is taken away. What fails is tried again after the next listing.
  */
 async function lookAtHost({ host, reconciler, log, metrics }: NodeWatchOptions): Promise<void> {
   try {
-    for (const id of host.allocationIds()) reconciler.noticeFound(id);
+    reconciler.noticeFound(host.allocationIds());
   } catch (error) {
     reportLeft(error, { metrics, log });
   }
-  await sweepHost(host, {
-    take: async (step) => {
-      await step.apply();
-      metrics.cleanup.inc({ kind: step.kind });
-      log.info({ kind: step.kind, removes: true }, step.what);
-    },
-    onFailure: (error) => reportLeft(error, { metrics, log }),
-  });
+  const take = async (step: Step) => {
+    await step.apply();
+    metrics.cleanup.inc({ kind: step.kind });
+    log.info({ kind: step.kind, removes: true }, step.what);
+  };
+  for (const resource of host.nodeResources) {
+    await takeAway(
+      () => resource.plan(),
+      take,
+      (error) => reportLeft(error, { metrics, log }),
+    );
+  }
 }
 
 function reportLeft(error: unknown, { metrics, log }: Pick<NodeWatchOptions, 'metrics' | 'log'>): void {

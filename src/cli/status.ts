@@ -87,7 +87,8 @@ export function render(status: AgentStatus, terminal: Pick<Terminal, 'paint'>, n
   const left = ghosts.map((ghost) => ghostRow(ghost, now));
   const ghostTable = left.length === 0 ? '' : `\nGhosts:\n${renderTable(GHOST_HEADER, left)}`;
   const refused = status.refusals.slice(0, MOST_REFUSALS).map((refusal) => refusalRow(refusal, now));
-  const refusalTable = refused.length === 0 ? '' : `\nLast refused at the gates:\n${renderTable(REFUSAL_HEADER, refused)}`;
+  const refusalTable =
+    refused.length === 0 ? '' : `\nLast refused at the gates:\n${renderTable(REFUSAL_HEADER, refused)}`;
   return `${lines.join('')}${users}\n${table}${heldTable}${ghostTable}${refusalTable}`;
 }
 

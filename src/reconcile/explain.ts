@@ -3,13 +3,17 @@ import type { Allocation, Task } from '../model/allocation.ts';
 import { type Desired, desire, type Rules } from '../model/desired.ts';
 import type { Explanation, PartExplanation, PartState, TaskExplanation } from '../model/explanation.ts';
 import { metaValuesOf, PODMAN_DRIVER } from '../model/podman-user.ts';
+import type { UserNeeds } from '../model/user-needs.ts';
 import { judge } from '../model/verdict.ts';
-import type { Resource } from '../resources/resource.ts';
+import { ORDER, type Resource, type Step, type UserResource } from '../resources/resource.ts';
 import { type AllocationRecord, lastErrorOf, stateOf } from './record.ts';
 
 /** What the host says. */
 interface Observed {
   readonly resources: readonly Resource[];
+  readonly userResources: readonly UserResource[];
+  /** What is known that a user needs, with what it is now that this allocation desires. */
+  readonly needsOf: (uid: number, desired: Desired) => UserNeeds;
   readonly isNetnsOwned: (id: string) => boolean;
 }
 
@@ -62,11 +66,25 @@ function explainTask(task: Task, allocation: Allocation, rules: Rules, desired: 
 }
 
 /** Plans and applies nothing. */
-async function explainParts(desired: Desired, { resources, isNetnsOwned }: Observed): Promise<PartExplanation[]> {
+async function explainParts(desired: Desired, observed: Observed): Promise<PartExplanation[]> {
+  const { resources, userResources, needsOf, isNetnsOwned } = observed;
   const parts: PartExplanation[] = [];
-  for (const resource of resources) {
-    const part = await explainPart(resource, desired);
-    if (part.state !== 'done' || isNeeded(resource, desired)) parts.push(part);
+  const explain = async (one: Resource | UserResource, plan: () => Planned, notes?: () => readonly string[]) => {
+    const part = await explainPart(one.kind, plan, notes);
+    if (part.state !== 'done' || isNeeded(one, desired)) parts.push(part);
+  };
+  const uids = desired.kind === 'access' ? new Set(desired.volumes.map(({ uid }) => uid)) : [];
+  for (const kind of ORDER) {
+    for (const resource of resources.filter((one) => one.kind === kind)) {
+      await explain(
+        resource,
+        () => resource.plan(desired),
+        () => resource.notes?.(desired) ?? [],
+      );
+    }
+    for (const resource of userResources.filter((one) => one.kind === kind)) {
+      for (const uid of uids) await explain(resource, () => resource.plan(desired.id, needsOf(uid, desired)));
+    }
   }
   return merged(parts).map((part) => {
     if (part.kind !== 'netns' || part.state !== 'done' || isNetnsOwned(desired.id)) return part;
@@ -78,15 +96,20 @@ async function explainParts(desired: Desired, { resources, isNetnsOwned }: Obser
   });
 }
 
-async function explainPart(resource: Resource, desired: Desired): Promise<PartExplanation> {
-  const { kind } = resource;
+type Planned = readonly Step[] | Promise<readonly Step[]>;
+
+async function explainPart(
+  kind: PartExplanation['kind'],
+  plan: () => Planned,
+  notes: () => readonly string[] = () => [],
+): Promise<PartExplanation> {
   try {
-    const steps = await resource.plan(desired);
+    const steps = await plan();
     const left = steps.length > 0 && steps.every(({ removes }) => removes);
     return {
       kind,
       state: steps.length === 0 ? 'done' : left ? 'left' : 'missing',
-      what: [...steps.map(({ what }) => what), ...(resource.notes?.(desired) ?? [])],
+      what: [...steps.map(({ what }) => what), ...notes()],
     };
   } catch (error) {
     const state = error instanceof NotYetError ? 'waiting' : error instanceof RefusedError ? 'refused' : 'failed';
@@ -107,7 +130,7 @@ function merged(parts: readonly PartExplanation[]): PartExplanation[] {
   });
 }
 
-function isNeeded({ kind }: Resource, desired: Desired): boolean {
+function isNeeded({ kind }: Pick<Resource, 'kind'>, desired: Desired): boolean {
   if (desired.kind !== 'access') return false;
   if (kind === 'netns') return desired.netns !== undefined;
   return kind !== 'volume' || desired.volumes.length > 0;

@@ -1,25 +1,20 @@
 import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import { codeOf, isRetryable, messageOf, NotYetError, retryInMs } from '../errors.ts';
-import { exemplarOf, type Metrics, type PassResult } from '../metrics.ts';
+import type { Metrics } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import { type Desired, desire, desireIfEnded, grantedBy, type Rules } from '../model/desired.ts';
 import type { Explanation } from '../model/explanation.ts';
-import type { LiveVolume } from '../model/volume.ts';
+import { needsOf, type UserNeeds } from '../model/user-needs.ts';
 import { USER_NOT_LOOKED_UP } from '../resources/podman-namespaces.ts';
-import type { Resource, Step } from '../resources/resource.ts';
+import { ORDER, type Resource, type Step, type UserResource } from '../resources/resource.ts';
 import { explain } from './explain.ts';
 import { AllocationReader, type ReaderOptions } from './reader.ts';
-import {
-  type AllocationRecord,
-  labelsOf,
-  newRecord,
-  type Outcome,
-  shareOf,
-  UNDECIDED,
-  USER_CHANGED,
-} from './record.ts';
+import { type AllocationRecord, newRecord, type Outcome, resultOf, shareOf, UNDECIDED } from './record.ts';
+import { PassReports } from './report.ts';
 import { type RuleSources, rulesFor } from './rules.ts';
+import { attemptEach, settle } from './settle.ts';
+import { UserPasses } from './user-passes.ts';
 import { type Turn, WorkQueue } from './workqueue.ts';
 
 const BACKOFF = { firstMs: 100, mostMs: 30_000 };
@@ -33,14 +28,13 @@ const USER_SLOTS = 2;
 const UNDECIDED_SLOTS = 8;
 /** Where a pass has failed after that, something of the user's did not answer in time, most likely. */
 const SLOW_MS = 1000;
-/** Much is not ready at the first look and is at the next: only what fails this often in a row is worth a warning. */
-const WORTH_A_WARNING = 4;
-/** One to apply, one to prove it settled, one more where a step made another one necessary (a view taken off to be mounted anew). */
-const MOST_ROUNDS = 3;
 
 /** What the reconciler works with. */
 export interface ReconcilerOptions extends ReaderOptions, RuleSources {
+  /** What each allocation has for itself. */
   readonly resources: readonly Resource[];
+  /** What the allocations of a user have together. */
+  readonly userResources: readonly UserResource[];
   /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
   readonly isNetnsOwned: (id: string) => boolean;
   /** An allocation that had access is over. @param uids of the users that it was prepared for */
@@ -48,6 +42,8 @@ export interface ReconcilerOptions extends ReaderOptions, RuleSources {
   readonly clock: Clock;
   readonly metrics: Metrics;
 }
+
+type Granted = Desired & { kind: 'access' };
 
 /**
  * Brings this host to what Nomad says of each allocation. A wake-up carries an id and nothing else; each pass reads
@@ -59,11 +55,25 @@ export class Reconciler {
   readonly #queue: WorkQueue;
   readonly #records = new Map<string, AllocationRecord>();
   readonly #reader: AllocationReader;
+  readonly #users: UserPasses;
+  readonly #reports: PassReports;
+  /** What is expected here and was not decided yet. What the gate alone names is not: nobody is to keep things here by asking. */
+  readonly #undecided = new Set<string>();
+  #isEverythingFound = false;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     const { clock, metrics } = options;
     this.#reader = new AllocationReader(options, this.#records);
+    this.#reports = new PassReports(options);
+    this.#users = new UserPasses({
+      resources: options.userResources,
+      needsOf: (uid) => this.#needsOf(uid),
+      isComplete: () => this.#isComplete,
+      apply: (step, user, allocation) =>
+        this.#reports.apply(step, allocation === undefined ? { user } : { allocation }),
+      onFailure: (error) => this.#reports.left(error),
+    });
     this.#queue = new WorkQueue({
       run: (id, turn) => this.#pass(id, turn),
       shareOf: (id) => this.#records.get(id)?.share ?? UNDECIDED,
@@ -101,7 +111,7 @@ export class Reconciler {
   noticeListed(allocations: readonly Allocation[]): void {
     this.#reader.list(allocations);
     for (const { id } of allocations) {
-      this.#recordOf(id);
+      this.#expect(id);
       this.#queue.add(id, 'due');
     }
     const listed = new Set(allocations.map(({ id }) => id));
@@ -113,11 +123,18 @@ export class Reconciler {
     }
   }
 
-  /** Something of this allocation is on the host: it gets a pass unless one is coming anyway. */
-  noticeFound(id: string): void {
-    if (this.#records.has(id)) return;
-    this.#recordOf(id);
-    this.#queue.add(id, 'due');
+  /**
+   * After a listing, something of these allocations is on this host, and of no others: they get a pass unless one is coming
+   * anyway. What no allocation needs is taken away once it is known what all need.
+   */
+  noticeFound(ids: readonly string[]): void {
+    for (const id of ids) {
+      const isKnown = this.#records.has(id);
+      this.#expect(id);
+      if (!isKnown) this.#queue.add(id, 'due');
+    }
+    this.#isEverythingFound = true;
+    this.#users.clearAll();
   }
 
   /**
@@ -186,16 +203,6 @@ export class Reconciler {
     return this.#queue.whenIdle(id);
   }
 
-  /** The volumes of allocations that need access; undefined while one has not been looked at yet. */
-  liveVolumes(): readonly LiveVolume[] | undefined {
-    const live: LiveVolume[] = [];
-    for (const { id, desired } of this.#records.values()) {
-      if (!desired) return undefined;
-      if (desired.kind === 'access') live.push(...desired.volumes.map((volume) => ({ id, volume })));
-    }
-    return live;
-  }
-
   /** What Nomad last said of an allocation; undefined where that is not remembered, or it said that there is none. */
   allocation(id: string): Allocation | undefined {
     return this.#records.get(id)?.allocation;
@@ -216,12 +223,28 @@ export class Reconciler {
     const allocation = record.allocation ?? (await this.#options.readAllocation(id));
     if (!allocation && record.outcome?.kind === 'failed') throw leftBehind(record.outcome.error, id);
     if (!allocation) return undefined;
-    return await explain(record, allocation, await this.#rulesFor(record, allocation), this.#options);
+    const rules = await this.#rulesFor(record, allocation);
+    return await explain(record, allocation, rules, {
+      ...this.#options,
+      needsOf: (uid, desired) => this.#needsOf(uid, desired),
+    });
   }
 
   /** Resolves when the passes that run have ended; none starts after. */
-  stop(): Promise<void> {
-    return this.#queue.stop();
+  async stop(): Promise<void> {
+    await this.#queue.stop();
+    await this.#users.stop();
+  }
+
+  /** Whether it is known of everything that Nomad has listed, and that is on this host, what it should have. */
+  get #isComplete(): boolean {
+    return this.#isEverythingFound && this.#undecided.size === 0;
+  }
+
+  /** @param also of an allocation, in place of what its last pass went by */
+  #needsOf(uid: number, also?: Desired): UserNeeds {
+    const known = [...this.#records.values()].flatMap(({ id, desired }) => (desired && id !== also?.id ? desired : []));
+    return needsOf(uid, also ? [...known, also] : known, this.#isComplete);
   }
 
   async #pass(id: string, turn: Turn): Promise<'slow' | 'done'> {
@@ -257,23 +280,10 @@ export class Reconciler {
     const allocation = await this.#reader.read(record);
     record.allocation = allocation;
     const desired = await this.#desire(record, allocation);
-    record.desired = desired;
-    record.decidedStarts = starts;
-    for (const tell of record.deciding) tell();
-    record.deciding.clear();
-    record.share = shareOf(desired) ?? record.share;
+    this.#decide(record, desired, starts);
     if (!goOn()) return 'put off';
-    let failed: { readonly error: unknown } | undefined;
-    for (const resource of this.#options.resources) {
-      try {
-        await this.#settle(record, resource, desired);
-      } catch (error) {
-        // Nothing is granted after what failed; taking away goes on, so that one thing does not keep the others there.
-        if (desired.kind !== 'nothing') throw error;
-        failed ??= { error };
-      }
-    }
-    if (failed) throw failed.error;
+    if (desired.kind === 'access') await this.#prepare(record, desired);
+    if (desired.kind === 'nothing') await this.#remove(record, desired);
     return { kind: 'settled', desired, allocation };
   }
 
@@ -288,121 +298,103 @@ export class Reconciler {
     return rulesFor(record, allocation, this.#options, this.#options.clock.monotonic());
   }
 
-  async #settle(record: AllocationRecord, resource: Resource, desired: Desired): Promise<void> {
-    for (let round = 1; ; round++) {
-      const steps = await resource.plan(desired);
-      if (steps.length === 0) return;
-      if (round > MOST_ROUNDS)
-        throw new NotYetError('not_settled', `${steps[0]?.what}: applied, but not in effect; something reverts it`);
-      this.#countLate(record, resource, steps);
-      await this.#applyAll(record.id, steps, desired);
+  #decide(record: AllocationRecord, desired: Desired, starts: number): void {
+    record.desired = desired;
+    record.decidedStarts = starts;
+    for (const tell of record.deciding) tell();
+    record.deciding.clear();
+    record.share = shareOf(desired) ?? record.share;
+    this.#undecided.delete(record.id);
+    this.#users.proceed();
+  }
+
+  /** Nothing is granted after what failed. */
+  async #prepare(record: AllocationRecord, desired: Granted): Promise<void> {
+    const { resources } = this.#options;
+    const { id } = record;
+    for (const kind of ORDER) {
+      for (const resource of resources.filter((one) => one.kind === kind)) {
+        await settle(
+          () => resource.plan(desired),
+          async (steps) => {
+            this.#reports.late(record, resource, steps);
+            for (const step of steps) await this.#reports.apply(step, { allocation: id });
+          },
+        );
+      }
+      // Of what users have together an allocation adds volumes alone.
+      const uids = new Set(kind === 'volume' ? desired.volumes.map(({ uid }) => uid) : []);
+      await Promise.all([...uids].map((uid) => this.#users.settle(uid, id)));
     }
   }
 
-  /** Nothing is granted after what failed; of what is taken away each thing goes that can. @throws the first of what failed */
-  async #applyAll(id: string, steps: readonly Step[], desired: Desired): Promise<void> {
-    let failed: { readonly error: unknown } | undefined;
-    for (const step of steps) {
-      try {
-        await this.#apply(id, step);
-      } catch (error) {
-        if (desired.kind !== 'nothing') throw error;
-        failed ??= { error };
-      }
+  /** Each thing goes that can: what fails keeps nothing else there. @throws the first of what failed */
+  async #remove({ id, granted }: AllocationRecord, desired: Desired): Promise<void> {
+    const { resources } = this.#options;
+    let isRemoved = false;
+    const apply = async (step: Step) => {
+      await this.#reports.apply(step, { allocation: id });
+      isRemoved = true;
+    };
+    const inOrder = ORDER.flatMap((kind) => resources.filter((one) => one.kind === kind));
+    const remove = (resource: Resource) =>
+      settle(
+        () => resource.plan(desired),
+        (steps) => attemptEach(steps, apply),
+      );
+    try {
+      await attemptEach(inOrder, remove);
+    } finally {
+      for (const uid of new Set(granted?.values())) await this.#users.clear(uid);
+      if (isRemoved && !granted) this.#users.clearAll();
     }
-    if (failed) throw failed.error;
   }
 
   #recordOf(id: string): AllocationRecord {
-    const record = this.#records.get(id) ?? newRecord(id, this.#options.clock.now());
+    const known = this.#records.get(id);
+    if (known) return known;
+    const record = newRecord(id, this.#options.clock.now());
     this.#records.set(id, record);
     return record;
   }
 
-  async #apply(id: string, step: Step): Promise<void> {
-    const { clock, log, metrics } = this.#options;
-    const started = clock.monotonic();
-    await step.apply();
-    const ms = clock.monotonic() - started;
-    metrics.stepSeconds.observe({ labels: { kind: step.kind }, value: ms / 1000, exemplarLabels: exemplarOf(id) });
-    if (step.removes) metrics.cleanup.inc({ kind: step.kind });
-    log.info({ allocation: id, kind: step.kind, removes: step.removes, ms: Math.round(ms) }, step.what);
-  }
-
-  /** With a gate in front it cannot happen; with `ordering: watch` it is a race, and the losses are counted. */
-  #countLate(record: AllocationRecord, resource: Resource, steps: readonly Step[]): void {
-    const { desired, allocation } = record;
-    if (record.late || record.outcome?.kind === 'settled' || resource.kind !== 'acl' || desired?.kind !== 'access')
-      return;
-    if (steps.every((step) => step.removes)) return;
-    const ours = new Set(desired.podman.flatMap((user) => user.tasks));
-    const running = allocation?.tasks.filter((task) => ours.has(task.name) && task.state === 'running') ?? [];
-    if (running.length === 0) return;
-    record.late = true;
-    this.#options.metrics.latePreparations.inc(running.length);
-    const message = 'containers were started before their allocation was ready; put the gate in front of Podman';
-    this.#options.log.warn({ allocation: record.id, tasks: running.map((task) => task.name) }, message);
+  /** Nomad has listed it, or something of it is on this host: until it is known what it should have, others lose nothing. */
+  #expect(id: string): void {
+    if (!this.#recordOf(id).desired) this.#undecided.add(id);
   }
 
   #conclude(record: AllocationRecord, outcome: Outcome, started: number): void {
-    const { clock, log, metrics } = this.#options;
-    const result = resultOf(outcome);
-    metrics.reconcile.inc({ result });
-    const value = (clock.monotonic() - started) / 1000;
-    metrics.reconcileSeconds.observe({ labels: { result }, value, exemplarLabels: exemplarOf(record.id) });
-    if (!record.outcome || resultOf(record.outcome) !== result) record.since = clock.now();
+    const { clock } = this.#options;
+    if (!record.outcome || resultOf(record.outcome) !== resultOf(outcome)) record.since = clock.now();
     record.outcome = outcome;
-    if (outcome.kind === 'settled') {
-      record.failures = 0;
-      record.warned = undefined;
-      record.granted = grantedBy(outcome.desired) ?? record.granted;
-      this.#reportUnfollowed(record, outcome.desired);
-      // Done, for this network namespace: Nomad may make another one, and not be finished with it.
-      if (outcome.desired.kind === 'access' && outcome.desired.netns?.isAwaited) {
-        record.isNetnsAwaited = false;
-        record.isStarting = false;
-      }
-      // A start that has begun meanwhile is decided by the pass that it has asked for: of this record.
-      const isAskedFor = record.waiting.size > 0 || record.decidedStarts < record.starts;
-      if (outcome.desired.kind === 'nothing' && !isAskedFor) this.#forget(record, outcome.allocation);
-    }
-    this.#showAllocations(record);
-    if (outcome.kind === 'settled') return;
-    record.failures++;
-    metrics.errors.inc({ code: codeOf(outcome.error) });
-    const fields = { allocation: record.id, code: codeOf(outcome.error), failures: record.failures };
-    const lasting = !outcome.retryable || record.failures >= WORTH_A_WARNING;
-    const message = messageOf(outcome.error);
-    // What stays as it is stands in the status: for ever, where Nomad has forgotten an allocation and not removed its directory.
-    const isNews = lasting && message !== record.warned;
-    if (isNews) record.warned = message;
-    log[isNews ? 'warn' : 'debug'](fields, message);
-    if (!outcome.retryable) return;
+    if (outcome.kind === 'settled') this.#settled(record, outcome.desired, outcome.allocation);
+    else record.failures++;
+    this.#reports.pass(record, outcome, clock.monotonic() - started);
+    this.#reports.count(record, this.#records.has(record.id));
+    if (outcome.kind === 'settled' || !outcome.retryable) return;
     const inMs = backoffMs(record.failures, BACKOFF, Math.random());
     const soonMs = record.failures <= MOST_SOON ? retryInMs(outcome.error) : Number.POSITIVE_INFINITY;
     this.#queue.addAfter(record.id, Math.min(inMs, soonMs));
   }
 
-  #reportUnfollowed(record: AllocationRecord, desired: Desired): void {
-    const unfollowed = desired.kind === 'access' ? desired.unfollowed : [];
-    for (const message of unfollowed.filter((one) => !record.unfollowed.includes(one))) {
-      this.#options.metrics.errors.inc({ code: USER_CHANGED });
-      this.#options.log.warn({ allocation: record.id, code: USER_CHANGED }, message);
+  #settled(record: AllocationRecord, desired: Desired, allocation: Allocation | undefined): void {
+    record.failures = 0;
+    record.granted = grantedBy(desired) ?? record.granted;
+    // Done, for this network namespace: Nomad may make another one, and not be finished with it.
+    if (desired.kind === 'access' && desired.netns?.isAwaited) {
+      record.isNetnsAwaited = false;
+      record.isStarting = false;
     }
-    record.unfollowed = unfollowed;
+    // A start that has begun meanwhile is decided by the pass that it has asked for: of this record.
+    const isAskedFor = record.waiting.size > 0 || record.decidedStarts < record.starts;
+    if (desired.kind === 'nothing' && !isAskedFor) this.#forget(record, allocation);
   }
 
   #forget({ id, granted }: AllocationRecord, allocation: Allocation | undefined): void {
     this.#records.delete(id);
+    this.#undecided.delete(id);
     this.#reader.forget(id, allocation);
     if (granted) this.#options.onEnded(granted.values());
-  }
-
-  #showAllocations(record: AllocationRecord): void {
-    const { allocations } = this.#options.metrics;
-    for (const labels of record.counted) allocations.dec(labels);
-    record.counted = this.#records.has(record.id) ? labelsOf(record) : [];
-    for (const labels of record.counted) allocations.inc(labels);
   }
 
   #nextOutcome(id: string, signal: AbortSignal, wake: () => void): Promise<Outcome> {
@@ -427,11 +419,4 @@ export class Reconciler {
 function leftBehind(error: unknown, id: string): NotYetError {
   const message = `Nomad knows no allocation ${id} any more, and what is left of it cannot be removed: ${messageOf(error)}`;
   return new NotYetError('left_behind', message, error);
-}
-
-/** The `result` label of an outcome. */
-export function resultOf(outcome: Outcome): PassResult {
-  if (outcome.kind === 'failed') return outcome.retryable ? 'retry' : 'failed';
-  if (outcome.desired.kind === 'access') return 'settled';
-  return outcome.desired.kind === 'refused' ? 'refused' : 'gone';
 }

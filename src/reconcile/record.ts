@@ -1,4 +1,5 @@
 import { codeOf, messageOf, NotYetError, RefusedError } from '../errors.ts';
+import type { PassResult } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import type { Desired } from '../model/desired.ts';
 import type { AllocationState, AllocationStatus } from '../model/status.ts';
@@ -115,4 +116,11 @@ export function labelsOf(record: Readonly<AllocationRecord>): { user: string; st
   const { desired } = record;
   const users = desired?.kind === 'access' ? desired.podman.map((user) => user.name) : [''];
   return users.map((user) => ({ user, state: stateOf(record) }));
+}
+
+/** The `result` label of an outcome. */
+export function resultOf(outcome: Outcome): PassResult {
+  if (outcome.kind === 'failed') return outcome.retryable ? 'retry' : 'failed';
+  if (outcome.desired.kind === 'access') return 'settled';
+  return outcome.desired.kind === 'refused' ? 'refused' : 'gone';
 }

@@ -2,68 +2,60 @@ import { basename } from 'node:path';
 import { messageOf } from '../errors.ts';
 import type { Handle } from '../linux/handle.ts';
 import { format, type Permissions } from '../model/acl.ts';
-import { changeOf, type WantedAcl } from '../model/acl-change.ts';
-import type { Desired } from '../model/desired.ts';
-import type { LiveVolume } from '../model/volume.ts';
+import { changeOf, type MarkedAcl } from '../model/acl-change.ts';
+import type { UserNeeds } from '../model/user-needs.ts';
 import { readMarkedAcl, writeMarkedAcl } from './marked-acl.ts';
-import type { Resource, Step } from './resource.ts';
+import type { Step, UserResource } from './resource.ts';
 import type { VolumeDirectories } from './volume-directories.ts';
 
 const READ_EXECUTE = 5;
 const EVERYTHING = 7;
 
-/** The volumes that allocations need now; undefined while that is not known: then nothing is taken away. */
-type LiveVolumes = () => readonly LiveVolume[] | undefined;
-
-/** Permissions by uid. */
-type Entries = ReadonlyMap<number, Permissions>;
-
 /**
- * With `volumes: acl`, rights of users on the root directory of a dynamic host volume while one of their allocations claims
- * it: rwx, or r-x where all these claims are read-only. What lies in it keeps its own owners and modes.
+ * With `volumes: acl`, rights of a user on the root directory of a dynamic host volume while one of her allocations claims it:
+ * rwx, or r-x where all these claims are read-only. What lies in it keeps its own owners and modes.
  */
-export class VolumeAclResource implements Resource {
+export class VolumeAclResource implements UserResource {
   readonly kind = 'volume';
   readonly #directories: VolumeDirectories;
-  readonly #live: LiveVolumes | undefined;
-  /** The ids of the volumes that each allocation had when it was last looked at; of those that are over, until the next sweep. */
-  readonly #volumesOf = new Map<string, ReadonlySet<string>>();
+  readonly #isGranting: boolean;
 
-  /** @param live undefined where rights are given in another way: then it only takes away what it gave before */
-  constructor(directories: VolumeDirectories, live: LiveVolumes | undefined) {
+  /** @param isGranting false where rights are given in another way: then it only takes away what it gave before */
+  constructor(directories: VolumeDirectories, isGranting: boolean) {
     this.#directories = directories;
-    this.#live = live;
+    this.#isGranting = isGranting;
   }
 
-  plan(desired: Desired): Step[] {
-    if (desired.kind === 'refused' || (desired.kind === 'access' && !this.#live)) return [];
-    if (desired.kind === 'nothing') return desired.why === 'unmanaged' ? [] : this.#planEnd(desired.id);
-    const own = desired.volumes.map((volume) => ({ id: desired.id, volume }));
-    const live = this.#live?.();
-    using opened = new DisposableStack();
-    const directories = own
-      .filter(({ volume }) => volume.claim.type === 'host')
-      .flatMap(({ id, volume }) => this.#directories.open(id, volume))
-      .map((directory) => opened.use(directory));
-    this.#volumesOf.set(desired.id, new Set(directories.map(({ path }) => basename(path))));
-    return directories.flatMap((directory) => {
-      const wanted = this.#entriesOn(directory, [...(live ?? []), ...own]);
-      return this.#plan(directory, live ? wanted : new Map([...oursOn(directory), ...wanted]));
+  uids(): number[] {
+    return this.#directories.hostIds().flatMap((id) => {
+      try {
+        using directory = this.#directories.openHostId(id);
+        return directory ? [...oursOn(readMarkedAcl(directory)).keys()] : [];
+      } catch {
+        return []; // of one that cannot be looked at, a pass over a user says why
+      }
     });
   }
 
-  /**
-   * Steps against entries of ours on volumes that no allocation needs any more. A volume that cannot be looked at is a step that
-   * fails: it keeps nothing on the others.
-   */
-  planSweep(): Step[] {
-    const live = this.#live?.();
-    for (const id of live ? this.#volumesOf.keys() : []) {
-      if (!live?.some((one) => one.id === id)) this.#volumesOf.delete(id);
-    }
+  plan(id: string, needs: UserNeeds): Step[] {
+    if (!this.#isGranting) return [];
+    const own = needs.volumes.filter((one) => one.id === id);
+    return own.flatMap(({ volume }) => {
+      using directory = this.#directories.openHost(volume);
+      if (!directory) return [];
+      const claimed = this.#claimedOn(directory, needs);
+      const known = needs.isComplete ? 0 : (oursOn(readMarkedAcl(directory)).get(needs.uid) ?? 0);
+      return this.#plan(directory, needs.uid, claimed | known);
+    });
+  }
+
+  /** A volume that cannot be looked at is a step that fails: it keeps nothing on the others. */
+  planRemoval(needs: UserNeeds): Step[] {
     return this.#directories.hostIds().flatMap((id) => {
       try {
-        return this.#planRemoval(id);
+        using directory = this.#directories.openHostId(id);
+        if (!directory || !oursOn(readMarkedAcl(directory)).has(needs.uid)) return [];
+        return this.#plan(directory, needs.uid, this.#isGranting ? this.#claimedOn(directory, needs) : 0);
       } catch (error) {
         const fail = () => {
           throw error;
@@ -74,44 +66,35 @@ export class VolumeAclResource implements Resource {
     });
   }
 
-  /** The volumes of others are left to the sweep: what is wrong with one of them keeps no allocation from ending. */
-  #planEnd(allocation: string): Step[] {
-    return [...(this.#volumesOf.get(allocation) ?? [])].flatMap((id) => this.#planRemoval(id));
-  }
-
-  #planRemoval(id: string): Step[] {
-    using directory = this.#directories.openHostId(id);
-    if (!directory || readMarkedAcl(directory).mark === undefined) return [];
-    const live = this.#live ? this.#live() : [];
-    return live ? this.#plan(directory, this.#entriesOn(directory, live)) : [];
-  }
-
-  #plan(directory: Handle, added: Entries): Step[] {
-    const wanted: WantedAcl = { added };
-    const change = changeOf(readMarkedAcl(directory), wanted);
+  /** @param permissions of the user; 0 where she is to have no entry of ours */
+  #plan(directory: Handle, uid: number, permissions: Permissions): Step[] {
+    const change = changeFor(readMarkedAcl(directory), uid, permissions);
     if (!change) return [];
     const { path } = directory;
     const apply = () => {
       using again = this.#directories.openHostId(basename(path));
-      const next = again && changeOf(readMarkedAcl(again), wanted);
+      // By what is there now: another user may have got an entry meanwhile.
+      const next = again && changeFor(readMarkedAcl(again), uid, permissions);
       if (next) writeMarkedAcl(again, next);
     };
-    return [{ kind: this.kind, what: `${path}: ${format(change.acl)}`, removes: change.mark === undefined, apply }];
+    return [{ kind: this.kind, what: `${path}: ${format(change.acl)}`, removes: permissions === 0, apply }];
   }
 
-  #entriesOn({ path }: Handle, live: readonly LiveVolume[]): Entries {
-    const entries = new Map<number, Permissions>();
-    for (const one of live) {
-      const { uid, claim } = one.volume;
-      if (claim.type !== 'host' || !this.#directories.isOf(path, one)) continue;
-      entries.set(uid, (entries.get(uid) ?? 0) | (claim.readOnly ? READ_EXECUTE : EVERYTHING));
-    }
-    return entries;
+  #claimedOn({ path }: Handle, { volumes }: UserNeeds): Permissions {
+    return volumes
+      .filter((one) => one.volume.claim.type === 'host' && this.#directories.isOf(path, one))
+      .reduce((all, { volume }) => all | (volume.claim.readOnly ? READ_EXECUTE : EVERYTHING), 0);
   }
 }
 
-function oursOn(directory: Handle): Entries {
-  const { acl, mark } = readMarkedAcl(directory);
+/** The entries of others stay. */
+function changeFor(current: MarkedAcl, uid: number, permissions: Permissions): MarkedAcl | undefined {
+  const added = new Map(oursOn(current)).set(uid, permissions);
+  if (permissions === 0) added.delete(uid);
+  return changeOf(current, { added });
+}
+
+function oursOn({ acl, mark }: MarkedAcl): ReadonlyMap<number, Permissions> {
   const uids = mark?.kind === 'added' ? [...mark.uids] : [];
   return new Map(uids.map((uid) => [uid, acl.users.get(uid) ?? 0]));
 }

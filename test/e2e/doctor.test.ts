@@ -250,9 +250,9 @@ requires(
     await mustRun(['mount', '-t', 'tmpfs', 'tmpfs', PLUGIN_DIR]);
     onTestFinished(async () => void (await mustRun(['umount', PLUGIN_DIR])));
     expect(told((await complaints()).filter(({ id }) => id !== 'agent'))).toMatchInlineSnapshot(`
-      "failed | driver_sockets | socket "alice" of the podman driver is /run/user/2001/podman/podman.sock, alice's own Podman: past the gate nothing waits until an allocation is ready; set socket_path = "unix://DIRECTORY/agent/gate/alice.sock"; no socket of the podman driver leads to DIRECTORY/agent/gate/alice.sock, so that no task can run as alice: in plugin "nomad-driver-podman" of Nomad's configuration socket "alice" is /run/user/2001/podman/podman.sock; set socket_path = "unix://DIRECTORY/agent/gate/alice.sock", and restart Nomad; no socket of the podman driver leads to DIRECTORY/agent/gate/bob.sock, so that no task can run as bob: in plugin "nomad-driver-podman" of Nomad's configuration add socket { name = "bob" socket_path = "unix://DIRECTORY/agent/gate/bob.sock" }, and restart Nomad
+      "failed | driver_sockets | socket "alice" of the podman driver is /run/user/2001/podman/podman.sock, alice's own Podman: without the gate nothing waits until an allocation is ready; set socket_path = "unix://DIRECTORY/agent/gate/alice.sock"; no socket of the podman driver leads to DIRECTORY/agent/gate/alice.sock, so that no task can run as alice: in plugin "nomad-driver-podman" of Nomad's configuration socket "alice" is /run/user/2001/podman/podman.sock; set socket_path = "unix://DIRECTORY/agent/gate/alice.sock", and restart Nomad; no socket of the podman driver leads to DIRECTORY/agent/gate/bob.sock, so that no task can run as bob: in plugin "nomad-driver-podman" of Nomad's configuration add socket { name = "bob" socket_path = "unix://DIRECTORY/agent/gate/bob.sock" }, and restart Nomad
       failed | driver_timeout | client_http_timeout is 20 s, gate.timeout 30 s: the driver gives up before the gate has answered, and its reason is lost; set gate.timeout below client_http_timeout of plugin "nomad-driver-podman"
-      warning | driver_volumes | volumes { enabled = false } in plugin "nomad-driver-podman": tasks cannot name paths of the host in config.volumes; what Nomad mounts is as ever
+      warning | driver_volumes | volumes { enabled = false } in plugin "nomad-driver-podman": tasks cannot name paths of the host in config.volumes; what Nomad mounts is not affected
       warning | cni_plugins | loopback, bridge, firewall, portmap not in /usr/lib/cni: no group can have network mode bridge; install the CNI plugins there, or set cni_path of Nomad's client"
     `);
   });
@@ -262,7 +262,7 @@ requires(
     await mustRun(['mount', '-t', 'ramfs', 'ramfs', nomad.allocDir]);
     try {
       expect(told((await complaints()).filter(({ id }) => id !== 'agent'))).toMatchInlineSnapshot(`
-        "failed | data_dir | DIRECTORY/nomad/alloc (ramfs) takes no POSIX ACLs, by which allocations are locked; have Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs, mounted without noacl
+        "failed | data_dir | DIRECTORY/nomad/alloc (ramfs) does not support POSIX ACLs, which protect allocations; put Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs, mounted without noacl
         failed | driver | unhealthy, so that it gets no task: alice: refused"
       `);
     } finally {
@@ -285,7 +285,7 @@ requires(
     expect(told(host).replace(/2\.6\.\S+;/, 'KERNEL;')).toMatchInlineSnapshot(`
       "failed | kernel | KERNEL; install Linux 5.14 or later
       failed | capabilities | root lacks CAP_KILL, CAP_NET_RAW here; run it outside of containers, with CapabilityBoundingSet= of deploy/systemd/nomad-rootless.service
-      failed | programs | /usr/bin/choom not there; install util-linux, coreutils, findutils and grep"
+      failed | programs | /usr/bin/choom missing; install util-linux, coreutils, findutils and grep"
     `);
   });
 
@@ -302,7 +302,7 @@ requires(
     onTestFinished(() => alice.configure(''));
     const wrong = (await complaints()).filter(({ id, user }) => user !== undefined && id !== 'podman_socket');
     expect(told(wrong)).toMatchInlineSnapshot(`
-      "warning | alice | containers_conf | userns = "auto" beside net.ipv4.ping_group_range=0 0 of default_sysctls: the containers start in no network of a group; set default_sysctls = [] below [containers] of ~/.config/containers/containers.conf, and restart podman.service
+      "warning | alice | containers_conf | userns = "auto" beside net.ipv4.ping_group_range=0 0 of default_sysctls: containers do not start in a group network; set default_sysctls = [] below [containers] of ~/.config/containers/containers.conf, and restart podman.service
       failed | root | account | tasks never run as root; name another user
       failed | daemon | account | uid 1 is below min_uid, 1000; name another user, or set min_uid"
     `);

@@ -18,7 +18,6 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { readContainersConf } from '../../src/gate/containers-conf.ts';
 import { makeFreshNetworkNamespace } from '../../src/linux/net/make-fresh-network-namespace.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
-import type { ViewResource } from '../../src/resources/view/view.ts';
 import { accessOf } from '../support/access-of.ts';
 import { outcomeOf, source } from '../support/agent-code.ts';
 import { EXECUTING, HOLDING, HOLDING_NETWORKS, KOFFI, SERVER } from '../support/hanging-programs.ts';
@@ -26,7 +25,7 @@ import { LeapingClock } from '../support/leaping-clock.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
 import { until } from '../support/until.ts';
-import { viewParts } from '../support/view-parts.ts';
+import { type ViewParts, viewParts } from '../support/view-parts.ts';
 
 const ALICE = 61001;
 const BOB = 61002;
@@ -75,12 +74,12 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     rmSync(`/run/user/${ALICE}`, { recursive: true });
   });
 
-  function newView(): ViewResource {
+  function newParts(): ViewParts {
     const owners = [
       { name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket },
       { name: 'bob', uid: BOB, gid: BOB, socket: bob.socket },
     ];
-    return viewParts(base, join(base, 'nomad/data'), owners).view;
+    return viewParts(base, join(base, 'nomad/data'), owners);
   }
 
   /** @returns the pid of what serves it; when that ends, whoever waits gets an error */
@@ -229,8 +228,8 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     expect(code).toBe(0);
     const sweep = `const { viewParts } = await import('${import.meta.dirname}/../support/view-parts.ts');
       const owner = { name: 'alice', uid: ${ALICE}, socket: '${alice.socket}' };
-      const { view } = viewParts('${base}', '${base}/nomad/data', [owner]);
-      for (const step of await view.planSweep()) await step.apply();`;
+      const { planRemoval } = viewParts('${base}', '${base}/nomad/data', [owner]);
+      for (const step of await planRemoval()) await step.apply();`;
     expect(await outcomeOf(sweep)).toBe('came back');
   });
 
@@ -303,12 +302,12 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
 
   test("does not keep another user's stray cover from being swept", async () => {
     const desired = accessOf(ID, [{ name: 'bob', uid: BOB, tasks: ['t'] }]);
-    for (const step of await newView().plan(desired)) await step.apply();
+    for (const step of await newParts().view.plan(desired)) await step.apply();
     execFileSync('umount', ['-R', join(base, 'state/view')]);
     rmSync(join(base, 'state'), { recursive: true });
     await mountFuse(join(base, 'nomad/data'));
     const steps = await Promise.resolve()
-      .then(() => newView().planSweep())
+      .then(() => newParts().planRemoval())
       .catch((error: unknown) => error);
     expect(steps).toMatchObject([{ what: expect.stringContaining(String(BOB)) }]);
   });

@@ -313,7 +313,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     makeAllocation(OTHER, 'later');
     await settle(parts.view, access(OTHER));
     expect((await read(OTHER)).output).toBe('later');
-    await settle(parts.view, nothing(OTHER));
+    await end(parts, OTHER);
     expect((await read(OTHER)).code).not.toBe(0);
   });
 
@@ -330,7 +330,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
 
   test('goes with the allocation, and leaves no mount, no directory and no mount namespace', async () => {
     await settle(parts.view, access(ID));
-    await settle(parts.view, nothing(ID));
+    await end(parts, ID);
     expect(mountsOfOurs()).toEqual([]);
     expect(parts.trees.uids()).toEqual([]);
     expect(execFileSync('ls', ['-A', join(base, 'state')], { encoding: 'utf8' })).toBe('');
@@ -339,7 +339,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
   test('goes after Nomad has removed the directory, dead mounts and all', async () => {
     await settle(parts.view, access(ID));
     rmSync(join(allocDir, ID), { recursive: true });
-    await settle(restarted().view, nothing(ID));
+    await end(restarted(), ID);
     expect(mountsOfOurs()).toEqual([]);
   });
 
@@ -347,7 +347,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     makeAllocation(OTHER, 'second');
     await settle(parts.view, access(ID));
     await settle(parts.view, access(OTHER));
-    await settle(parts.view, nothing(OTHER));
+    await end(parts, OTHER);
     expect((await read(OTHER)).code).not.toBe(0);
     expect((await read()).output).toBe('hello');
   });
@@ -360,7 +360,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     chmodSync(join(base, 'data'), 0o700);
     await settle(restarted().view, access(ID));
     expect([await read(), await read(OTHER)].map(({ output }) => output)).toEqual(['hello', 'later']);
-    for (const id of [ID, OTHER]) await settle(restarted().view, nothing(id));
+    for (const id of [ID, OTHER]) await end(restarted(), id);
     expect(mountsOfOurs()).toEqual([]);
   });
 
@@ -373,7 +373,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
       retryable: true,
     });
     chmodSync(base, 0o755);
-    for (const id of [ID, OTHER]) await settle(restarted().view, nothing(id));
+    for (const id of [ID, OTHER]) await end(restarted(), id);
     expect(mountsOfOurs()).toEqual([]);
   });
 
@@ -405,7 +405,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     execFileSync('umount', ['-R', join(base, 'state/view')]);
     await settle(restarted().view, access(ID));
     expect((await read()).output).toBe('hello');
-    await settle(restarted().view, nothing(ID));
+    await end(restarted(), ID);
     expect(mountsOfOurs()).toEqual([]);
   });
 
@@ -415,7 +415,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
       const next = restarted();
       await settle(next.view, access(ID));
       expect((await read()).output).toBe('hello');
-      await settle(next.view, nothing(ID));
+      await end(next, ID);
       expect(mountsOfOurs()).toEqual([]);
     }
   });
@@ -423,7 +423,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
   test('leaves nothing behind where a kill cut a removal short', async () => {
     await settle(parts.view, access(ID));
     parts.mounts.remove(ALICE, join(allocDir, ID), allocDir);
-    for (const step of await restarted().view.planSweep()) await step.apply();
+    for (const step of await restarted().planRemoval()) await step.apply();
     expect(mountsOfOurs()).toEqual([]);
 
     const killed = restarted();
@@ -431,17 +431,17 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     killed[Symbol.dispose]();
     execFileSync('umount', ['-R', join(base, 'state/view')]);
     const next = restarted();
-    for (const step of await next.view.planSweep()) await step.apply();
+    for (const step of await next.planRemoval()) await step.apply();
     expect(mountsOfOurs()).toEqual([]);
-    expect(await next.view.planSweep()).toEqual([]);
+    expect(await next.planRemoval()).toEqual([]);
   });
 
   test('goes, and is swept, although she has mounted something over the way to it', async () => {
     await settle(parts.view, access(ID));
     expect(await code(`mount -t tmpfs none ${base}`)).toBe(0);
-    await settle(parts.view, nothing(ID));
+    await end(parts, ID);
     expect(parts.trees.uids()).toEqual([]);
-    expect(await restarted().view.planSweep()).toEqual([]);
+    expect(await restarted().planRemoval()).toEqual([]);
   });
 
   test('takes along what an earlier version kept on the host', () => {
@@ -457,7 +457,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
 
   test('is not swept while an allocation needs it', async () => {
     await settle(parts.view, access(ID));
-    expect(await parts.view.planSweep()).toEqual([]);
+    expect(await parts.planRemoval()).toEqual([]);
   });
 
   test('says for whom tasks were prepared', async () => {
@@ -487,7 +487,7 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     await settle(parts.view, access(ID));
     expect((await read()).output).toBe('hello');
     expect((await alice.run(`mount -o remount,bind,rw ${at('alloc/logs')}`)).output).toMatch(/permission denied/i);
-    await settle(parts.view, nothing(ID));
+    await end(parts, ID);
     expect(mountsOfOurs()).toEqual([]);
   });
 
@@ -527,6 +527,13 @@ function started(id: string): Desired {
 
 function nothing(id: string): Desired {
   return { kind: 'nothing', id, why: 'gone' };
+}
+
+/** As for an allocation of a user who has no other. */
+async function end(parts: ViewParts, id: string): Promise<void> {
+  await settle(parts.view, nothing(id));
+  for (const step of await parts.planRemoval()) await step.apply();
+  expect(await parts.planRemoval()).toEqual([]);
 }
 
 async function settle(resource: Resource, desired: Desired): Promise<void> {

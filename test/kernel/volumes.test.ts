@@ -2,13 +2,14 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { sweepHost } from '../../src/agent/sweep.ts';
 import { openAbsolute } from '../../src/linux/handle.ts';
 import { O } from '../../src/linux/libc.ts';
 import { setAttribute } from '../../src/linux/xattr.ts';
 import type { Desired } from '../../src/model/desired.ts';
+import type { UserNeeds } from '../../src/model/user-needs.ts';
 import type { DesiredVolume, LiveVolume } from '../../src/model/volume.ts';
-import type { Resource, Step } from '../../src/resources/resource.ts';
+import { takeAway } from '../../src/reconcile/settle.ts';
+import type { Resource, Step, UserResource } from '../../src/resources/resource.ts';
 import { VolumeViewResource } from '../../src/resources/view/volume-view.ts';
 import { VolumeAclResource } from '../../src/resources/volume-acl.ts';
 import { VolumeDirectories } from '../../src/resources/volume-directories.ts';
@@ -31,7 +32,8 @@ requires('root', 'sandbox')('a volume', () => {
   let volumes: VolumeViewResource;
   let acl: VolumeAclResource;
   let alice: PodmanLikeProcess;
-  let live: LiveVolume[] | undefined;
+  let live: LiveVolume[];
+  let isComplete: boolean;
 
   beforeEach(async () => {
     base = mkdtempSync('/tmp/volumes-');
@@ -49,10 +51,11 @@ requires('root', 'sandbox')('a volume', () => {
     chownSync(join(base, 'alice'), ALICE, ALICE);
     alice = await PodmanLikeProcess.start(ALICE, join(base, 'alice/podman.sock'));
     live = [];
+    isComplete = true;
     const owners = [{ name: 'alice', uid: ALICE, gid: ALICE, socket: join(base, 'alice/podman.sock') }];
     parts = viewParts(base, data, owners);
     volumes = volumesWith('none');
-    acl = new VolumeAclResource(directories(), () => live);
+    acl = new VolumeAclResource(directories(), true);
   });
 
   afterEach(async () => {
@@ -76,17 +79,41 @@ requires('root', 'sandbox')('a volume', () => {
       ...parts,
       directories: directories(),
       owners,
-      live: () => live,
       rights,
       isSelinuxOn: false,
     });
   }
 
+  /** What is known of a user. */
+  function needs(uid = ALICE): UserNeeds {
+    const volumes = live.filter(({ volume }) => volume.uid === uid);
+    return { uid, isComplete, allocations: new Set(volumes.map(({ id }) => id)), volumes };
+  }
+
+  /** Of what is known, an allocation's is what it desires now. */
+  function know(desired: Desired): void {
+    live = live.filter(({ id }) => id !== desired.id);
+    if (desired.kind === 'access') live.push(...desired.volumes.map((volume) => ({ id: desired.id, volume })));
+  }
+
+  /** A pass over the user for an allocation, and for what is over where all is known. */
+  async function settle(resource: UserResource, desired: Desired, uid = ALICE): Promise<void> {
+    know(desired);
+    for (const step of await resource.plan(desired.id, needs(uid))) await step.apply();
+    expect(await resource.plan(desired.id, needs(uid))).toEqual([]);
+    if (desired.kind === 'nothing') await clear(resource, uid);
+  }
+
+  async function clear(resource: UserResource, uid = ALICE): Promise<void> {
+    if (!isComplete) return;
+    for (const step of await resource.planRemoval(needs(uid))) await step.apply();
+    expect(await resource.planRemoval(needs(uid))).toEqual([]);
+  }
+
   async function show(desired: Desired): Promise<void> {
-    if (desired.kind === 'access') live?.push(...desired.volumes.map((volume) => ({ id: desired.id, volume })));
-    else live = live?.filter(({ id }) => id !== desired.id);
-    await settle(parts.view, desired);
+    await settleView(parts.view, desired);
     await settle(volumes, desired);
+    if (desired.kind === 'nothing') await clear(parts.treeRemoval);
   }
 
   const read = (path = join(volumeDir, 'file')) => alice.run(`cat ${path}`);
@@ -111,17 +138,15 @@ requires('root', 'sandbox')('a volume', () => {
     await show(finished(ID));
     expect((await read()).code).toBe(0);
     await show(accessOf(OTHER, [user()]));
-    live = [];
-    await settle(volumes, finished(ID));
+    await clear(volumes);
     expect((await read()).code).not.toBe(0);
     expect((await alice.run(`ls -d ${data}/alloc/${OTHER}/alloc`)).code).toBe(0);
   });
 
   test('stays while it is not known who needs it', async () => {
     await show(claiming(ID));
-    live = undefined;
-    await settle(volumes, finished(OTHER));
-    expect(volumes.planSweep()).toEqual([]);
+    isComplete = false;
+    await settle(volumes, finished(ID));
     expect((await read()).code).toBe(0);
   });
 
@@ -228,7 +253,7 @@ requires('root', 'sandbox')('a volume', () => {
     await show(finished(OTHER));
     await settle(volumes, accessOf(ID, [user()], { volumes: [reading.volume] }));
     expect((await alice.run(`touch ${volumeDir}/x`)).output).toMatch(/Read-only/);
-    live = undefined;
+    isComplete = false;
     await settle(volumes, accessOf(ID, [user()], { volumes: [reading.volume] }));
     expect((await alice.run(`touch ${volumeDir}/x`)).output).toMatch(/Read-only/);
   });
@@ -268,11 +293,11 @@ requires('root', 'sandbox')('a volume', () => {
     expect(modeOf(perAlloc())).toBe(before);
     expect((await alice.run(`touch ${perAlloc()}/made`)).code).not.toBe(0);
     await show(accessOf(OTHER, [user()]));
-    live = undefined;
+    isComplete = false;
     await settle(volumes, finished(ID));
     expect((await read(join(perAlloc(), usage, 'file'))).code).toBe(0);
-    live = [];
-    for (const step of volumes.planSweep()) await step.apply();
+    isComplete = true;
+    await clear(volumes);
     expect((await read(join(perAlloc(), usage, 'file'))).code).not.toBe(0);
   });
 
@@ -287,51 +312,68 @@ requires('root', 'sandbox')('a volume', () => {
   test('gets an entry for its user while an allocation claims it, and is then as it was', async () => {
     chmodSync(volumeDir, 0o700);
     const before = modeOf(volumeDir);
-    live = [{ id: ID, volume: volume() }];
     await settle(acl, claiming(ID));
     expect(modeOf(volumeDir)).toContain(`user:${ALICE}:rwx`);
+    expect(acl.uids()).toEqual([ALICE]);
     await show(claiming(ID));
     expect((await alice.run(`echo more > ${volumeDir}/made`)).code).toBe(0);
-    live = [];
     await settle(acl, finished(ID));
     expect(modeOf(volumeDir)).toBe(before);
   });
 
   test('gets an entry for reading where all claims are for reading', async () => {
     const reading = volume({ readOnly: true });
-    live = [{ id: ID, volume: reading }];
     await settle(acl, claiming(ID, reading));
     expect(modeOf(volumeDir)).toContain(`user:${ALICE}:r-x`);
-    live.push({ id: OTHER, volume: volume() });
     await settle(acl, claiming(OTHER));
     expect(modeOf(volumeDir)).toContain(`user:${ALICE}:rwx`);
-    live.pop();
     await settle(acl, finished(OTHER));
     expect(modeOf(volumeDir)).toContain(`user:${ALICE}:r-x`);
   });
 
-  test('keeps the entries of others who claim it, also while it is not known who does', async () => {
-    live = [{ id: OTHER, volume: { ...volume(), uid: BOB } }];
-    await settle(acl, claiming(OTHER, { uid: BOB }));
-    live = undefined;
+  test('keeps the rights that its user has while it is not known who claims it', async () => {
+    await settle(acl, claiming(OTHER));
+    know(finished(OTHER));
+    isComplete = false;
+    await settle(acl, claiming(ID, volume({ readOnly: true })));
+    expect(modeOf(volumeDir)).toContain(`user:${ALICE}:rwx`);
+    isComplete = true;
+    await settle(acl, claiming(ID, volume({ readOnly: true })));
+    expect(modeOf(volumeDir)).toContain(`user:${ALICE}:r-x`);
+  });
+
+  test('keeps the entries of others who claim it', async () => {
+    await settle(acl, claiming(OTHER, { uid: BOB }), BOB);
     await settle(acl, claiming(ID));
     expect(modeOf(volumeDir)).toMatch(new RegExp(`user:${ALICE}:rwx\nuser:${BOB}:rwx`));
-    await settle(acl, finished(OTHER));
-    expect(modeOf(volumeDir)).toContain(`user:${BOB}:rwx`);
-    live = [{ id: ID, volume: volume() }];
-    await settle(acl, finished(OTHER));
+    await settle(acl, finished(OTHER), BOB);
     expect(modeOf(volumeDir)).not.toContain(`user:${BOB}`);
     expect(modeOf(volumeDir)).toContain(`user:${ALICE}:rwx`);
+  });
+
+  test('keeps an entry that another user gets between plan and step', async () => {
+    know(claiming(ID));
+    know(claiming(OTHER, { uid: BOB }));
+    const steps = [...acl.plan(ID, needs()), ...acl.plan(OTHER, needs(BOB))];
+    for (const step of steps) await step.apply();
+    expect(modeOf(volumeDir)).toMatch(new RegExp(`user:${ALICE}:rwx\nuser:${BOB}:rwx`));
+  });
+
+  test('loses its entries where rights are given in another way now', async () => {
+    const before = modeOf(volumeDir);
+    await settle(acl, claiming(ID));
+    acl = new VolumeAclResource(directories(), false);
+    await settle(acl, claiming(ID));
+    await clear(acl);
+    expect(modeOf(volumeDir)).toBe(before);
   });
 
   test('with more entries in its ACL than a page holds gets one more, and is then as it was', async () => {
     const entries = Array.from({ length: 600 }, (_, index) => `u:${70_000 + index}:r-x`);
     execFileSync('setfacl', ['-m', entries.join(','), volumeDir]);
     const before = modeOf(volumeDir);
-    live = [{ id: ID, volume: volume() }];
     await settle(acl, claiming(ID));
     expect(modeOf(volumeDir)).toContain(`user:${ALICE}:rwx`);
-    live = [];
     await settle(acl, finished(ID));
     expect(modeOf(volumeDir)).toBe(before);
   });
@@ -342,13 +384,15 @@ requires('root', 'sandbox')('a volume', () => {
     using directory = openAbsolute(damaged, O.RDONLY | O.DIRECTORY);
     setAttribute(directory, 'trusted.nomad_rootless', Buffer.from('damaged'));
     const before = modeOf(volumeDir);
-    live = [{ id: ID, volume: volume() }];
     await settle(acl, claiming(ID));
-    live = [];
-    await settle(acl, finished(OTHER));
+    know(finished(ID));
     const failures: unknown[] = [];
     const take = async (step: Step) => step.apply();
-    await sweepHost({ sweeps: [() => acl.planSweep()] }, { take, onFailure: (error) => failures.push(error) });
+    await takeAway(
+      () => acl.planRemoval(needs()),
+      take,
+      (error) => failures.push(error),
+    );
     expect(failures).toMatchObject([{ code: 'parse_error', message: expect.stringContaining(damaged) }]);
     expect(modeOf(volumeDir)).toBe(before);
   });
@@ -373,7 +417,7 @@ function finished(id: string): Desired {
   return { kind: 'nothing', id, why: 'finished' };
 }
 
-async function settle(resource: Resource, desired: Desired): Promise<void> {
+async function settleView(resource: Resource, desired: Desired): Promise<void> {
   for (const step of await resource.plan(desired)) await step.apply();
   expect(await resource.plan(desired)).toEqual([]);
 }

@@ -1,6 +1,9 @@
 import { join } from 'node:path';
+import { needsOf } from '../../src/model/user-needs.ts';
 import { DataDir } from '../../src/resources/data-dir.ts';
 import { PodmanNamespaces, type PodmanOwner } from '../../src/resources/podman-namespaces.ts';
+import type { Step } from '../../src/resources/resource.ts';
+import { TreeRemoval } from '../../src/resources/view/tree-removal.ts';
 import { UserTrees } from '../../src/resources/view/user-trees.ts';
 import { type ViewOptions, ViewResource } from '../../src/resources/view/view.ts';
 import { ViewMounts } from '../../src/resources/view/view-mounts.ts';
@@ -14,6 +17,9 @@ export interface ViewParts extends Disposable {
   readonly trees: UserTrees;
   readonly mounts: ViewMounts;
   readonly view: ViewResource;
+  readonly treeRemoval: TreeRemoval;
+  /** The steps against trees that no allocation needs, where there is none. */
+  planRemoval(): Promise<Step[]>;
 }
 
 /** Several for one base are one agent after another: what the host has is theirs together. */
@@ -37,10 +43,15 @@ export function viewParts(
     isSelinuxOn: false,
     ...options,
   });
+  const treeRemoval = new TreeRemoval(parts);
+  const planRemoval = async () => {
+    const uids = [...new Set(treeRemoval.uids())];
+    return (await Promise.all(uids.map((uid) => treeRemoval.planRemoval(needsOf(uid, [], true))))).flat();
+  };
   const close = () => {
     namespaces.close();
     trees.close();
     namespace.close();
   };
-  return { dataDir, namespaces, trees, mounts, view, [Symbol.dispose]: close };
+  return { dataDir, namespaces, trees, mounts, view, treeRemoval, planRemoval, [Symbol.dispose]: close };
 }

@@ -1,10 +1,12 @@
 import { dirname, join, relative } from 'node:path';
 import { codeOf, NotYetError, RefusedError } from '../../errors.ts';
+import { entriesOf } from '../../linux/directory.ts';
 import { type Handle, openAbsolute, openMountedBeneath } from '../../linux/handle.ts';
 import { O, SyscallError } from '../../linux/libc.ts';
 import { mapIds } from '../../linux/mount.ts';
 import { inMountNamespace } from '../../linux/mount-namespace.ts';
 import { isSameFile, stat } from '../../linux/stat.ts';
+import { isAllocationId } from '../../model/allocation.ts';
 import type { DataDir } from '../data-dir.ts';
 import type { PodmanNamespaces } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
@@ -119,6 +121,18 @@ export class ViewMounts {
     return tree && place !== undefined && !isOutside(place) ? openDirectoryAt(tree.tmpfs, place) : undefined;
   }
 
+  /** The ids of the allocations that a user is shown. */
+  allocationIds(uid: number): string[] {
+    using directory = this.open(uid, this.#options.dataDir.allocDir);
+    return directory ? entriesOf(directory).filter(isAllocationId) : [];
+  }
+
+  /** How many allocations a user is shown. */
+  shownCount(uid: number): number {
+    using directory = this.open(uid, this.#options.dataDir.allocDir);
+    return directory ? stat(directory).links - 2 : 0;
+  }
+
   /** Takes away what a user is shown at a path and below, and the directories above it up to one that is in use. */
   remove(uid: number, path: string, upTo: string): void {
     const tree = this.#options.trees.get(uid);
@@ -138,12 +152,12 @@ export class ViewMounts {
   }
 
   /**
-   * Takes a user's tree away, and what is left of it in the mount namespaces of her processes.
-   * @param isNeeded asked at last: something may have been shown to her while they were looked for
+   * Takes a user's tree away, and what is left of it in the mount namespaces of her processes; as rmdir(2), only where no
+   * allocation is shown in it: one may have been meanwhile.
    */
-  async removeTree(uid: number, isNeeded: () => boolean): Promise<void> {
+  async removeTree(uid: number): Promise<void> {
     using all = await this.#options.namespaces.all(uid);
-    if (!isNeeded()) this.#removeTreeFrom(uid, all.namespaces);
+    if (this.shownCount(uid) === 0) this.#removeTreeFrom(uid, all.namespaces);
   }
 
   /** Whether something of ours lies over the data dir in a mount namespace of a user who has no tree. */

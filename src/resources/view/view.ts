@@ -2,8 +2,6 @@ import { NotYetError, RefusedError } from '../../errors.ts';
 import { entriesOf } from '../../linux/directory.ts';
 import type { Handle } from '../../linux/handle.ts';
 import { isShared, SHARED_LABEL, share } from '../../linux/selinux.ts';
-import { stat } from '../../linux/stat.ts';
-import { isAllocationId } from '../../model/allocation.ts';
 import type { Access, Desired } from '../../model/desired.ts';
 import type { DataDir } from '../data-dir.ts';
 import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-namespaces.ts';
@@ -66,25 +64,10 @@ export class ViewResource implements Resource {
     return [...steps.flat(), ...gone.flatMap((uid) => this.#planRemoval(desired.id, uid))];
   }
 
-  /**
-   * Steps against what a kill between two steps leaves: trees without an allocation, and what is left of them over the data
-   * dir in a user's mount namespace after the tree went.
-   */
-  async planSweep(): Promise<Step[]> {
-    const { trees, owners, mounts } = this.#options;
-    const uids = trees.uids();
-    const empty = uids.filter((uid) => this.#shownCount(uid) === 0);
-    const left: number[] = [];
-    for (const { uid } of owners()) if (!uids.includes(uid) && (await mounts.isLeftOver(uid))) left.push(uid);
-    return [...new Set([...empty, ...left])].map((uid) => {
-      const what = `removed the per-user tmpfs over the data dir, which no allocation needs, from the mount namespaces of uid ${uid}`;
-      return { kind: this.kind, what, removes: true, apply: () => this.#removeTree(uid) };
-    });
-  }
-
   /** The ids of all allocations that are shown to somebody. */
   allocationIds(): string[] {
-    return this.#options.trees.uids().flatMap((uid) => this.#allocationIdsOf(uid));
+    const { trees, mounts } = this.#options;
+    return trees.uids().flatMap((uid) => mounts.allocationIds(uid));
   }
 
   /** The podman users that tasks of an allocation have been shown to: uids by task. */
@@ -116,16 +99,6 @@ export class ViewResource implements Resource {
     const leaves = desired.podman.flatMap((user) => this.#leavesOf(allocation, desired, user, opened));
     const plain = leaves.filter(({ ids, source }) => ids === 'mapped' && this.#options.mounts.isUnmappable(source));
     return plain.map(({ path }) => `${path} shows ids as they are on disk: kernel or filesystem cannot map them`);
-  }
-
-  #allocationIdsOf(uid: number): string[] {
-    using directory = this.#options.mounts.open(uid, this.#options.dataDir.allocDir);
-    return directory ? entriesOf(directory).filter(isAllocationId) : [];
-  }
-
-  #shownCount(uid: number): number {
-    using directory = this.#options.mounts.open(uid, this.#options.dataDir.allocDir);
-    return directory ? stat(directory).links - 2 : 0;
   }
 
   async #planUser(desired: Granted, user: Access): Promise<Step[]> {
@@ -166,9 +139,9 @@ export class ViewResource implements Resource {
    * have a copy of all these mounts made for it, twice or more.
    */
   #isDone({ started }: Granted, { uid, tasks }: Access): boolean {
-    const { mostShown, ordering } = this.#options;
+    const { mostShown, mounts, ordering } = this.#options;
     if (ordering === 'watch' || !tasks.every((task) => started.includes(task))) return false;
-    return this.#shownCount(uid) > mostShown;
+    return mounts.shownCount(uid) > mostShown;
   }
 
   #planHiding({ id }: Granted, { uid, name, tasks }: Access): Step[] {
@@ -235,20 +208,10 @@ export class ViewResource implements Resource {
     const { mounts, dataDir } = this.#options;
     const path = `${dataDir.allocDir}/${id}`;
     using shown = mounts.open(uid, path);
-    // A tree without any allocation is one that could not be taken away with its last one.
-    if (!shown && this.#shownCount(uid) > 0) return [];
+    if (!shown) return [];
     const what = `removed ${path} from the mount namespaces of uid ${uid}`;
-    return [{ kind: this.kind, what, removes: true, apply: () => this.#remove(path, uid) }];
-  }
-
-  async #remove(path: string, uid: number): Promise<void> {
-    const { mounts, dataDir } = this.#options;
-    mounts.remove(uid, path, dataDir.allocDir);
-    if (this.#shownCount(uid) === 0) await this.#removeTree(uid);
-  }
-
-  #removeTree(uid: number): Promise<void> {
-    return this.#options.mounts.removeTree(uid, () => this.#shownCount(uid) > 0);
+    const apply = () => mounts.remove(uid, path, dataDir.allocDir);
+    return [{ kind: this.kind, what, removes: true, apply }];
   }
 }
 

@@ -5,13 +5,13 @@ import type { Handle } from '../../linux/handle.ts';
 import { isShared, share } from '../../linux/selinux.ts';
 import { stat } from '../../linux/stat.ts';
 import { format } from '../../model/acl.ts';
-import type { Desired } from '../../model/desired.ts';
+import type { UserNeeds } from '../../model/user-needs.ts';
 import type { DesiredVolume, LiveVolume } from '../../model/volume.ts';
 import type { DataDir } from '../data-dir.ts';
 import { readAcl } from '../marked-acl.ts';
 import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
-import type { Resource, Step } from '../resource.ts';
+import type { Step, UserResource } from '../resource.ts';
 import type { VolumeDirectories } from '../volume-directories.ts';
 import type { Leaf } from './leaf.ts';
 import type { UserTrees } from './user-trees.ts';
@@ -26,8 +26,6 @@ export interface VolumeViewOptions {
   readonly namespaces: PodmanNamespaces;
   /** The users that have a gate. */
   readonly owners: () => readonly PodmanOwner[];
-  /** The volumes that allocations need now; undefined while that is not known: then nothing is taken away. */
-  readonly live: () => readonly LiveVolume[] | undefined;
   /** Rights on host volumes; `idmap`: ids on disk are those of the user's containers. */
   readonly rights: 'none' | 'acl' | 'idmap';
   /** Whether volumes get the label that containers share, where the task asks for it. */
@@ -37,11 +35,11 @@ export interface VolumeViewOptions {
 type Namespaces = readonly [PodmanNamespace, ...PodmanNamespace[]];
 
 /**
- * The volumes that an allocation claims, shown to its user's Podman as its directory is: in her tree, at the path that the
+ * The volumes that a user's allocations claim, shown to her Podman as their directories are: in her tree, at the paths that the
  * driver names. Several allocations of a user can have the same one, so that it goes with the last of them; it is mounted
  * read-only, so that no container can change that, where all of them claim it so.
  */
-export class VolumeViewResource implements Resource {
+export class VolumeViewResource implements UserResource {
   readonly kind = 'volume';
   readonly #options: VolumeViewOptions;
 
@@ -49,41 +47,40 @@ export class VolumeViewResource implements Resource {
     this.#options = options;
   }
 
-  async plan(desired: Desired): Promise<Step[]> {
-    if (desired.kind === 'refused') return [];
-    if (desired.kind === 'nothing') return desired.why === 'unmanaged' ? [] : this.planSweep();
-    const steps = await Promise.all(desired.volumes.map((volume) => this.#planVolume({ id: desired.id, volume })));
+  uids(): readonly number[] {
+    return this.#options.trees.uids();
+  }
+
+  async plan(id: string, needs: UserNeeds): Promise<Step[]> {
+    const own = needs.volumes.filter((one) => one.id === id);
+    const steps = await Promise.all(own.map((one) => this.#planVolume(one, needs)));
     return steps.flat();
   }
 
-  /** Steps against volumes that no allocation needs any more. */
-  planSweep(): Step[] {
-    const { trees, live, directories } = this.#options;
-    const shown = trees.uids().flatMap((uid) => this.#shownTo(uid));
-    const needed = shown.length === 0 ? undefined : live();
-    if (!needed) return [];
-    return shown
-      .filter(({ uid, path }) => !needed.some((one) => one.volume.uid === uid && directories.isOf(path, one)))
-      .map(({ uid, path }) => {
+  planRemoval({ uid, volumes }: UserNeeds): Step[] {
+    const { directories } = this.#options;
+    return this.#shownTo(uid)
+      .filter((path) => !volumes.some((one) => directories.isOf(path, one)))
+      .map((path) => {
         const what = `removed volume ${path} from the mount namespaces of uid ${uid}`;
         return { kind: this.kind, what, removes: true, apply: () => this.#remove(uid, path) };
       });
   }
 
-  async #planVolume(one: LiveVolume): Promise<Step[]> {
+  async #planVolume(one: LiveVolume, needs: UserNeeds): Promise<Step[]> {
     const { namespaces, owners, mounts } = this.#options;
     const owner = ownerOf(owners(), one.volume.uid);
     const found = await namespaces.of(owner);
     using opened = new DisposableStack();
-    const leaves = this.#leavesOf(one, owner, opened);
+    const leaves = this.#leavesOf(one, needs, owner, opened);
     if (leaves.length === 0) return [];
     const lacking = mounts.observe(owner.uid, leaves, found);
     const changed = leaves.some(({ path, isReadOnly }) => mounts.isReadOnly(owner.uid, path) === !isReadOnly);
     const shows = lacking.leaves.length > 0 || changed;
     const unlabelled =
       this.#options.isSelinuxOn && one.volume.isShared === true && leaves.some(({ source }) => !isShared(source));
-    const label = this.#step(one, owner, leaves, 'labelled', () => this.#label(one, owner));
-    const steps = shows ? [this.#step(one, owner, leaves, 'mounted', () => this.#show(one, owner, found))] : [];
+    const label = this.#step(one, owner, leaves, 'labelled', () => this.#label(one, needs, owner));
+    const steps = shows ? [this.#step(one, owner, leaves, 'mounted', () => this.#show(one, needs, owner, found))] : [];
     const seen = lacking.namespaces.map((namespace) =>
       this.#step(one, owner, leaves, 'mounted', () => mounts.showIn(owner.uid, namespace)),
     );
@@ -101,22 +98,22 @@ export class VolumeViewResource implements Resource {
     return { kind: this.kind, what, removes: false, apply };
   }
 
-  #show(one: LiveVolume, owner: PodmanOwner, namespaces: Namespaces): void {
+  #show(one: LiveVolume, needs: UserNeeds, owner: PodmanOwner, namespaces: Namespaces): void {
     const { mounts } = this.#options;
     using opened = new DisposableStack();
-    const leaves = this.#leavesOf(one, owner, opened);
+    const leaves = this.#leavesOf(one, needs, owner, opened);
     for (const { path, isReadOnly } of leaves) {
       if (mounts.isReadOnly(owner.uid, path) === !isReadOnly) mounts.remove(owner.uid, path, dirname(path));
     }
     mounts.show(owner.uid, leaves, namespaces);
   }
 
-  async #label(one: LiveVolume, owner: PodmanOwner): Promise<void> {
+  async #label(one: LiveVolume, needs: UserNeeds, owner: PodmanOwner): Promise<void> {
     using opened = new DisposableStack();
-    for (const { source } of this.#leavesOf(one, owner, opened)) await share(source);
+    for (const { source } of this.#leavesOf(one, needs, owner, opened)) await share(source);
   }
 
-  #leavesOf(one: LiveVolume, owner: PodmanOwner, opened: DisposableStack): Leaf[] {
+  #leavesOf(one: LiveVolume, needs: UserNeeds, owner: PodmanOwner, opened: DisposableStack): Leaf[] {
     const { dataDir, directories, mounts, rights } = this.#options;
     const { volume } = one;
     return directories.open(one.id, volume).map((directory) => {
@@ -127,7 +124,7 @@ export class VolumeViewResource implements Resource {
       return {
         path: source.path,
         source,
-        isReadOnly: this.#isReadOnly(one, source.path),
+        isReadOnly: this.#isReadOnly(one, needs, source.path),
         ids,
         isTree: true,
         isPart: false,
@@ -137,14 +134,11 @@ export class VolumeViewResource implements Resource {
   }
 
   /** While not all claims are known, one for reading leaves what is mounted as it is. */
-  #isReadOnly({ volume }: LiveVolume, path: string): boolean {
+  #isReadOnly({ volume }: LiveVolume, { isComplete, volumes }: UserNeeds, path: string): boolean {
     if (!volume.claim.readOnly) return false;
-    const { live, directories, mounts } = this.#options;
-    const known = live();
-    if (!known) return mounts.isReadOnly(volume.uid, path) !== false;
-    return known
-      .filter((one) => one.volume.uid === volume.uid && directories.isOf(path, one))
-      .every((one) => one.volume.claim.readOnly);
+    const { directories, mounts } = this.#options;
+    if (!isComplete) return mounts.isReadOnly(volume.uid, path) !== false;
+    return volumes.filter((one) => directories.isOf(path, one)).every((one) => one.volume.claim.readOnly);
   }
 
   #remove(uid: number, path: string): void {
@@ -152,16 +146,13 @@ export class VolumeViewResource implements Resource {
     this.#options.mounts.remove(uid, path, root?.path ?? dirname(path));
   }
 
-  #shownTo(uid: number): { uid: number; path: string }[] {
+  #shownTo(uid: number): string[] {
     const below = (path: string, depth: number): string[] => {
       if (depth === 0) return [path];
       using directory = this.#options.mounts.open(uid, path);
       return (directory ? entriesOf(directory) : []).flatMap((name) => below(`${path}/${name}`, depth - 1));
     };
-    return this.#options.directories
-      .roots()
-      .flatMap(({ path, depth }) => below(path, depth))
-      .map((path) => ({ uid, path }));
+    return this.#options.directories.roots().flatMap(({ path, depth }) => below(path, depth));
   }
 }
 

@@ -6,7 +6,8 @@ import type { Resource, Step } from '../../../src/resources/resource.ts';
 export class SwitchedHost implements Host {
   readonly allocDir: string;
   readonly isSelinuxOn = false;
-  readonly sweeps = [];
+  readonly userResources = [];
+  readonly nodeResources = [];
   readonly netnsDir = '/nowhere/netns';
   readonly resources: readonly Resource[];
   /** The uids that have access, by the allocation that is switched on. */

@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
-import type { Rules } from '../../../src/model/desired.ts';
+import type { Desired, Rules } from '../../../src/model/desired.ts';
 import type { PolicyEntry } from '../../../src/model/policy.ts';
+import { needsOf } from '../../../src/model/user-needs.ts';
 import { explain } from '../../../src/reconcile/explain.ts';
 import { newRecord } from '../../../src/reconcile/record.ts';
-import type { Resource } from '../../../src/resources/resource.ts';
+import type { Resource, UserResource } from '../../../src/resources/resource.ts';
 import { ALLOCATION_ID, allocationOf, metaOf, NODE_ID, taskOf } from '../../support/allocation-of.ts';
 
 const ALICE = { name: 'alice', uid: 1001 };
@@ -34,8 +35,9 @@ function explainOf(
   {
     rules,
     resources = [],
+    userResources = [],
     isOwned = false,
-  }: { rules?: Partial<Rules>; resources?: Resource[]; isOwned?: boolean } = {},
+  }: { rules?: Partial<Rules>; resources?: Resource[]; userResources?: UserResource[]; isOwned?: boolean } = {},
 ) {
   const all: Rules = {
     nodeId: NODE_ID,
@@ -52,7 +54,13 @@ function explainOf(
     hostVolumes: new Map([['data', '/data']]),
     ...rules,
   };
-  return explain(newRecord(ALLOCATION_ID, 0), allocation, all, { resources, isNetnsOwned: () => isOwned });
+  const observed = {
+    resources,
+    userResources,
+    needsOf: (uid: number, desired: Desired) => needsOf(uid, [desired], true),
+    isNetnsOwned: () => isOwned,
+  };
+  return explain(newRecord(ALLOCATION_ID, 0), allocation, all, observed);
 }
 
 test('names the meta that decides first, and what it overrides', async () => {
@@ -108,15 +116,24 @@ test('plans and applies nothing: what is done, is missing, is left over, waits, 
     resourceOf('view', [{ what: 'mount it' }]),
     resourceOf('log_fifo', new NotYetError('x', 'not there yet')),
     resourceOf('netns', [{ what: 'take it away', removes: true }]),
-    resourceOf('volume', new RefusedError('y', 'not so')),
   ];
-  const { parts } = await explainOf(allocationOf(), { resources });
+  const volumes = [{ name: 'v', type: 'host', source: 'data', readOnly: true }];
+  const shared: UserResource = {
+    kind: 'volume',
+    uids: never,
+    plan: (id, { uid, volumes }) => {
+      throw new RefusedError('y', `${volumes.length} of ${uid} for ${id}: not so`);
+    },
+    planRemoval: never,
+  };
+  const allocation = allocationOf({ volumes, tasks: [taskOf('t', { volumes: ['v'] })] });
+  const { parts } = await explainOf(allocation, { resources, userResources: [shared] });
   expect(parts).toEqual([
     { kind: 'acl', state: 'done', what: [] },
     { kind: 'view', state: 'missing', what: ['mount it'] },
+    { kind: 'volume', state: 'refused', what: [`1 of 1001 for ${ALLOCATION_ID}: not so`] },
     { kind: 'log_fifo', state: 'waiting', what: ['not there yet'] },
     { kind: 'netns', state: 'left', what: ['take it away'] },
-    { kind: 'volume', state: 'refused', what: ['not so'] },
   ]);
 });
 

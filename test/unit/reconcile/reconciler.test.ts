@@ -5,10 +5,11 @@ import { NotYetError, ParseError, RefusedError } from '../../../src/errors.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
 import type { Desired } from '../../../src/model/desired.ts';
+import type { UserNeeds } from '../../../src/model/user-needs.ts';
 import type { AccountAnswer } from '../../../src/reconcile/account-entry.ts';
 import { Reconciler } from '../../../src/reconcile/reconciler.ts';
 import { stateOf } from '../../../src/reconcile/record.ts';
-import type { Resource, Step } from '../../../src/resources/resource.ts';
+import { ORDER, type Resource, type Step, type UserResource } from '../../../src/resources/resource.ts';
 import { ALLOCATION_ID, allocationOf, metaOf, NODE_ID, taskOf } from '../../support/allocation-of.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { recordingLog } from '../watch/recording-log.ts';
@@ -46,10 +47,39 @@ function accountOf(user: string | number): AccountAnswer {
   return account ? { kind: 'known', account } : { kind: 'unknown' };
 }
 
+/** An allocation of alice's that claims a volume. */
+function claiming(): Allocation {
+  const volumes = [{ name: 'disk', type: 'csi', source: 'vol-1', readOnly: false }];
+  return allocationOf({ volumes, tasks: [taskOf('t', { volumes: ['disk'] })] });
+}
+
+/** Something that alice's allocations have together, of which nothing is ever missing. `fail` is thrown in place of a plan. */
+class SharedVolumes implements UserResource {
+  readonly kind = 'volume';
+  readonly planned: UserNeeds[] = [];
+  readonly removals: UserNeeds[] = [];
+  fail: Error | undefined;
+
+  uids(): number[] {
+    return [1001];
+  }
+
+  plan(_id: string, needs: UserNeeds): Step[] {
+    if (this.fail) throw this.fail;
+    this.planned.push(needs);
+    return [];
+  }
+
+  planRemoval(needs: UserNeeds): Step[] {
+    this.removals.push(needs);
+    return [];
+  }
+}
+
 const running: Reconciler[] = [];
 afterEach(() => Promise.all(running.splice(0).map((reconciler) => reconciler.stop())));
 
-function setUp(before: readonly Resource[] = []) {
+function setUp(before: readonly Resource[] = [], userResources: readonly UserResource[] = []) {
   const nomad = new Map<string, Allocation | Error>([[ALLOCATION_ID, allocationOf()]]);
   const switches = new Switches();
   const clock = new ManualClock();
@@ -82,6 +112,7 @@ function setUp(before: readonly Resource[] = []) {
     onEnded: () => undefined,
     isNetnsOwned: () => false,
     resources: [...before, switches],
+    userResources,
     clock,
     log,
     metrics,
@@ -152,7 +183,7 @@ describe('the reconciler', () => {
 
   test('says what is decided when the driver has begun to start a task, before the host is ready for it', async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const slow: Resource = { kind: 'view', plan: () => promise.then(() => []) };
+    const slow: Resource = { kind: 'acl', plan: () => promise.then(() => []) };
     const { reconciler, switches, nomad } = setUp([slow]);
     reconciler.noticeStart(ALLOCATION_ID);
     expect(await reconciler.desired(ALLOCATION_ID, never)).toMatchObject({ kind: 'access' });
@@ -455,7 +486,7 @@ describe('the reconciler', () => {
 
   test('goes on taking away where one thing cannot be, and grants nothing after what failed', async () => {
     const broken: Resource = {
-      kind: 'view',
+      kind: 'acl',
       plan: () => {
         throw new NotYetError('view_unreadable', 'not now');
       },
@@ -500,30 +531,100 @@ describe('the reconciler', () => {
     expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ kind: 'failed', retryable: false });
   });
 
-  test('does not say which volumes are needed while something on the host has not been looked at', async () => {
-    const { nomad, reconciler } = setUp();
-    expect(reconciler.liveVolumes()).toEqual([]);
-    nomad.set(ALLOCATION_ID, away);
-    const outcome = reconciler.nextOutcome(ALLOCATION_ID, never);
-    reconciler.noticeListed([]);
-    reconciler.noticeFound(ALLOCATION_ID);
-    expect(reconciler.liveVolumes()).toBeUndefined();
-    await outcome;
-    expect(reconciler.liveVolumes()).toBeUndefined();
+  test('locks an allocation before it is shown to anybody, and shows nothing where that fails', async () => {
+    const done: string[] = [];
+    const doing = (kind: Resource['kind'], prepare: () => void = () => undefined): Step[] => {
+      const apply = () => {
+        prepare();
+        done.push(kind);
+      };
+      return done.includes(kind) ? [] : [{ kind, what: kind, removes: false, apply }];
+    };
+    let isLockable = false;
+    const lock = () => {
+      if (!isLockable) throw new NotYetError('away', 'not now');
+    };
+    const resources: Resource[] = [
+      { kind: 'netns', plan: () => doing('netns') },
+      { kind: 'log_fifo', plan: () => doing('log_fifo') },
+      { kind: 'view', plan: () => doing('view') },
+      { kind: 'acl', plan: () => doing('acl', lock) },
+    ];
+    const volumes = { kind: 'volume', uids: () => [], plan: () => doing('volume'), planRemoval: () => [] } as const;
+    const { nomad, reconciler } = setUp(resources, [volumes]);
+    nomad.set(ALLOCATION_ID, claiming());
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ kind: 'failed', retryable: true });
+    expect(done).toEqual([]);
+    isLockable = true;
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ kind: 'settled' });
+    expect(done).toEqual(['acl', 'view', 'volume', 'log_fifo', 'netns']);
+    expect(ORDER).toEqual(done);
   });
 
-  test('says which volumes are needed, of what is prepared and of nothing else', async () => {
-    const { nomad, reconciler } = setUp();
-    const volumes = [{ name: 'disk', type: 'csi', source: 'vol-1', readOnly: false }];
-    const tasks = [taskOf('t', { volumes: ['disk'] })];
-    nomad.set(ALLOCATION_ID, allocationOf({ volumes, tasks }));
+  test('tells what the allocations of a user need together, of what is prepared and of nothing else', async () => {
+    const shared = new SharedVolumes();
+    const { nomad, reconciler } = setUp([], [shared]);
+    nomad.set(ALLOCATION_ID, claiming());
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ kind: 'settled' });
+    expect(shared.planned).toMatchObject([
+      { uid: 1001, isComplete: false, volumes: [{ id: ALLOCATION_ID, volume: { uid: 1001, tasks: ['t'] } }] },
+    ]);
+    const dead = taskOf('t', { volumes: ['disk'], state: 'dead' });
+    nomad.set(ALLOCATION_ID, { ...claiming(), tasks: [dead], clientStatus: 'failed', modifyIndex: 2 });
+    reconciler.noticeListed([]);
+    reconciler.noticeFound([]);
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ desired: { kind: 'nothing' } });
+    expect(shared.removals.at(-1)).toEqual({ uid: 1001, isComplete: true, allocations: new Set(), volumes: [] });
+  });
+
+  test('is settled only once the pass over its user has given it what it needs, and says why not', async () => {
+    const shared = new SharedVolumes();
+    shared.fail = new RefusedError('volume_shut', 'not for alice');
+    const { nomad, reconciler } = setUp([], [shared]);
+    nomad.set(ALLOCATION_ID, claiming());
+    const other = ALLOCATION_ID.replace(/^./, 'b');
+    nomad.set(other, allocationOf({ id: other }));
+    const refused = { kind: 'failed', retryable: false, error: { code: 'volume_shut' } };
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject(refused);
+    expect(await reconciler.passNow(other, never)).toMatchObject({ kind: 'settled' });
+    shared.fail = undefined;
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ kind: 'settled' });
+  });
+
+  test('takes nothing away that users have together while something on the host has not been looked at', async () => {
+    const shared = new SharedVolumes();
+    const { nomad, reconciler } = setUp([], [shared]);
+    const found = ALLOCATION_ID.replace(/^./, 'b');
+    nomad.set(found, away);
+    reconciler.noticeListed([allocationOf()]);
     await reconciler.passNow(ALLOCATION_ID, never);
-    expect(reconciler.liveVolumes()).toMatchObject([{ id: ALLOCATION_ID, volume: { uid: 1001, tasks: ['t'] } }]);
-    const dead = tasks.map((task) => ({ ...task, state: 'dead' as const }));
-    nomad.set(ALLOCATION_ID, allocationOf({ volumes, tasks: dead, clientStatus: 'failed', modifyIndex: 2 }));
+    expect(shared.removals).toEqual([]); // what is on the host is not known
+    reconciler.noticeFound([found, ALLOCATION_ID]);
+    expect(await reconciler.passNow(found, never)).toMatchObject({ kind: 'failed' });
+    const tasks = [taskOf('t', { state: 'dead' })];
+    nomad.set(ALLOCATION_ID, allocationOf({ tasks, clientStatus: 'failed', modifyIndex: 2 }));
     reconciler.notice(ALLOCATION_ID);
-    await reconciler.passNow(ALLOCATION_ID, never);
-    expect(reconciler.liveVolumes()).toEqual([]);
+    expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ desired: { kind: 'nothing' } });
+    expect(shared.removals).toEqual([]);
+    nomad.set(found, allocationOf({ id: found }));
+    reconciler.notice(found);
+    await reconciler.passNow(found, never);
+    await reconciler.stop();
+    expect(shared.removals).toEqual([{ uid: 1001, isComplete: true, allocations: new Set([found]), volumes: [] }]);
+  });
+
+  test('is not kept from taking away by allocations that the gate alone names', async () => {
+    const shared = new SharedVolumes();
+    const { nomad, reconciler } = setUp([], [shared]);
+    const named = ALLOCATION_ID.replace(/^./, 'b');
+    nomad.set(named, away);
+    reconciler.noticeListed([]);
+    reconciler.noticeFound([]);
+    expect(await reconciler.passNow(named, never)).toMatchObject({ kind: 'failed' });
+    shared.removals.splice(0);
+    reconciler.noticeFound([]);
+    await reconciler.stop();
+    expect(shared.removals).toHaveLength(1);
   });
 
   test('does not ask for what is settled while the event stream stands, until there is news of it', async () => {
