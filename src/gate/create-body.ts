@@ -1,4 +1,5 @@
 import { RefusedError } from '../errors.ts';
+import type { MountedVolume } from '../model/admission.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import { below, cleaned } from './guarded-paths.ts';
 import { type HostPath, hostPaths } from './host-paths.ts';
@@ -30,19 +31,6 @@ export interface CreateTarget {
   readonly privateLabel?: string | undefined;
   /** What it mounts of Nomad's data dir beside the allocation's directory: only volumes that its task has may be there. */
   readonly volumes: readonly MountedVolume[];
-}
-
-/** A mount of something in Nomad's data dir that is not in an allocation's directory. */
-export interface MountedVolume {
-  /** The field, such as `mounts.0.source`. */
-  readonly where: string;
-  /** As the driver spells it. */
-  readonly path: string;
-  readonly readOnly: boolean;
-  /** The option by which Podman changes owners, `U` or `idmap`, of what it mounts, read-only or not. */
-  readonly ownersBy?: string | undefined;
-  /** The option by which it changes labels, `z` or `Z`, where SELinux is on. */
-  readonly labelsBy?: string | undefined;
 }
 
 /** Podman takes whatever begins with idmap. */

@@ -1,4 +1,4 @@
-import type { MountedVolume } from './create-body.ts';
+import type { AskedCreate, AskedStart } from '../model/admission.ts';
 
 /**
  * What the gate asks of the reconciler. `ready` resolves once the allocation is prepared for that task and user,
@@ -11,7 +11,7 @@ export interface Readiness {
    * Resolves once it is known that a task may run as a user; says nothing of when its allocation is ready.
    * @throws RefusedError where it may not; the signal's reason where that is not known before it is aborted
    */
-  permitted(start: Pick<ReadyRequest, 'allocationId' | 'task' | 'uid'>, signal: AbortSignal): Promise<void>;
+  permitted(start: AskedStart, signal: AbortSignal): Promise<void>;
   /** Resolves when nothing is being done to this allocation. Never rejects. */
   whenIdle(allocationId: string): Promise<void>;
   /**
@@ -27,17 +27,8 @@ export interface ReadyAnswer {
   readonly mayNameAllPaths: boolean;
 }
 
-/** Which task of which allocation asks to be created, through whose gate. */
-export interface ReadyRequest {
-  readonly allocationId: string;
-  readonly task: string;
-  readonly uid: number;
+/** A create that is held. */
+export interface ReadyRequest extends AskedCreate {
   /** Whether the container joins the netns of the allocation's group. */
   readonly joinsNetns: boolean;
-  /** What it mounts of the allocation's directory: paths from there on, empty for itself. */
-  readonly mounts: readonly string[];
-  /** A mount of what is Nomad's that Podman is to label for this container alone; undefined where there is none. */
-  readonly privateLabel?: string | undefined;
-  /** What it mounts of Nomad's data dir beside the allocation's directory. */
-  readonly volumes: readonly MountedVolume[];
 }
