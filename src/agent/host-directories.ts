@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import type { HostDirectories } from '../gate/create-body.ts';
+import type { HostDirectories } from '../gate/create-target.ts';
 import { canonicalPathIfThere } from '../linux/directory.ts';
 import type { ClientPaths } from '../nomad/agent-self.ts';
 

@@ -4,7 +4,7 @@ import type { Log } from '../log.ts';
 import type { GateVerdict, Metrics } from '../metrics.ts';
 import type { GateRefusal } from '../model/status.ts';
 import { type Answer, format, type Refusal, refusal } from './answer.ts';
-import type { CreateTarget } from './create-body.ts';
+import type { CreateTarget } from './create-target.ts';
 
 /** How long a client that has more to send than we read has to read our answer, in milliseconds. */
 const LINGER_MS = 1000;

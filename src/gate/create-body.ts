@@ -1,156 +1,140 @@
-import { RefusedError } from '../errors.ts';
-import type { MountedVolume } from '../model/admission.ts';
-import { isAllocationId } from '../model/allocation.ts';
-import { below, cleaned } from './guarded-paths.ts';
-import { type HostPath, hostPaths } from './host-paths.ts';
-import { refuseFields } from './refused-fields.ts';
-import type { CreateBody } from './spec-generator.ts';
-
-/** Directories of this host. */
-export interface HostDirectories {
-  /** Nomad's, absolute, as the driver names them: with Nomad's own spelling, not canonicalised. */
-  readonly dataDir: string;
-  readonly allocDir: string;
-  /** The alloc dir by its canonical name. */
-  readonly canonicalAllocDir: string;
-  /** Where else Nomad's client keeps its state and volumes, spelled so too; in the data dir or not. */
-  readonly clientDirs: readonly string[];
-  /** What no container is to get at, whole or in part: these and our own, as they are spelled and canonical. */
-  readonly guarded: readonly string[];
-}
-
-/** Whom a create is for. */
-export interface CreateTarget {
-  readonly allocationId: string;
-  readonly task: string;
-  /** Whether it joins the allocation's netns: its group has a network of its own. */
-  readonly joinsNetns: boolean;
-  /** What it mounts of the allocation's directory: paths from there on, normal, empty for itself. */
-  readonly mounts: readonly string[];
-  /** A mount of what is Nomad's that Podman is to label for this container alone; undefined where there is none. */
-  readonly privateLabel?: string | undefined;
-  /** What it mounts of Nomad's data dir beside the allocation's directory: only volumes that its task has may be there. */
-  readonly volumes: readonly MountedVolume[];
-}
-
-/** Podman takes whatever begins with idmap. */
-const CHANGES_OWNERS = /^(?:U$|idmap)/;
-const CHANGES_LABELS = /^[zZ]$/;
-
-/** Where dockerd keeps the namespaces of its containers: SandboxKey in what it says of one, below its exec-root. */
-const DOCKER_NETNS = /^(?:\/var)?\/run\/docker[^/]*\/netns\//;
-
-/** The longest path that the kernel takes, with the NUL behind it (PATH_MAX, limits.h). */
-const PATH_MAX = 4096;
+import * as z from 'zod';
+import { ParseError } from '../errors.ts';
+import { holdsMoreThan, MOST_PIECES } from '../json-pieces.ts';
+import { duplicateKey } from './duplicate-key.ts';
 
 /**
- * The allocation and task that a create is for, by what it reaches: its mount sources. `env` is the job author's, and
- * proves nothing. Stops a job author who names another allocation's directory or netns. Paths are compared as text.
- * @throws RefusedError with the reason and the remedy, for the job author
+ * An object whose known keys must be spelt as they are: Go's decoder takes `Mounts` and even `mountſ` for `mounts`
+ * (encoding/json folds case as Unicode does), and we would check something else than Podman reads.
  */
-export function targetOf(body: CreateBody, directories: HostDirectories): CreateTarget {
-  refuseFields(body);
-  let allocationId: string | undefined;
-  const mounts: string[] = [];
-  let privateLabel: string | undefined;
-  const volumes: MountedVolume[] = [];
-  for (const { where, path, isMount, options } of hostPaths(body)) {
-    const owner = ownerOf(where, path, directories);
-    if (owner === 'nobody') continue;
-    if (options.includes('Z')) privateLabel ??= `${where} ${JSON.stringify(path)}`;
-    if (owner === 'nomad') {
-      if (!isMount) throw outsideOfAllocation(where, path, directories);
-      volumes.push({
-        where,
-        path,
-        readOnly: options.includes('ro') && !options.includes('rw'),
-        ownersBy: options.find((option) => CHANGES_OWNERS.test(option)),
-        labelsBy: options.find((option) => CHANGES_LABELS.test(option)),
-      });
-      continue;
+export function exact<S extends z.ZodRawShape>(shape: S) {
+  const known = new Map(Object.keys(shape).map((key) => [folded(key), key]));
+  return z.looseObject(shape).check(({ value, issues }) => {
+    for (const key of Object.keys(value)) {
+      const name = known.get(folded(key));
+      if (name === undefined || name === key) continue;
+      issues.push({ code: 'custom', path: [key], input: key, message: `expected the spelling ${name}, got ${key}` });
     }
-    if (allocationId === undefined && isMount) allocationId = owner;
-    else if (owner !== allocationId) throw foreign(where, path, allocationId);
-    mounts.push(below(`${cleaned(directories.allocDir)}/${owner}`, cleaned(path)) ?? '');
-  }
-  if (allocationId === undefined) {
-    const where = `${cleaned(directories.allocDir)}/<allocation id>`;
-    throw refused(
-      'no_allocation',
-      `no mount of the container lies below ${where}, so it is no task of this node's Nomad; start it through Nomad, or use the user's own podman.sock`,
+  });
+}
+
+/** Far more than any name that is compared here has. */
+const LONGEST_NAME = 100;
+
+/** At least as much as Go takes for the same name: U+017F for s, U+212A for k, and more that Go tells apart. */
+export const folded = (key: string) => (key.length > LONGEST_NAME ? key : key.toUpperCase().toLowerCase());
+
+/** Go reads each half of a surrogate pair that stands alone as U+FFFD. */
+const word = z.string().refine((value) => value.isWellFormed(), { error: 'half of a surrogate pair' });
+const text = word.nullish();
+const texts = z.array(word).nullish();
+const isThere = z.unknown().optional();
+const namespace = exact({ nsmode: text, value: text }).nullish();
+const devices = z.array(exact({ path: text })).nullish();
+
+/**
+ * What reaches out of the container in Podman's SpecGenerator (pkg/specgen/specgen.go, 3.0 to 6.0): names of paths on the
+ * host, of other containers, and what the driver has no option for.
+ *
+ * Whatever is taken here Go reads as the same (but for a map's key `__proto__`, which is left out here), or refuses: more than
+ * 10,000 levels, and other kinds of value in fields that are not read here. Refused here, and taken by Go: null in place of a text in a
+ * list or map, a key twice, in another case too, what is no UTF-8 or half a surrogate pair (U+FFFD to Go), and more behind the first value.
+ */
+const createBody = exact({
+  name: word,
+  image: text,
+  mounts: z.array(exact({ type: text, source: text, options: texts })).nullish(),
+  overlay_volumes: z.array(exact({ source: text, options: texts })).nullish(),
+  volumes: z.array(exact({ Options: texts })).nullish(),
+  volumes_from: texts,
+  rootfs: text,
+  init_path: text,
+  conmon_pid_file: text,
+  seccomp_profile_path: text,
+  base_hosts_file: text,
+  healthLogDestination: text,
+  timezone: text,
+  oci_runtime: text,
+  log_configuration: exact({ path: text, options: z.record(word, word).nullish() }).nullish(),
+  idmappings: exact({ AutoUserNsOpts: exact({ PasswdFile: text, GroupFile: text }).nullish() }).nullish(),
+  devices,
+  host_device_list: devices,
+  devices_from: texts,
+  dependencyContainers: texts,
+  pod: text,
+  annotations: z.record(word, word).nullish(),
+  hooks: isThere,
+  secrets: isThere,
+  secret_env: isThere,
+  image_volumes: isThere,
+  artifact_volumes: isThere,
+  rootfs_overlay: isThere,
+  rootfs_mapping: isThere,
+  netns: namespace,
+  ipcns: namespace,
+  pidns: namespace,
+  utsns: namespace,
+  userns: namespace,
+  cgroupns: namespace,
+  sysctl: z.record(word, word).nullish(),
+});
+/** The body of a container create, as far as the gate reads it. */
+export type CreateBody = z.infer<typeof createBody>;
+
+/** The namespaces that a container can take from elsewhere. */
+export const NAMESPACES = ['netns', 'ipcns', 'pidns', 'utsns', 'userns', 'cgroupns'] as const;
+
+/** The other fields, of Podman 3.0 to 6.0 and of the driver: they stay within the container, or within what Podman gives every one of the user's. */
+const HARMLESS = `
+  entrypoint command env_host httpproxy env terminal stdin labels labels_nested label_nested stop_signal stop_timeout
+  timeout restart_policy restart_tries systemd sdnotifyMode namespace hostname hostusers remove removeImage
+  containerCreateCommand init_container_type personality envmerge unsetenv unsetenvall manage_password passwd_entry
+  group_entry raw_image_name image_os image_arch image_variant image_volume_mode init device_cgroup_rule gpus shm_size
+  shm_size_systemd work_dir create_working_dir storage_opts rootfs_propagation volatile chroot_directories privileged
+  user groups cap_add cap_drop selinux_opts apparmor_profile seccomp_policy no_new_privileges read_only_filesystem
+  read_write_tmpfs umask procfs_opts mask unmask cgroups_mode cgroup_parent static_ip static_ipv6 static_mac
+  portmappings expose publish_image_ports cni_networks Networks networkOrder dns_server dns_search dns_option hostadd
+  network_options use_image_resolve_conf use_image_hosts use_image_hostname intelRdt resource_limits r_limits
+  oom_score_adj weightDevice throttleReadBpsDevice throttleWriteBpsDevice throttleReadIOPSDevice throttleWriteIOPSDevice
+  cpu_period cpu_quota unified healthconfig health_check_on_failure_action startupHealthConfig healthMaxLogCount
+  healthMaxLogSize
+`;
+const KNOWN = new Set([...Object.keys(createBody.shape), ...HARMLESS.trim().split(/\s+/)].map(folded));
+
+/** The fields that neither any Podman up to now reads nor the driver writes: a newer one may mean something by them. */
+export function unknownFields(body: CreateBody): string[] {
+  return Object.keys(body).filter((key) => !KNOWN.has(folded(key)));
+}
+
+/**
+ * Reads the body of a container create.
+ * @throws ParseError where it is no JSON of the form that Podman takes, or can be read in two ways
+ */
+export function parseCreateBody(bytes: Buffer): CreateBody {
+  let json: string;
+  let value: unknown;
+  try {
+    json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    if (holdsMoreThan(MOST_PIECES, json))
+      throw new ParseError('container create', `at most ${MOST_PIECES} keys and values`, 'more');
+    value = JSON.parse(json);
+  } catch (error) {
+    if (error instanceof ParseError) throw error;
+    // Without the cause: its message quotes the body, which may hold secrets.
+    throw new ParseError(
+      'container create',
+      'a JSON object in UTF-8',
+      error instanceof SyntaxError ? 'no JSON' : 'no UTF-8',
     );
   }
-  const suffix = `-${allocationId}`;
-  const task = body.name.slice(0, -suffix.length);
-  if (!body.name.endsWith(suffix) || task === '') {
-    throw refused(
-      'name_mismatch',
-      `the container is named ${JSON.stringify(body.name)}, but its mounts are of allocation ${allocationId}; its name must be <task>${suffix}, as the podman driver writes it`,
-    );
-  }
-  return { allocationId, task, joinsNetns: joinsNetns(body, allocationId), mounts, privateLabel, volumes };
-}
-
-/** The paths of a create that lie outside of what is Nomad's: the job author's choice, and Podman's rights. */
-export function pathsElsewhere(body: CreateBody, directories: HostDirectories): HostPath[] {
-  return hostPaths(body).filter(({ where, path }) => ownerOf(where, path, directories) === 'nobody');
-}
-
-/** The allocation whose directory holds the path; `nomad` where it is elsewhere in Nomad's directories, `nobody` where it is not Nomad's at all. */
-function ownerOf(where: string, path: string, { dataDir, allocDir, clientDirs }: HostDirectories): string {
-  const shown = `${where} ${JSON.stringify(path.slice(0, PATH_MAX))}`;
-  // The kernel takes a backslash out of what overlay mounts are given: of which, depends on its version.
-  const isEscaped = where.endsWith('.options') && path.includes('\\');
-  if (path === '' || path.length >= PATH_MAX || path.split('/').includes('..') || path.includes('\0') || isEscaped) {
-    throw refused('bad_path', `${shown} must be a path without ".."`);
-  }
-  const inAllocDir = below(cleaned(allocDir), cleaned(path));
-  if (inAllocDir === undefined) {
-    return [dataDir, ...clientDirs].some((dir) => below(cleaned(dir), cleaned(path)) !== undefined)
-      ? 'nomad'
-      : 'nobody';
-  }
-  const id = inAllocDir.split('/', 1)[0] ?? '';
-  if (isAllocationId(id)) return id;
-  throw refused(
-    'alloc_dir_refused',
-    `${shown} lies in Nomad's alloc dir ${allocDir} but names no allocation; a task can mount only what is in its own directory`,
+  const twice = duplicateKey(json);
+  if (twice !== undefined) throw new ParseError('container create', 'each key once', `${JSON.stringify(twice)} twice`);
+  const result = createBody.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw new ParseError(
+    `container create, ${issue?.path.join('.') || 'body'}`,
+    "Podman's form",
+    issue?.message ?? 'another',
   );
-}
-
-function outsideOfAllocation(where: string, path: string, { dataDir }: HostDirectories): RefusedError {
-  return refused(
-    'data_dir_refused',
-    `${where} ${JSON.stringify(path)} lies in Nomad's data dir ${dataDir} but not in an allocation's directory; a task can use only what is in its own`,
-  );
-}
-
-function foreign(where: string, path: string, allocationId: string | undefined): RefusedError {
-  const whose = allocationId === undefined ? 'none of its mounts are' : `its mounts are of allocation ${allocationId}`;
-  return refused(
-    'foreign_path',
-    `${where} ${JSON.stringify(path)} belongs to another allocation than the container: ${whose}; a task can use only its own allocation's directory`,
-  );
-}
-
-function joinsNetns({ netns }: CreateBody, allocationId: string): boolean {
-  if (netns?.nsmode !== 'path') return false;
-  const allowed = [`/var/run/netns/${allocationId}`, `/run/netns/${allocationId}`];
-  const path = netns.value ?? '';
-  if (allowed.includes(path)) return true;
-  const shown = `netns ${JSON.stringify(path)}`;
-  if (DOCKER_NETNS.test(path)) {
-    throw refused(
-      'docker_netns',
-      `${shown} is a network namespace of Docker's: where a task of the group has the docker driver, Docker makes the group's network and keeps it for root, so that no rootless container can join it; give the docker task a group of its own, or the group network mode "host"`,
-    );
-  }
-  throw refused(
-    'foreign_netns',
-    `${shown} is not that of allocation ${allocationId} (${allowed[0]}); a task can join the network of its own group alone: use the group's network block instead of network_mode = "ns:…"`,
-  );
-}
-
-function refused(code: string, message: string): RefusedError {
-  return new RefusedError(code, message);
 }

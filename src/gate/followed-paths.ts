@@ -5,10 +5,10 @@ import { type Handle, openAbsoluteIfThere, openCached, staysBeneath } from '../l
 import { O, SyscallError } from '../linux/libc.ts';
 import { canonicalAsUser } from '../linux/read-as-user.ts';
 import type { PodmanUser } from '../podman/connect.ts';
-import { type CreateTarget, type HostDirectories, pathsElsewhere } from './create-body.ts';
+import type { CreateBody } from './create-body.ts';
+import { type CreateTarget, type HostDirectories, pathsElsewhere } from './create-target.ts';
 import { guardedBy } from './guarded-paths.ts';
 import type { HostPath } from './host-paths.ts';
-import type { CreateBody } from './spec-generator.ts';
 
 /** A path that a create names and that leads to what no container is to get at. */
 export interface GuardedPath {

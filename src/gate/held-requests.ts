@@ -2,7 +2,8 @@ import { within } from '../clock.ts';
 import { codeOf, messageOf, ParseError, RefusedError } from '../errors.ts';
 import { exemplarOf, type Metrics } from '../metrics.ts';
 import { type Client, fieldsOf } from './client.ts';
-import { type CreateTarget, type HostDirectories, targetOf } from './create-body.ts';
+import { type CreateBody, parseCreateBody, unknownFields } from './create-body.ts';
+import { type CreateTarget, type HostDirectories, targetOf } from './create-target.ts';
 import { refuseGuarded } from './followed-paths.ts';
 import { type ForwardParts, forward } from './forward.ts';
 import { type HoldEnd, hold, untilDone } from './hold.ts';
@@ -12,7 +13,6 @@ import { refuseUnjoinable } from './join-netns.ts';
 import { refuseForeignContainers } from './named-containers.ts';
 import type { Readiness } from './readiness.ts';
 import { MAX_BODY_BYTES, type Request } from './request.ts';
-import { type CreateBody, parseCreateBody, unknownFields } from './spec-generator.ts';
 import { createdContainer } from './start.ts';
 import type { Starts } from './starts.ts';
 

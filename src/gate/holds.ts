@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { HeldCreate } from '../model/status.ts';
-import type { CreateTarget } from './create-body.ts';
+import type { CreateTarget } from './create-target.ts';
 
 /** One request that is being held. */
 export interface Hold extends Disposable {

@@ -1,5 +1,5 @@
 import { RefusedError } from '../errors.ts';
-import { type CreateBody, NAMESPACES } from './spec-generator.ts';
+import { type CreateBody, NAMESPACES } from './create-body.ts';
 
 /** A path on the host that a create names. */
 export interface HostPath {

@@ -1,8 +1,8 @@
 import { RefusedError } from '../errors.ts';
 import type { PodmanUser } from '../podman/connect.ts';
 import { type ContainersConf, readContainersConf } from './containers-conf.ts';
-import type { CreateTarget } from './create-body.ts';
-import type { CreateBody } from './spec-generator.ts';
+import type { CreateBody } from './create-body.ts';
+import type { CreateTarget } from './create-target.ts';
 
 /** Modes that leave a container in the user namespace of the user's Podman. */
 const IN_PODMANS = ['', 'host', 'default'];

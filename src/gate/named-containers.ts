@@ -3,9 +3,9 @@ import type { Clock } from '../clock.ts';
 import { RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { PodmanUser } from '../podman/connect.ts';
-import type { CreateTarget } from './create-body.ts';
+import { type CreateBody, NAMESPACES } from './create-body.ts';
+import type { CreateTarget } from './create-target.ts';
 import { inspect } from './inspect.ts';
-import { type CreateBody, NAMESPACES } from './spec-generator.ts';
 
 /** Each is asked for at the user's Podman. */
 const MOST_NAMED = 16;

@@ -5,11 +5,11 @@ import { parseJson } from '../parse.ts';
 import { callPodman, type PodmanAnswer } from '../podman/podman-api.ts';
 import { refusal } from './answer.ts';
 import type { Client } from './client.ts';
+import { exact } from './create-body.ts';
 import { MAX_DOCUMENT_BYTES } from './document.ts';
 import type { ForwardParts } from './forward.ts';
 import type { RelayEnd } from './relay.ts';
 import type { Request } from './request.ts';
-import { exact } from './spec-generator.ts';
 
 /** libpod/define/container_inspect.go of Podman, InspectContainerData. */
 const Inspected = exact({ State: z.looseObject({}) });

@@ -1,5 +1,5 @@
 import { RefusedError } from '../errors.ts';
-import type { CreateBody } from './spec-generator.ts';
+import type { CreateBody } from './create-body.ts';
 
 /**
  * Fields that the driver has no option for, and that would give a container what no mount of its allocation gives it:

@@ -3,9 +3,9 @@ import type { Clock } from '../clock.ts';
 import { RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { PodmanUser } from '../podman/connect.ts';
-import { type CreateTarget, type HostDirectories, targetOf } from './create-body.ts';
+import type { CreateBody } from './create-body.ts';
+import { type CreateTarget, type HostDirectories, targetOf } from './create-target.ts';
 import { inspect } from './inspect.ts';
-import type { CreateBody } from './spec-generator.ts';
 
 /** libpod/define/container_inspect.go of Podman, InspectContainerData. */
 const Inspected = z.object({

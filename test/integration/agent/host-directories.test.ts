@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { directoriesBy } from '../../../src/agent/host-directories.ts';
-import { pathsElsewhere } from '../../../src/gate/create-body.ts';
+import { pathsElsewhere } from '../../../src/gate/create-target.ts';
 import { guardedBy } from '../../../src/gate/guarded-paths.ts';
 import { clientPaths } from '../../../src/nomad/agent-self.ts';
 

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readContainersConf } from '../../../src/gate/containers-conf.ts';
+import type { CreateBody } from '../../../src/gate/create-body.ts';
 import { refuseUnjoinable } from '../../../src/gate/join-netns.ts';
-import type { CreateBody } from '../../../src/gate/spec-generator.ts';
 import { readConfAsUser } from '../../../src/linux/read-as-user.ts';
 import { longestStepOf } from '../../support/longest-step.ts';
 

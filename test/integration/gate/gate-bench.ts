@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
 import { systemClock } from '../../../src/clock.ts';
-import type { HostDirectories } from '../../../src/gate/create-body.ts';
+import type { HostDirectories } from '../../../src/gate/create-target.ts';
 import { Gate, type GateParts } from '../../../src/gate/gate.ts';
 import { Holds } from '../../../src/gate/holds.ts';
 import { Images } from '../../../src/gate/images.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ParseError } from '../../../src/errors.ts';
-import { folded, parseCreateBody } from '../../../src/gate/spec-generator.ts';
+import { folded, parseCreateBody } from '../../../src/gate/create-body.ts';
 import { decode, foldName, GoError, type Shape } from './go-json.ts';
 
 const TEXT: Shape = { kind: 'text' };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseCreateBody } from '../../../src/gate/spec-generator.ts';
+import { parseCreateBody } from '../../../src/gate/create-body.ts';
 import { longestStepOf } from '../../support/longest-step.ts';
 
 const MIB = 1024 * 1024;

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ParseError, RefusedError } from '../../../src/errors.ts';
-import { pathsElsewhere, targetOf } from '../../../src/gate/create-body.ts';
-import { parseCreateBody, unknownFields } from '../../../src/gate/spec-generator.ts';
+import { parseCreateBody, unknownFields } from '../../../src/gate/create-body.ts';
+import { pathsElsewhere, targetOf } from '../../../src/gate/create-target.ts';
 
 const fixture = readFileSync(
   new URL('../../fixtures/podman-driver-0.6.5/container-create.json', import.meta.url),
