@@ -37,9 +37,9 @@ export interface AgentParts {
 }
 
 /**
- * The agent: the only place that constructs things, and where they start and stop in order. The gates open before Nomad
- * is asked anything, since the driver calls a socket that does not answer unhealthy; a create waits at them until Nomad
- * has said where its allocations are.
+ * The agent: constructs what there is whichever node Nomad is (followed-node.ts what there is for one, host.ts what of this host), and
+ * starts and stops it in order. The gates open before Nomad is asked anything, since the driver calls a socket that does not answer
+ * unhealthy; a create waits at them until Nomad has said where its allocations are.
  */
 export class Agent {
   readonly #parts: AgentParts;

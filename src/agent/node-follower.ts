@@ -1,63 +1,23 @@
 import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
-import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { codeOf, messageOf, NotYetError, retryInMs } from '../errors.ts';
 import type { Readiness, ReadyAnswer, ReadyRequest } from '../gate/readiness.ts';
 import { withGhosts } from '../ghosts/explain-ghosts.ts';
-import type { Ghosts } from '../ghosts/ghosts.ts';
-import type { Log } from '../log.ts';
-import type { Metrics } from '../metrics.ts';
-import type { Allocation } from '../model/allocation.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { GhostStatus } from '../model/status.ts';
 import type { AgentSelf } from '../nomad/agent-self.ts';
 import type { Nomad } from '../nomad/nomad.ts';
-import type { Accounts } from '../reconcile/accounts.ts';
-import { Reconciler } from '../reconcile/reconciler.ts';
 import type { AllocationRecord } from '../reconcile/record.ts';
-import type { Host, HostOptions } from './host.ts';
-import { HostVolumes } from './host-volumes.ts';
+import { FollowedNode, type NodeParts } from './followed-node.ts';
 import { requireOwnNode } from './node-identity.ts';
 import { NomadHealth } from './nomad-health.ts';
 import { nomadWarnings } from './nomad-warnings.ts';
-import { ReconcilerReadiness } from './readiness.ts';
 import { hiddenAmong } from './status.ts';
-import { watchGhosts } from './watch-ghosts.ts';
-import { type NodeWatch, watchNode } from './watch-node.ts';
 
 /** What the follower works with. */
-export interface NodeFollowerParts {
-  readonly config: Pick<
-    Config,
-    | 'nomad'
-    | 'metaKey'
-    | 'minUid'
-    | 'ordering'
-    | 'gate'
-    | 'policy'
-    | 'users'
-    | 'resyncIntervalMs'
-    | 'removeGhostsAfterMs'
-  >;
-  readonly nomad: Pick<Nomad, 'self' | 'allocation' | 'nodeAllocations' | 'hostVolumes' | 'eventStart' | 'eventLines'>;
-  readonly accounts: Pick<Accounts, 'get' | 'onAnswer'>;
-  /** Puts together what allocations get on this host, once it is known where they are. */
-  readonly makeHost: (options: Pick<HostOptions, 'paths'>) => Host;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly metrics: Metrics;
-}
-
-/** What there is once Nomad has said who it is. */
-interface Attached {
-  readonly self: AgentSelf;
-  readonly host: Host;
-  readonly reconciler: Reconciler;
-  readonly readiness: Readiness;
-  readonly watch: NodeWatch;
-  readonly ghosts: Ghosts;
-  /** Aborted when Nomad has become another node, or following it has failed. */
-  readonly ended: AbortController;
+export interface NodeFollowerParts extends NodeParts {
+  readonly config: NodeParts['config'] & Pick<Config, 'nomad' | 'gate'>;
+  readonly nomad: NodeParts['nomad'] & Pick<Nomad, 'self'>;
 }
 
 /** What was not foreseen fails again at once, as often as not. */
@@ -70,7 +30,7 @@ const AFTER_FAILURE_MS = 5000;
 export class NodeFollower implements Readiness {
   readonly #parts: NodeFollowerParts;
   readonly #stopping = new AbortController();
-  #attached: Attached | undefined;
+  #attached: FollowedNode | undefined;
   #attaching = newAttaching();
   #health: NomadHealth;
   /** What Nomad last said of itself, also where it cannot be followed by that. */
@@ -132,13 +92,12 @@ export class NodeFollower implements Readiness {
         return this.#attach(self);
       }, signal);
       if (!attached) return;
-      const failure = await attached.watch.finished.then(
+      const failure = await attached.finished.then(
         () => undefined,
         (error: unknown) => ({ error }),
       );
       if (failure) this.#detach(attached, failure.error);
-      await attached.reconciler.stop();
-      attached.host.close();
+      await attached.close();
       if (failure) await this.#parts.clock.sleep(AFTER_FAILURE_MS, signal).catch(() => undefined);
     }
   }
@@ -176,9 +135,9 @@ export class NodeFollower implements Readiness {
   ): Promise<T> {
     const { readiness, ended } = await this.#whenAttached(signal);
     try {
-      return await ask(readiness, AbortSignal.any([signal, ended.signal]));
+      return await ask(readiness, AbortSignal.any([signal, ended]));
     } catch (error) {
-      if (signal.aborted || !ended.signal.aborted) throw error;
+      if (signal.aborted || !ended.aborted) throw error;
       return await this.#askReadiness(ask, signal);
     }
   }
@@ -194,13 +153,13 @@ export class NodeFollower implements Readiness {
    * @throws NotYetError `nomad_not_attached` when the signal is aborted before
    */
   async whenPassedOver(signal: AbortSignal): Promise<void> {
-    const { watch, reconciler } = await this.#whenAttached(signal);
-    await this.#unlessAborted(watch.lookedAt, signal);
+    const { lookedAt, reconciler } = await this.#whenAttached(signal);
+    await this.#unlessAborted(lookedAt, signal);
     const passes = [...reconciler.records()].map(({ id }) => reconciler.whenIdle(id));
     await this.#unlessAborted(Promise.all(passes), signal);
   }
 
-  async #whenAttached(signal: AbortSignal): Promise<Attached> {
+  async #whenAttached(signal: AbortSignal): Promise<FollowedNode> {
     return this.#attached ?? (await this.#unlessAborted(this.#attaching.promise, signal));
   }
 
@@ -233,8 +192,7 @@ export class NodeFollower implements Readiness {
 
   #hostWarnings(): string[] {
     try {
-      const { host, watch } = this.#attached ?? {};
-      return [...(host?.warnings() ?? []), ...(watch?.warnings() ?? [])];
+      return this.#attached?.warnings() ?? [];
     } catch (error) {
       return [messageOf(error)]; // a directory of Nomad's that has vanished, say: the rest of the status is worth no less
     }
@@ -263,85 +221,24 @@ export class NodeFollower implements Readiness {
     return undefined;
   }
 
-  /** @throws what looking at the host throws; nothing is left of it then */
-  #attach(self: AgentSelf): Attached {
-    const { config, nomad, accounts, makeHost, clock, log, metrics } = this.#parts;
-    const { nodeId, allocDir } = self;
-    using made = new DisposableStack();
-    const host = makeHost({ paths: self });
-    made.defer(() => host.close());
-    const health = this.#health;
-    const ended = new AbortController();
-    made.defer(() => ended.abort());
-    const hostVolumes = new HostVolumes(() => nomad.hostVolumes(nodeId, this.#stopping.signal), { clock, log });
-    const signal = AbortSignal.any([this.#stopping.signal, ended.signal]);
-    const reconciler = new Reconciler({
-      readAllocation: (id) => this.#readAllocation(id, attached),
-      isUpToDate: () => health.isUpToDate(),
-      hasDirectory: (id) => host.hasDirectory(id),
-      rules: {
-        nodeId,
-        metaKey: config.metaKey,
-        minUid: config.minUid,
-        // The configuration can change while the agent runs.
-        get configured() {
-          return new Set(config.users.keys());
-        },
-        get policy() {
-          return config.policy;
-        },
-      },
-      accountOf: (user) => accounts.get(user),
-      hostVolumes: (names) => hostVolumes.paths(names),
-      grantedOn: (id) => host.grantedOn(id),
-      resources: host.resources,
-      userResources: host.userResources,
-      isNetnsOwned: (id) => host.isNetnsOwned(id),
-      onEnded: (uids) => ghosts.noticeEnded(uids),
-      clock,
-      log,
-      metrics,
+  /** @throws as FollowedNode.follow */
+  #attach(self: AgentSelf): FollowedNode {
+    const node = FollowedNode.follow({
+      ...this.#parts,
+      self,
+      health: this.#health,
+      requireSameNode: (of) => this.#requireSameNode(of),
+      checkSameNode: (of, signal) => this.#untilAnswered(() => this.#requireSameNode(of), signal),
+      stopping: this.#stopping.signal,
     });
-    const stopListening = accounts.onAnswer(() => reconciler.noticeAnswer());
-    ended.signal.addEventListener('abort', stopListening, { once: true });
-    const ghosts = watchGhosts({ ...this.#parts, self, host, reconciler, health }, signal);
-    health.attached();
-    let isAsking = false;
-    const onListed = async () => {
-      ghosts.noticeListed();
-      if (isAsking) return;
-      isAsking = true;
-      await this.#untilAnswered(() => this.#requireSameNode(attached), signal);
-      isAsking = false;
-    };
-    const { resyncIntervalMs: intervalMs, ordering } = config;
-    const watch = watchNode(
-      { nomad, nodeId, host, reconciler, health, intervalMs, ordering, onListed, clock, log, metrics },
-      signal,
-    );
-    const { csiDir } = self;
-    const { isSelinuxOn } = host;
-    const policy = () => config.policy;
-    const readiness = new ReconcilerReadiness(reconciler, { metaKey: config.metaKey, csiDir, policy, isSelinuxOn });
-    const attached: Attached = { self, host, reconciler, readiness, watch, ghosts, ended };
-    log.info({ node: nodeId, allocDir, nomad: self.version }, 'attached to Nomad');
-    made.move();
-    this.#attached = attached;
-    this.#attaching.resolve(attached);
-    return attached;
-  }
-
-  async #readAllocation(id: string, attached: Attached): Promise<Allocation | undefined> {
-    const allocation = await this.#parts.nomad.allocation(id, this.#stopping.signal);
-    if (!allocation) return undefined;
-    attached.watch.cover(allocation.namespace);
-    // An allocation of another node, wanted here: its directory is left from before, or it is we who have the wrong id.
-    if (allocation.nodeId !== attached.self.nodeId) await this.#requireSameNode(attached);
-    return allocation;
+    this.#parts.log.info({ node: self.nodeId, allocDir: self.allocDir, nomad: self.version }, 'attached to Nomad');
+    this.#attached = node;
+    this.#attaching.resolve(node);
+    return node;
   }
 
   /** @throws NotYetError `nomad_other_node` where Nomad has become another node, which is then followed */
-  async #requireSameNode(attached: Attached): Promise<void> {
+  async #requireSameNode(attached: FollowedNode): Promise<void> {
     const { self } = attached;
     const { nodeId, allocDir } = await this.#askWhoItIs();
     if (nodeId === self.nodeId && allocDir === self.allocDir) return;
@@ -352,19 +249,19 @@ export class NodeFollower implements Readiness {
   }
 
   /** Lets go of a node, to begin anew. */
-  #detach(attached: Attached, why: unknown): void {
+  #detach(attached: FollowedNode, why: unknown): void {
     if (this.#attached !== attached) return;
     this.#parts.log.warn({ code: codeOf(why) }, messageOf(why));
     this.#health = new NomadHealth(this.#parts.clock);
     this.#health.ill('agent', messageOf(why));
     this.#attached = undefined;
     this.#attaching = newAttaching();
-    attached.ended.abort();
+    attached.end();
   }
 }
 
-function newAttaching(): PromiseWithResolvers<Attached> {
-  const attaching = Promise.withResolvers<Attached>();
+function newAttaching(): PromiseWithResolvers<FollowedNode> {
+  const attaching = Promise.withResolvers<FollowedNode>();
   attaching.promise.catch(() => undefined); // whoever waits for it hears it; nobody has to
   return attaching;
 }

@@ -37,8 +37,6 @@ export interface ReconcilerOptions extends ReaderOptions, RuleSources {
   readonly userResources: readonly UserResource[];
   /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
   readonly isNetnsOwned: (id: string) => boolean;
-  /** An allocation that had access is over. @param uids of the users that it was prepared for */
-  readonly onEnded: (uids: Iterable<number>) => void;
   readonly clock: Clock;
   readonly metrics: Metrics;
 }
@@ -59,6 +57,7 @@ export class Reconciler {
   readonly #reports: PassReports;
   /** What is expected here and was not decided yet. What the gate alone names is not: nobody is to keep things here by asking. */
   readonly #undecided = new Set<string>();
+  readonly #onEnded: ((uids: Iterable<number>) => void)[] = [];
   #isEverythingFound = false;
 
   constructor(options: ReconcilerOptions) {
@@ -196,6 +195,11 @@ export class Reconciler {
   /** Resolves with the outcome of the next pass, whenever something causes it. */
   nextOutcome(id: string, signal: AbortSignal): Promise<Outcome> {
     return this.#nextOutcome(id, signal, () => undefined);
+  }
+
+  /** Calls when an allocation that had access is over, with the uids of the users that it was prepared for. */
+  onEnded(listener: (uids: Iterable<number>) => void): void {
+    this.#onEnded.push(listener);
   }
 
   /** Resolves when nothing is being done to this allocation, or about to be. */
@@ -394,7 +398,7 @@ export class Reconciler {
     this.#records.delete(id);
     this.#undecided.delete(id);
     this.#reader.forget(id, allocation);
-    if (granted) this.#options.onEnded(granted.values());
+    if (granted) for (const tell of this.#onEnded) tell(granted.values());
   }
 
   #nextOutcome(id: string, signal: AbortSignal, wake: () => void): Promise<Outcome> {

@@ -109,7 +109,6 @@ function setUp(before: readonly Resource[] = [], userResources: readonly UserRes
     accountOf: (name) => pending.get(name) ?? accountOf(name),
     hostVolumes: async () => new Map(),
     grantedOn: () => granted,
-    onEnded: () => undefined,
     isNetnsOwned: () => false,
     resources: [...before, switches],
     userResources,
