@@ -113,6 +113,7 @@ describe('the layout of', () => {
       SIZE: koffi.sizeof(statx),
       MASK: koffi.offsetof(statx, 'mask'),
       ATTRIBUTES: koffi.offsetof(statx, 'attributes'),
+      NLINK: koffi.offsetof(statx, 'nlink'),
       UID: koffi.offsetof(statx, 'uid'),
       GID: koffi.offsetof(statx, 'gid'),
       MODE: koffi.offsetof(statx, 'mode'),

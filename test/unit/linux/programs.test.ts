@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { PROGRAMS } from '../../../src/linux/programs.ts';
 
 /** Asked for only where nsswitch.conf names another source than files; run by commands for operators alone. */
-const NOT_EVERYWHERE = ['getsubids', 'loginctl', 'systemctl'];
+const NOT_EVERYWHERE = ['getsubids', 'journalctl', 'loginctl', 'systemctl'];
 
 test('the programs that have to be there are those that the code runs', () => {
   const source = new URL('../../../src/', import.meta.url);
