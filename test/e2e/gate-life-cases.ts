@@ -53,6 +53,7 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
   test('an agent that is killed and started again, ten times in the middle of twenty starts, fails only what it had in its hands', {
     timeout: 2 * LONG_MS,
   }, async () => {
+    const { agent } = environment();
     const starts = startMany('killed');
     await restartOften('SIGKILL');
     const allocations = await Promise.all(starts);
@@ -66,7 +67,11 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
           return failed && { text: failed.DriverError };
         },
         LONG_MS,
-      );
+      ).catch(async (cause: unknown) => {
+        const events = (await allocation.events('t')).map(({ Type, DisplayMessage }) => `${Type}: ${DisplayMessage}`);
+        const { stdout } = await agent.command(['status']);
+        throw new Error([...events, stdout, ...agent.log].join('\n'), { cause });
+      });
       // Cut in the middle; nobody was ever refused a connection.
       if (failure.text !== '')
         expect(failure.text).toMatch(/EOF|ECONNRESET|socket hang up|connection reset|EPIPE|broken pipe/);

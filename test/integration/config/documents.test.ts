@@ -133,7 +133,7 @@ describe('the systemd unit', () => {
       .split('\n')
       .map((line) => line.split('=')[0] ?? '');
     const harmful =
-      /^(Private(Tmp|Mounts|Devices|Users|Network)|Protect\w+|\w+Paths|Bind\w*Paths|TemporaryFileSystem|Root\w+|DynamicUser|RestrictNamespaces|RestrictSUIDSGID|MemoryDenyWriteExecute)$/;
+      /^(Private(Tmp|Mounts|Devices|Users|Network)|Protect(?!(Clock|Hostname)$)\w+|\w+Paths|Bind\w*Paths|TemporaryFileSystem|Root\w+|DynamicUser|RestrictNamespaces|RestrictSUIDSGID|MemoryDenyWriteExecute)$/;
     expect(settings.filter((name) => harmful.test(name))).toEqual([]);
   });
 });
