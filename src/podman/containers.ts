@@ -17,8 +17,11 @@ export interface ListedContainer {
 /** The version of the API that Podman 3 to 5 all answer: the driver's. */
 const API = '/v1.0.0/libpod/containers';
 const LOOK_TIMEOUT_MS = 10_000;
-/** Thousands of containers; a user who has more of such names costs herself that they are looked after. */
 const MOST_BYTES = 4 * 1024 * 1024;
+/** What is said of so many at a time is read in some milliseconds. */
+const PAGE = 100;
+/** A user with more of such names costs herself that they are looked after. */
+const MOST_PAGES = 100;
 /** One container. */
 const MOST_INSPECT_BYTES = 1024 * 1024;
 /** What a container gets to end by itself, in seconds: Podman's own default. */
@@ -28,7 +31,12 @@ const ID = /^[0-9a-f]{64}$/;
 
 /** Podman has it as null where there is none (pkg/domain/entities/types, ListContainer). */
 const listed = z.array(
-  z.looseObject({ Id: z.string().regex(ID), Names: z.array(z.string()).nullish(), State: z.string().default('') }),
+  z.looseObject({
+    Id: z.string().regex(ID),
+    Names: z.array(z.string()).nullish(),
+    State: z.string().default(''),
+    Created: z.string().default(''),
+  }),
 );
 /** InspectContainerData in libpod/define. */
 const inspected = z.looseObject({
@@ -55,13 +63,26 @@ export class Containers {
 
   /** Those whose names match, whatever their state. @param pattern a regular expression of Go's */
   async list(pattern: string): Promise<ListedContainer[]> {
-    const filters = encodeURIComponent(JSON.stringify({ name: [pattern] }));
-    const answer = await this.#call('GET', `/json?all=true&filters=${filters}`, LOOK_TIMEOUT_MS, [200]);
-    return parseJson(listed, answer.body.toString('utf8'), this.#where('containers')).map(({ Id, Names, State }) => ({
-      id: Id,
-      name: Names?.[0] ?? '',
-      state: State.toLowerCase(),
-    }));
+    const all = new Map<string, ListedContainer>();
+    let oldest: z.output<typeof listed>[number] | undefined;
+    for (let page = 0; page < MOST_PAGES; page++) {
+      const containers = await this.#page(pattern, oldest?.Id);
+      for (const { Id: id, Names, State } of containers) {
+        all.set(id, { id, name: Names?.[0] ?? '', state: State.toLowerCase() });
+      }
+      // In no particular order.
+      oldest = containers.toSorted((a, b) => Date.parse(a.Created) - Date.parse(b.Created))[0];
+      if (containers.length < PAGE) break;
+    }
+    return [...all.values()];
+  }
+
+  /** The newest of those that were created before one of them. */
+  async #page(pattern: string, before: string | undefined): Promise<z.output<typeof listed>> {
+    const filters = JSON.stringify({ name: [pattern], ...(before === undefined ? {} : { before: [before] }) });
+    const query = `all=true&limit=${PAGE}&filters=${encodeURIComponent(filters)}`;
+    const answer = await this.#call('GET', `/json?${query}`, LOOK_TIMEOUT_MS, [200]);
+    return parseJson(listed, answer.body.toString('utf8'), this.#where('containers'));
   }
 
   /** The host paths that a container mounts; undefined where it is gone. */

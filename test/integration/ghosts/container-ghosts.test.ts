@@ -45,23 +45,41 @@ class FakePodman {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const { method = '', url = '' } = request;
-    const { pathname } = new URL(url, 'http://d');
+    const { pathname, searchParams } = new URL(url, 'http://d');
     this.requests.push(`${method} ${pathname.replace('/v1.0.0/libpod/containers', '')}`);
     if (this.answer?.(request, response)) return;
     const [, id] = /containers\/([0-9a-f]{64})/.exec(pathname) ?? [];
     const at = this.containers.findIndex((_, index) => idOf(index) === id);
     if (method !== 'GET') response.writeHead(204).end();
-    else if (id === undefined) response.end(JSON.stringify(this.containers.map(listed)));
+    else if (id === undefined) response.end(JSON.stringify(this.#page(searchParams)));
     else response.end(JSON.stringify({ Id: id, Mounts: this.containers[at]?.sources?.map((Source) => ({ Source })) }));
   }
+
+  /** The newest ones before another, the other way round. */
+  #page(query: URLSearchParams) {
+    const { before } = JSON.parse(query.get('filters') ?? '{}');
+    const from = before === undefined ? 0 : this.containers.findIndex((_, index) => idOf(index) === before[0]) + 1;
+    const page = this.containers.map(listed).slice(from, from + Number(query.get('limit')));
+    return page.toSorted((a, b) => (a.Id < b.Id ? 1 : -1));
+  }
 }
+
+/** As much as Podman says of a container: some 70 keys and values. */
+const LABELS = Object.fromEntries(Array.from({ length: 30 }, (_, at) => [`label${at}`, 'x']));
 
 function idOf(index: number): string {
   return String(index).padStart(64, '0');
 }
 
 function listed({ name, state = 'running' }: Container, index: number) {
-  return { Id: idOf(index), Names: [name], State: state, Labels: null, Size: null };
+  return {
+    Id: idOf(index),
+    Names: [name],
+    State: state,
+    Created: new Date(Date.UTC(2026, 0, 1) - index * 1000).toISOString(),
+    Labels: LABELS,
+    Size: null,
+  };
 }
 
 describe('the containers of a user', () => {
@@ -113,7 +131,7 @@ describe('the containers of a user', () => {
     const ghosts = await newSource().look();
     podman.requests.length = 0;
     for (const ghost of ghosts) await ghost.remove();
-    expect(podman.requests).toEqual([`DELETE /${idOf(0)}`, `DELETE /${idOf(1)}`]);
+    expect(podman.requests.toSorted()).toEqual([`DELETE /${idOf(0)}`, `DELETE /${idOf(1)}`]);
   });
 
   test('that the user made by hand, under whatever name, are left, and Nomad is not even asked', async () => {
@@ -124,6 +142,21 @@ describe('the containers of a user', () => {
     ];
     expect(await newSource().look()).toEqual([]);
     expect(asked).toEqual([]);
+  });
+
+  test('are found among however many that run', async () => {
+    const other = ID.replace(/./g, (digit) => (digit === '-' ? '-' : '1'));
+    running.add(other);
+    const runs = Array.from({ length: 999 }, () => ({ name: `web-${other}`, sources: MADE }));
+    podman.containers = [...runs, { name: `web-${ID}`, sources: MADE }];
+    expect((await newSource().look()).map(({ key }) => key)).toEqual([idOf(999)]);
+  });
+
+  test('of a Podman that says the same of every page are looked for only so often', async () => {
+    const page = Array.from({ length: 100 }, (_, index) => listed({ name: 'mine' }, index));
+    podman.answer = (_, response) => response.end(JSON.stringify(page)) !== undefined;
+    expect(await newSource().look()).toEqual([]);
+    expect(podman.requests).toHaveLength(100);
   });
 
   test('are looked into once, however often they are listed', async () => {
