@@ -95,7 +95,8 @@ export async function start(client: Client, container: string, request: Request,
       held.target = found?.target;
       if (!found) return;
       const answer = await readiness.ready({ ...found.target, uid: podman.user.uid }, signal);
-      if (!answer.mayNameAllPaths) await refuseGuarded(found.spec, found.target, podman.user, known);
+      if (answer.mayNameAllPaths) return;
+      await untilDone(() => refuseGuarded(found.spec, found.target, podman.user, known), signal, parts);
     });
     if (end.kind !== 'done') {
       await whenQuiet(parts);
@@ -116,7 +117,7 @@ async function whenReady(
   const { podman, readiness, clock } = parts;
   if (podman.isGivenUp) await podman.ping();
   const user = await podman.userWhenKnown(signal);
-  await refuseForeignContainers(spec, target, user, clock);
+  await untilDone(() => refuseForeignContainers(spec, target, user, clock), signal, parts);
   // Before anything is done for it: Nomad tears a network down as soon as its task is refused.
   if (target.joinsNetns) await untilDone(() => refuseUnjoinable(spec, target, user), signal, parts);
   const { mayNameAllPaths } = await readiness.ready({ ...target, uid: user.uid }, signal);

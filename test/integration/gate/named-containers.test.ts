@@ -8,14 +8,15 @@ const OTHERS_ID = 'b'.repeat(64);
 /** A Podman with a container of this allocation and one of another. */
 const NAMES: Readonly<Record<string, string>> = { [OWN_ID]: `main-${ID}`, [OTHERS_ID]: `main-${OTHER}`, mine: 'mine' };
 
-/** What is answered to a create with these fields, and what Podman was asked. */
-async function answerTo(fields: object) {
+/** What is answered to a create with these fields, and what Podman was asked. @param hangUps how often it hangs up first */
+async function answerTo(fields: object, hangUps = 0) {
   await using bench = new GateBench();
   const asked: string[] = [];
   await bench.rawPodman((peer) =>
     peer.socket.once('data', () => {
       const [line = ''] = peer.text.split(' HTTP/1.1\r\n');
       asked.push(line);
+      if (asked.length <= hangUps) return peer.socket.destroy();
       const [, container = ''] = /^GET .*\/containers\/(.*)\/json$/.exec(line) ?? [];
       const name = Object.entries(NAMES).find(([id]) => id === container || id.startsWith(container))?.[1];
       if (line.startsWith('POST')) peer.socket.end(ok('{"Id":"c0ffee"}', '201 Created'));
@@ -56,6 +57,11 @@ test('a container of another allocation is refused before anything is done for t
     `nomad-rootless: ipcns is container "${OTHERS_ID}", which is "main-${OTHER}", and not one of allocation ${ID}; a task can join those of its own allocation alone: network_mode or ipc_mode = "task:<name>", or "container:<task>-\${NOMAD_ALLOC_ID}"`,
   );
   expect(asked).toEqual([`GET /v1.0.0/libpod/containers/${OTHERS_ID}/json`]);
+});
+
+test('a Podman that hangs up when it is asked for a container is asked again', async () => {
+  const { verdict } = await answerTo({ ipcns: { nsmode: 'container', value: OWN_ID } }, 3);
+  expect(verdict).toBe('passed');
 });
 
 test('a container of the own allocation is known by its name, and Podman is not asked', async () => {
