@@ -27,7 +27,11 @@ const ROOT = join(import.meta.dirname, '..');
 const SHEBANG = /^#!\/usr\/bin\/env -S node\b/;
 const LIBRARY = 'usr/lib/nomad-rootless';
 const DOC = 'usr/share/doc/nomad-rootless';
-const DOCUMENTS = ['README.md', 'CHANGELOG.md', 'LICENSE', 'docs', 'deploy'];
+/** What lies below DOC: whatever these link to is among them. */
+export const DOCUMENTS: readonly string[] = [
+  ...['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'LICENSE'],
+  ...['docs', 'deploy', 'examples'],
+];
 
 /**
  * Puts all that is installed into a new directory, as it lies below /; each package is made of that. All times are `epoch`, seconds
@@ -62,7 +66,6 @@ export function stage(directory: string, architecture: Architecture, epoch: numb
 
   for (const name of DOCUMENTS) cpSync(join(ROOT, name), into(join(DOC, name)), { recursive: true });
   cpSync(join(ROOT, 'packaging/copyright'), into(join(DOC, 'copyright')));
-  symlinkSync('deploy', into(join(DOC, 'examples')));
   normalize(directory, epoch);
   chmodSync(join(directory, 'etc/nomad-rootless/config.yaml'), 0o600);
 }

@@ -43,12 +43,12 @@ keep_cleanup() {
   [ -d "$run" ] || return 0
   if ! left=$("$library/nomad-rootless.mjs" cleanup --dry-run 2>&1); then
     say 'cannot say what is left on this host:' >&2
-  elif ! echo "$left" | grep -q '^would take'; then
+  elif ! echo "$left" | grep -q '^would remove '; then
     return 0
   else
     say 'the agent is stopped. Tasks that run go on; this is left for them, and of those before:'
   fi
-  echo "$left" | sed 's/^would take /  /'
+  echo "$left" | sed 's/^would remove /  /'
   rm -rf "$kept"
   install -d -m 0700 "$state" "$kept"
   cp --archive --link "$library" "$kept/program" 2>/dev/null || cp --archive "$library" "$kept/program"

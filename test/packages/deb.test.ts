@@ -59,7 +59,9 @@ requires(
     );
     expect(named.length).toBeGreaterThan(1);
     expect([program, ...named].filter((path) => !lstatSync(inPackage(path), { throwIfNoEntry: false }))).toEqual([]);
-    expect(existsSync(inPackage('usr/share/doc/nomad-rootless/examples/config.example.yaml'))).toBe(true);
+    for (const path of ['deploy/config.example.yaml', 'examples/nomad.hcl', 'SECURITY.md', 'CONTRIBUTING.md']) {
+      expect(existsSync(inPackage(join('usr/share/doc/nomad-rootless', path))), path).toBe(true);
+    }
   });
 
   test('is installed without starting or enabling anything, upgraded with its configuration kept, and purged without a trace', async () => {
@@ -101,7 +103,7 @@ requires(
     expect(said).toContain('  socket: /run/nomad-rootless/gate/alice.sock');
     expect(said).toContain('run /var/lib/nomad-rootless/removed/cleanup');
     const dry = await root.run('/var/lib/nomad-rootless/removed/cleanup', '--dry-run');
-    expect(dry.stdout).toContain('would take socket: /run/nomad-rootless/gate/alice.sock');
+    expect(dry.stdout).toContain('would remove socket: /run/nomad-rootless/gate/alice.sock');
     expect(existsSync(gate)).toBe(true);
 
     await root.dpkg('--purge', 'nomad-rootless');

@@ -51,7 +51,7 @@ onMachine(
       expect((await agent.show('ActiveState')).ActiveState).toBe('inactive');
       expect(await containers()).toBe(before);
       const dry = await machine.run(['/var/lib/nomad-rootless/removed/cleanup', '--dry-run']);
-      expect(dry.stdout).toContain(`would take socket: ${GATES.alice}`);
+      expect(dry.stdout).toContain(`would remove socket: ${GATES.alice}`);
       await using seen = await GateProbe.start(machine, [GATES.alice]);
       expect((await seen.end()).answered).toBe(0);
 

@@ -12,13 +12,11 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { DOCUMENTS } from '../../../packaging/stage.ts';
 import { mustRun } from '../command.ts';
 
 const PROJECT = fileURLToPath(new URL('../../..', import.meta.url));
-const SOURCES = [
-  ...['src', 'scripts', 'packaging', 'deploy', 'docs', 'tsconfig.json', 'package-lock.json'],
-  ...['README.md', 'CHANGELOG.md', 'LICENSE'],
-];
+const SOURCES = ['src', 'scripts', 'packaging', 'tsconfig.json', 'package-lock.json', ...DOCUMENTS];
 /** As good as any other. */
 const EPOCH = '1700000000';
 const PACKAGE_MS = 180_000;

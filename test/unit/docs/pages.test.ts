@@ -1,31 +1,17 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
+import { DOCUMENTS } from '../../../packaging/stage.ts';
 import { withTables } from '../../../scripts/configuration-page.ts';
-import { agentCommand } from '../../../src/cli/agent.ts';
-import { checkConfigCommand } from '../../../src/cli/check-config.ts';
-import { cleanupCommand } from '../../../src/cli/cleanup.ts';
-import { doctorCommand } from '../../../src/cli/doctor.ts';
-import { explainCommand } from '../../../src/cli/explain.ts';
-import { setupCommand } from '../../../src/cli/setup.ts';
-import { statusCommand } from '../../../src/cli/status.ts';
+import { allCommands } from '../../../src/cli/commands.ts';
 import { codeOf } from '../../support/markdown-code.ts';
 import { sectionsOf } from '../../support/markdown-headings.ts';
 import { type Page, readPages } from '../../support/pages.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const pages = readPages();
-const commands: readonly Command[] = [
-  agentCommand(),
-  checkConfigCommand(),
-  cleanupCommand(),
-  doctorCommand(),
-  explainCommand(),
-  setupCommand(),
-  statusCommand(),
-];
+const commands = allCommands();
 
 /** Why a line that begins with the program's name is no command line of it; undefined where it is one. */
 function wrongIn(line: string): string | undefined {
@@ -74,6 +60,12 @@ describe('the pages', () => {
     const links = pages.flatMap((page) => linksOf(page).map((link) => ({ from: page.path, ...link })));
     expect(links.length).toBeGreaterThan(50);
     expect(links.filter(leadsNowhere)).toEqual([]);
+  });
+
+  test('link to what the packages install beside them', () => {
+    const isInstalled = (file: string) => DOCUMENTS.includes(file.replace(/\/.*/, ''));
+    const links = pages.filter(({ path }) => isInstalled(path)).flatMap((page) => linksOf(page));
+    expect(links.map(({ file }) => file).filter((file) => !isInstalled(file))).toEqual([]);
   });
 
   test('name files of the source and of the tests that are there', () => {
