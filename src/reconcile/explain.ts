@@ -73,7 +73,6 @@ async function explainParts(desired: Desired, observed: Observed): Promise<PartE
     const part = await explainPart(one.kind, plan, notes);
     if (part.state !== 'done' || isNeeded(one, desired)) parts.push(part);
   };
-  const uids = desired.kind === 'access' ? new Set(desired.volumes.map(({ uid }) => uid)) : [];
   for (const kind of ORDER) {
     for (const resource of resources.filter((one) => one.kind === kind)) {
       await explain(
@@ -83,7 +82,8 @@ async function explainParts(desired: Desired, observed: Observed): Promise<PartE
       );
     }
     for (const resource of userResources.filter((one) => one.kind === kind)) {
-      for (const uid of uids) await explain(resource, () => resource.plan(desired.id, needsOf(uid, desired)));
+      const uids = desired.kind === 'access' ? resource.neededBy(desired) : [];
+      for (const uid of new Set(uids)) await explain(resource, () => resource.plan(desired.id, needsOf(uid, desired)));
     }
   }
   return merged(parts).map((part) => {

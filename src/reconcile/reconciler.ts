@@ -314,7 +314,7 @@ export class Reconciler {
 
   /** Nothing is granted after what failed. */
   async #prepare(record: AllocationRecord, desired: Granted): Promise<void> {
-    const { resources } = this.#options;
+    const { resources, userResources } = this.#options;
     const { id } = record;
     for (const kind of ORDER) {
       for (const resource of resources.filter((one) => one.kind === kind)) {
@@ -326,8 +326,8 @@ export class Reconciler {
           },
         );
       }
-      // Of what users have together an allocation adds volumes alone.
-      const uids = new Set(kind === 'volume' ? desired.volumes.map(({ uid }) => uid) : []);
+      const shared = userResources.filter((one) => one.kind === kind);
+      const uids = new Set(shared.flatMap((resource) => [...resource.neededBy(desired)]));
       await Promise.all([...uids].map((uid) => this.#users.settle(uid, id)));
     }
   }

@@ -32,6 +32,8 @@ export interface UserResource {
   readonly kind: StepKind;
   /** The users of whom something of it may be on this host, also those who need nothing any more. */
   uids(): Iterable<number>;
+  /** The users for whom an allocation needs something of it: it waits for the passes over these. */
+  neededBy(desired: Desired & { kind: 'access' }): Iterable<number>;
   /** What one of the user's allocations lacks. @throws as Resource.plan */
   plan(id: string, needs: UserNeeds): Step[] | Promise<Step[]>;
   /** Steps against what none of them needs. Asked only where that is known of all. @throws SyscallError; ParseError */

@@ -4,6 +4,7 @@ import type { Handle } from '../linux/handle.ts';
 import { format, type Permissions } from '../model/acl.ts';
 import { changeOf, type MarkedAcl } from '../model/acl-change.ts';
 import type { UserNeeds } from '../model/user-needs.ts';
+import type { DesiredVolume } from '../model/volume.ts';
 import { readMarkedAcl, writeMarkedAcl } from './marked-acl.ts';
 import type { Step, UserResource } from './resource.ts';
 import type { VolumeDirectories } from './volume-directories.ts';
@@ -35,6 +36,10 @@ export class VolumeAclResource implements UserResource {
         return []; // of one that cannot be looked at, a pass over a user says why
       }
     });
+  }
+
+  neededBy({ volumes }: { volumes: readonly DesiredVolume[] }): number[] {
+    return volumes.map(({ uid }) => uid);
   }
 
   plan(id: string, needs: UserNeeds): Step[] {

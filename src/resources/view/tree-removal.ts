@@ -29,6 +29,10 @@ export class TreeRemoval implements UserResource {
     return [...trees.uids(), ...owners().map(({ uid }) => uid)];
   }
 
+  neededBy(): number[] {
+    return [];
+  }
+
   plan(): Step[] {
     return [];
   }

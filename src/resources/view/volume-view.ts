@@ -51,6 +51,10 @@ export class VolumeViewResource implements UserResource {
     return this.#options.trees.uids();
   }
 
+  neededBy({ volumes }: { volumes: readonly DesiredVolume[] }): number[] {
+    return volumes.map(({ uid }) => uid);
+  }
+
   async plan(id: string, needs: UserNeeds): Promise<Step[]> {
     const own = needs.volumes.filter((one) => one.id === id);
     const steps = await Promise.all(own.map((one) => this.#planVolume(one, needs)));

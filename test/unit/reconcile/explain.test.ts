@@ -121,6 +121,7 @@ test('plans and applies nothing: what is done, is missing, is left over, waits, 
   const shared: UserResource = {
     kind: 'volume',
     uids: never,
+    neededBy: ({ volumes: claimed }) => claimed.map(({ uid }) => uid),
     plan: (id, { uid, volumes }) => {
       throw new RefusedError('y', `${volumes.length} of ${uid} for ${id}: not so`);
     },

@@ -64,6 +64,10 @@ class SharedVolumes implements UserResource {
     return [1001];
   }
 
+  neededBy({ volumes }: { volumes: readonly { uid: number }[] }): number[] {
+    return volumes.map(({ uid }) => uid);
+  }
+
   plan(_id: string, needs: UserNeeds): Step[] {
     if (this.fail) throw this.fail;
     this.planned.push(needs);
@@ -549,9 +553,14 @@ describe('the reconciler', () => {
       { kind: 'view', plan: () => doing('view') },
       { kind: 'acl', plan: () => doing('acl', lock) },
     ];
-    const volumes = { kind: 'volume', uids: () => [], plan: () => doing('volume'), planRemoval: () => [] } as const;
-    const { nomad, reconciler } = setUp(resources, [volumes]);
-    nomad.set(ALLOCATION_ID, claiming());
+    const volumes: UserResource = {
+      kind: 'volume',
+      uids: () => [],
+      neededBy: () => [1001],
+      plan: () => doing('volume'),
+      planRemoval: () => [],
+    };
+    const { reconciler } = setUp(resources, [volumes]);
     expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ kind: 'failed', retryable: true });
     expect(done).toEqual([]);
     isLockable = true;

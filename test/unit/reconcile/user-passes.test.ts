@@ -20,6 +20,10 @@ class Things implements UserResource {
     return [ALICE, BOB];
   }
 
+  neededBy(): number[] {
+    return [];
+  }
+
   async plan(id: string): Promise<Step[]> {
     await this.slow.get(id);
     if (this.failing.has(id)) throw new Error(`no ${id}`);
