@@ -37,7 +37,7 @@ function programPage(tree: CommandTree, source: ManualSource): string {
     [
       '.TP',
       '.I /usr/share/doc/nomad-rootless',
-      'What it is and how it is set up (README.md), what each error means (docs/troubleshooting.md), and what to deploy beside it.',
+      'What it is and how it is set up (README.md), how it is operated (docs/operations.md), what each error means (docs/troubleshooting.md), and what to deploy beside it.',
     ],
     seeAlso(['nomad-rootless(5)', ...commands.map((command) => `${pageOf(command)}(8)`)]),
   );

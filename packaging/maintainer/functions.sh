@@ -25,7 +25,7 @@ after_unpacking() {
   if [ -e "/etc/systemd/system/$unit" ]; then
     say "/etc/systemd/system/$unit comes before the unit of this package; remove it unless it is meant to" >&2
   fi
-  [ -n "$1" ] || say 'nothing is started yet: nomad-rootless setup USER prepares a user, systemctl enable --now nomad-rootless starts the agent'
+  [ -n "$1" ] || say 'nothing is started yet: nomad-rootless setup USER prepares a user and starts the agent'
 }
 
 before_removal() {

@@ -1,4 +1,4 @@
-/** What the commands exit with; part of the interface (README.md). */
+/** What the commands exit with; part of the interface (docs/operations.md). */
 export const EXIT = { ok: 0, error: 1, usage: 2, notRunning: 3, noSuchAllocation: 4, leftToDo: 5 } as const;
 
 /** The text for --help of commands that use all of these. */

@@ -27,7 +27,7 @@ export interface HostFacts {
   readonly forwards: boolean;
 }
 
-/** What is needed of Node.js and of the kernel; README.md, Install. */
+/** What is needed of Node.js and of the kernel; docs/operations.md, Requirements. */
 const NODE = 24;
 const KERNEL = [5, 14] as const;
 /** From here on ids in secrets/, a tmpfs, can be mapped; mount_setattr(2). */
