@@ -8,16 +8,14 @@ import { hostFacts } from '../doctor/host.ts';
 import { nomadFacts } from '../doctor/nomad.ts';
 import { systemdFacts } from '../doctor/service.ts';
 import { userFacts } from '../doctor/users.ts';
-import { messageOf } from '../errors.ts';
-import { listenerOf } from '../linux/unix-peer.ts';
 import { type Check, makeChecks, type Verdict, worstOf } from '../model/checks/check.ts';
 import { CONFIG_CHECKS, HOST_CHECKS } from '../model/checks/host.ts';
 import { NOMAD_CHECKS, type NomadFacts } from '../model/checks/nomad.ts';
-import { type AgentFacts, SERVICE_CHECKS } from '../model/checks/service.ts';
+import { SERVICE_CHECKS } from '../model/checks/service.ts';
 import { USER_CHECKS } from '../model/checks/user.ts';
 import { Nomad } from '../nomad/nomad.ts';
 import { VERSION } from '../version.ts';
-import { fetchStatus } from './admin-client.ts';
+import { agentFacts } from './agent-facts.ts';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-code.ts';
 import { renderChecks } from './render-checks.ts';
@@ -70,17 +68,6 @@ async function checksWith(config: Config, asked: string | undefined): Promise<Ch
     ...makeChecks(NOMAD_CHECKS, nomad),
     ...users.flatMap((facts) => makeChecks(USER_CHECKS, facts, facts.name)),
   ];
-}
-
-async function agentFacts(socket: string): Promise<AgentFacts> {
-  try {
-    const { version, ready, reasons, warnings } = await fetchStatus(socket);
-    const listener = await listenerOf(socket);
-    return { kind: 'answers', pid: listener?.pid, version, isReady: ready, reasons, warnings };
-  } catch (error) {
-    const isStopped = error instanceof CommandError && error.exitCode === EXIT.notRunning;
-    return { kind: isStopped ? 'stopped' : 'silent', why: messageOf(error) };
-  }
 }
 
 async function askNomad(config: Config): Promise<Omit<NomadFacts, 'served' | 'gateTimeoutMs'>> {

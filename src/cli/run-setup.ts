@@ -4,14 +4,25 @@ import { systemClock } from '../clock.ts';
 import { type Config, DEFAULT_FILE } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { USER_NAME } from '../config/schema.ts';
+import { systemdFacts } from '../doctor/service.ts';
 import { userFacts } from '../doctor/users.ts';
 import { RefusedError } from '../errors.ts';
 import { runAdminCommand } from '../linux/admin-command.ts';
 import { showUnit } from '../linux/systemctl.ts';
 import { shellWord } from '../model/checks/check.ts';
-import { type Change, commandsAgainst, commandsFor, planSetup, socketBlocks } from '../model/setup.ts';
+import { UNIT } from '../model/checks/service.ts';
+import {
+  type Change,
+  commandsAgainst,
+  commandsFor,
+  planSetup,
+  planUndo,
+  planUnit,
+  socketBlocks,
+} from '../model/setup.ts';
 import { make, takeBack } from '../setup/make-change.ts';
 import { readRecord, writeRecord } from '../setup/record.ts';
+import { agentFacts } from './agent-facts.ts';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-code.ts';
 import type { Terminal } from './terminal.ts';
@@ -23,7 +34,6 @@ export interface SetupOptions {
   readonly config?: string;
 }
 
-const UNIT = 'nomad-rootless.service';
 const SYSTEMD_MS = 5000;
 
 /**
@@ -37,7 +47,7 @@ export async function runSetup(users: readonly string[], options: SetupOptions, 
   const { config: given } = options;
   const file = given ?? DEFAULT_FILE;
   const { config } = loadConfig({ file: given, env: process.env });
-  if (options.undo) await undo(users, file, options, terminal);
+  if (options.undo) await undo(users, config, file, options, terminal);
   else await setUp(users, config, file, options, terminal);
 }
 
@@ -56,9 +66,13 @@ async function setUp(
   const plans = facts
     .filter(({ name }) => users.includes(name))
     .map((ofUser) => planSetup(ofUser, config.users.has(ofUser.name)));
+  const { systemd, systemdProblem } = await systemdFacts();
+  if (systemdProblem !== undefined) throw new CommandError(EXIT.error, 'setup_obstacle', systemdProblem);
   const obstacles = plans.flatMap((plan) => ('obstacle' in plan ? [plan.obstacle] : []));
   if (obstacles.length > 0) throw new CommandError(EXIT.error, 'setup_obstacle', obstacles.join('\n'));
-  const changes = plans.flatMap((plan) => ('changes' in plan ? plan.changes : []));
+  const ofUsers = plans.flatMap((plan) => ('changes' in plan ? plan.changes : []));
+  // Last: it starts with the users that it is to serve.
+  const changes: Change[] = [...ofUsers, ...planUnit(systemd, await agentFacts(config.admin.socket))];
   for (const change of changes) {
     terminal.write(inWords(change, commandsFor(change), file, dryRun));
     if (dryRun) continue;
@@ -68,7 +82,8 @@ async function setUp(
   }
   if (changes.length === 0)
     terminal.write(`nothing to do: ${users.join(', ')} ${users.length === 1 ? 'has' : 'have'} everything\n`);
-  if (changes.some(({ kind }) => kind === 'config')) await reload(dryRun, terminal);
+  const isStarted = changes.some(({ kind }) => kind === 'unit');
+  if (!isStarted && changes.some(({ kind }) => kind === 'config')) await reload(config, file, dryRun, terminal);
   if (config.ordering !== 'gate') return;
   terminal.write(
     `\nNomad's client configuration needs these blocks, beside those of other users; restart Nomad after changing it:\n\n`,
@@ -78,22 +93,23 @@ async function setUp(
 
 async function undo(
   users: readonly string[],
+  config: Config,
   file: string,
   { dryRun }: SetupOptions,
   terminal: Terminal,
 ): Promise<void> {
-  const changes = readRecord()
-    .filter(({ user }) => users.includes(user))
-    .reverse();
+  const { changes, served } = planUndo(readRecord(), users, config.users.keys());
+  const isStopped = changes.some(({ kind }) => kind === 'unit');
   for (const change of changes) {
     terminal.write(inWords(change, commandsAgainst(change), file, dryRun));
     if (dryRun) continue;
     await takeBack(change, file);
     writeRecord(without(readRecord(), change));
     // Before her Podman goes: a gate without one holds what comes.
-    if (change.kind === 'config') await reload(dryRun, terminal);
+    if (change.kind === 'config' && !isStopped) await reload(config, file, dryRun, terminal);
   }
   if (changes.length === 0) terminal.write(`nothing to undo: setup has changed nothing for ${users.join(', ')}\n`);
+  if (served.length > 0) terminal.write(`${UNIT} stays enabled, for ${served.join(', ')}\n`);
 }
 
 function without(changes: readonly Change[], change: Change): Change[] {
@@ -102,22 +118,28 @@ function without(changes: readonly Change[], change: Change): Change[] {
 
 /** A change as a line: the commands, or that the configuration is edited. */
 function inWords(
-  { user }: Change,
+  change: Change,
   commands: readonly (readonly string[])[],
   file: string,
   dryRun: true | undefined,
 ): string {
-  if (commands.length === 0) return `${user}: ${dryRun ? 'would edit' : 'edits'} users in ${file}\n`;
+  const whose = change.kind === 'unit' ? '' : `${change.user}: `;
+  if (commands.length === 0) return `${whose}${dryRun ? 'would edit' : 'edits'} users in ${file}\n`;
   const said = commands.map((command) => command.map(shellWord).join(' ')).join('; ');
-  return `${user}: ${dryRun ? 'would run' : 'runs'} ${said}\n`;
+  return `${whose}${dryRun ? 'would run' : 'runs'} ${said}\n`;
 }
 
-async function reload(dryRun: true | undefined, terminal: Terminal): Promise<void> {
+async function reload(config: Config, file: string, dryRun: true | undefined, terminal: Terminal): Promise<void> {
   const shown = await showUnit(UNIT, ['ActiveState'], AbortSignal.timeout(SYSTEMD_MS));
-  if (shown.get('ActiveState') !== 'active') {
-    terminal.write(`${UNIT} is not active: nothing to reload; \`systemctl enable --now ${UNIT}\` starts it\n`);
+  if (shown.get('ActiveState') === 'active') {
+    terminal.write(`${dryRun ? 'would run' : 'runs'} systemctl reload ${UNIT}\n`);
+    if (!dryRun) await runAdminCommand(['systemctl', 'reload', UNIT]);
     return;
   }
-  terminal.write(`${dryRun ? 'would run' : 'runs'} systemctl reload ${UNIT}\n`);
-  if (!dryRun) await runAdminCommand(['systemctl', 'reload', UNIT]);
+  const { kind } = await agentFacts(config.admin.socket);
+  terminal.write(
+    kind === 'stopped'
+      ? `${UNIT} is not active: nothing to reload; \`systemctl start ${UNIT}\` starts it\n`
+      : `${UNIT} is not active, and an agent runs in another way: have it read its configuration again, where that is ${file}\n`,
+  );
 }

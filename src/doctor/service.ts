@@ -1,9 +1,8 @@
 import { messageOf } from '../errors.ts';
 import { showUnit, systemdIsThere, systemdVersion } from '../linux/systemctl.ts';
-import type { ServiceFacts, UnitFacts } from '../model/checks/service.ts';
+import { type ServiceFacts, UNIT, type UnitFacts } from '../model/checks/service.ts';
 
 const TIMEOUT_MS = 5000;
-const UNIT = 'nomad-rootless.service';
 const PROPERTIES = [
   'LoadState',
   'ActiveState',

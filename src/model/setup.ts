@@ -1,7 +1,11 @@
+import { type AgentFacts, KEEPS_OVER_STOP, type ServiceFacts, UNIT } from './checks/service.ts';
 import type { UserFacts } from './checks/user.ts';
 
-/** One thing that setup does for a user, with what is needed to take it back. */
-export type Change =
+/** One thing that setup does, with what is needed to take it back. */
+export type Change = UserChange | UnitChange;
+
+/** One thing that setup does for a user. */
+export type UserChange =
   | {
       readonly kind: 'subordinate_ids';
       readonly user: string;
@@ -14,8 +18,15 @@ export type Change =
   | { readonly kind: 'podman_socket'; readonly user: string }
   | { readonly kind: 'config'; readonly user: string };
 
+/** That setup enables and starts the agent's unit, for all users of the host. */
+export interface UnitChange {
+  readonly kind: 'unit';
+  /** Whether systemd keeps the gates' sockets when the unit is stopped. */
+  readonly keepsGates: boolean;
+}
+
 /** What is to be done for a user, or why nothing can be. */
-export type Plan = { readonly changes: readonly Change[] } | { readonly obstacle: string };
+export type Plan = { readonly changes: readonly UserChange[] } | { readonly obstacle: string };
 
 /** What a user lacks of what tasks need. Empty for one who has all. @param isConfigured whether users of the configuration has her */
 export function planSetup(
@@ -33,7 +44,7 @@ export function planSetup(
   if (listener?.value !== undefined && listener.value !== uid) {
     return stop(`uid ${listener.value} listens on ${socket}`);
   }
-  const changes: Change[] = [];
+  const changes: UserChange[] = [];
   if (ids?.problem && ids.remedy?.adds) {
     const { adds, range } = ids.remedy;
     const last = range.start + range.count - 1;
@@ -43,6 +54,34 @@ export function planSetup(
   if (listener?.value === undefined) changes.push({ kind: 'podman_socket', user: name });
   if (!isConfigured) changes.push({ kind: 'config', user: name });
   return { changes };
+}
+
+/**
+ * Enabling the unit, where it is there and is not enabled, and no agent answers: where one does, it is run in another way, as a
+ * Nomad job, and has to stay the only one.
+ */
+export function planUnit(systemd: ServiceFacts['systemd'], agent: Pick<AgentFacts, 'kind'>): UnitChange[] {
+  const { loadState, unitFileState } = systemd?.unit ?? {};
+  if (!systemd || loadState !== 'loaded' || unitFileState !== 'disabled' || agent.kind !== 'stopped') return [];
+  return [{ kind: 'unit', keepsGates: systemd.version >= KEEPS_OVER_STOP }];
+}
+
+/**
+ * What to take back for users, the last thing first. The unit is taken back with the last of the users whom it serves.
+ * @param record what setup has done, in the order in which it did
+ * @param configured the users of the configuration
+ * @returns also whom the unit goes on serving, where setup has enabled it and it stays
+ */
+export function planUndo(
+  record: readonly Change[],
+  users: readonly string[],
+  configured: Iterable<string>,
+): { readonly changes: readonly Change[]; readonly served: readonly string[] } {
+  const recorded = record.flatMap((change) => (change.kind === 'unit' ? [] : [change.user]));
+  const others = [...new Set([...configured, ...recorded])].filter((user) => !users.includes(user));
+  const isTakenBack = (change: Change) => (change.kind === 'unit' ? others.length === 0 : users.includes(change.user));
+  const served = record.some(({ kind }) => kind === 'unit') ? others : [];
+  return { changes: record.filter(isTakenBack).reverse(), served };
 }
 
 /** The commands that make a change, each with its arguments; none for what is not done by a command. */
@@ -60,6 +99,8 @@ export function commandsFor(change: Change): string[][] {
       return [['systemctl', '--user', `--machine=${change.user}@`, 'enable', '--now', 'podman.socket']];
     case 'config':
       return [];
+    case 'unit':
+      return [['systemctl', 'enable', '--now', UNIT]];
   }
 }
 
@@ -80,6 +121,11 @@ export function commandsAgainst(change: Change): string[][] {
       ];
     case 'config':
       return [];
+    case 'unit': {
+      const stop = ['systemctl', 'disable', '--now', UNIT];
+      // Who asks a gate that is kept would wait for an agent that never comes.
+      return change.keepsGates ? [stop, ['systemctl', 'clean', '--what=fdstore', UNIT]] : [stop];
+    }
   }
 }
 

@@ -24,6 +24,7 @@ const Changes = z.array(
     z.object({ kind: z.literal('linger'), user: z.string(), uid: id }),
     z.object({ kind: z.literal('podman_socket'), user: z.string() }),
     z.object({ kind: z.literal('config'), user: z.string() }),
+    z.object({ kind: z.literal('unit'), keepsGates: z.boolean() }),
   ]),
 );
 

@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { mustRun, runCommand } from '../support/command.ts';
 import { requires } from '../support/requires.ts';
 import { Sandbox } from '../support/sandbox.ts';
@@ -14,12 +15,16 @@ requires('root', 'sandbox')('setup', () => {
   let sandbox: Sandbox;
   let config: string;
   let calls: string;
+  /** What systemd says of the agent's unit. */
+  let unit: string;
 
   beforeEach(async () => {
     sandbox = new Sandbox();
     const { uid, socket } = sandbox.addUser('alice', { subordinateIds: false });
     config = join(sandbox.directory, 'config.yaml');
     calls = join(sandbox.directory, 'calls');
+    unit = join(sandbox.directory, 'unit');
+    writeFileSync(unit, 'LoadState=loaded\nUnitFileState=enabled\nActiveState=active\n');
     writeFileSync(config, WRITTEN);
     chmodSync(config, 0o640);
     writeFileSync(calls, '');
@@ -35,7 +40,11 @@ requires('root', 'sandbox')('setup', () => {
     await standIn(
       '/usr/bin/systemctl',
       `case "$*" in
+        --*version) echo 'systemd 257' ;;
+        *show*nomad-rootless*) cat ${unit} ;;
         *show*) [ -e ${LINGER} ] && echo ActiveState=active ;;
+        'enable --now nomad-rootless'*) echo 'LoadState=loaded\nUnitFileState=enabled\nActiveState=active' >${unit} ;;
+        'disable --now nomad-rootless'*) echo 'LoadState=loaded\nUnitFileState=disabled\nActiveState=inactive' >${unit} ;;
         *enable*) setpriv --reuid=${uid} --regid=${uid} --clear-groups ${process.execPath} -e "${listen}" >/dev/null 2>&1 &
           echo $! >${pid}; while [ ! -S ${socket} ]; do sleep 0.05; done ;;
         *disable*) kill -9 $(cat ${pid}); rm ${socket} ;;
@@ -53,7 +62,7 @@ requires('root', 'sandbox')('setup', () => {
     const script = join(sandbox.directory, program.replaceAll('/', '-'));
     writeFileSync(
       script,
-      `#!/bin/sh\nexport PATH=/usr/bin:/bin\ncase "$*" in *show*) ;; *) echo "$*" >>${calls} ;; esac\n${lines}\n`,
+      `#!/bin/sh\nexport PATH=/usr/bin:/bin\ncase "$*" in *show* | *version) ;; *) echo "$*" >>${calls} ;; esac\n${lines}\n`,
     );
     chmodSync(script, 0o755);
     await mustRun(['mount', '--bind', script, program]);
@@ -130,6 +139,48 @@ requires('root', 'sandbox')('setup', () => {
       ],
     });
     expect((await setup('--undo', 'alice')).stdout).toBe('nothing to undo: setup has changed nothing for alice\n');
+  });
+
+  test('enables and starts a unit that nobody has enabled yet, and disables it with its last user', async () => {
+    writeFileSync(unit, 'LoadState=loaded\nUnitFileState=disabled\nActiveState=inactive\n');
+    const dry = await setup('--dry-run', 'alice');
+    expect(dry.stdout).toContain('would run systemctl enable --now nomad-rootless.service\n');
+    expect(dry.stdout).not.toContain('reload');
+    expect(state().calls).toEqual([]);
+
+    const done = await setup('alice');
+    expect(done).toMatchObject({ code: 0, stderr: '' });
+    expect(done.stdout).toContain('\nruns systemctl enable --now nomad-rootless.service\n');
+    expect(state().calls.at(-1)).toBe('enable --now nomad-rootless.service');
+    expect((await setup('alice')).stdout).toMatch(/^nothing to do: /);
+
+    writeFileSync(config, `${WRITTEN}users: { alice: {}, carol: {} }\n`);
+    const kept = await setup('--undo', '--dry-run', 'alice');
+    expect(kept.stdout).toContain('nomad-rootless.service stays enabled, for carol\n');
+    expect(kept.stdout).not.toContain('disable --now nomad-rootless');
+    writeFileSync(config, `${WRITTEN}users: { alice: {} }\n`);
+    const before = state().calls.length;
+    expect(await setup('--undo', 'alice')).toMatchObject({ code: 0, stderr: '' });
+    expect(state().calls.slice(before, before + 3)).toEqual([
+      'disable --now nomad-rootless.service',
+      'clean --what=fdstore nomad-rootless.service',
+      '--user --machine=alice@ disable --now podman.socket podman.service',
+    ]);
+    expect(state().isRecorded).toBe(false);
+  });
+
+  test('enables no unit beside an agent that Nomad runs', async () => {
+    writeFileSync(unit, 'LoadState=loaded\nUnitFileState=disabled\nActiveState=inactive\n');
+    const socket = join(sandbox.directory, 'admin.sock');
+    writeFileSync(config, `admin: { socket: ${socket} }\n`);
+    const server = createServer((_, response) => response.writeHead(500).end()).listen(socket);
+    onTestFinished(() => void server.close());
+    const { stdout, code } = await setup('alice');
+    expect(code).toBe(0);
+    expect(stdout).toContain('nomad-rootless.service is not active, and an agent runs in another way');
+    expect(state().calls.join()).not.toContain('nomad-rootless');
+    expect((await setup('--undo', 'alice')).code).toBe(0);
+    expect(state().calls.join()).not.toContain('nomad-rootless');
   });
 
   test('changes nothing for anybody where it cannot do all for one', async () => {

@@ -38,10 +38,11 @@ export type AgentFacts =
       readonly warnings: readonly string[];
     };
 
-const UNIT = 'nomad-rootless.service';
+/** The unit of deploy/systemd. */
+export const UNIT = 'nomad-rootless.service';
 const NOMAD = 'nomad.service';
 /** FileDescriptorStorePreserve=, systemd's NEWS for 254. */
-const KEEPS_OVER_STOP = 254;
+export const KEEPS_OVER_STOP = 254;
 
 /** The checks of how the agent is run. */
 export const SERVICE_CHECKS: readonly CheckOf<ServiceFacts>[] = [

@@ -1,6 +1,15 @@
 import { describe, expect, test } from 'vitest';
+import type { UnitFacts } from '../../../src/model/checks/service.ts';
 import type { UserFacts } from '../../../src/model/checks/user.ts';
-import { commandsAgainst, commandsFor, planSetup, socketBlocks } from '../../../src/model/setup.ts';
+import {
+  type Change,
+  commandsAgainst,
+  commandsFor,
+  planSetup,
+  planUndo,
+  planUnit,
+  socketBlocks,
+} from '../../../src/model/setup.ts';
 
 const READY: UserFacts = {
   name: 'alice',
@@ -22,6 +31,16 @@ const NEW: Partial<UserFacts> = {
   },
   systemd: { lingers: false, manager: 'inactive' },
   listener: { value: undefined },
+};
+
+const DISABLED: UnitFacts = {
+  loadState: 'loaded',
+  activeState: 'inactive',
+  unitFileState: 'disabled',
+  mainPid: 0,
+  before: ['nomad.service'],
+  fdStoreMax: 1024,
+  isStale: false,
 };
 
 describe('setup', () => {
@@ -69,6 +88,42 @@ describe('setup', () => {
     ['has a socket that is full', { listener: { code: 'no_listener', problem: 'EAGAIN' } }, /EAGAIN/],
   ])('does nothing for a user who %s', (_, facts, obstacle) => {
     expect(planSetup({ ...READY, ...facts }, false)).toEqual({ obstacle: expect.stringMatching(obstacle) });
+  });
+
+  test('enables a unit that is there and not enabled, and where systemd would keep the gates lets them go again', () => {
+    const [change] = planUnit({ version: 257, unit: DISABLED }, { kind: 'stopped' });
+    expect(change && [commandsFor(change), commandsAgainst(change)]).toEqual([
+      [['systemctl', 'enable', '--now', 'nomad-rootless.service']],
+      [
+        ['systemctl', 'disable', '--now', 'nomad-rootless.service'],
+        ['systemctl', 'clean', '--what=fdstore', 'nomad-rootless.service'],
+      ],
+    ]);
+    expect(planUnit({ version: 252, unit: DISABLED }, { kind: 'stopped' })).toEqual([
+      { kind: 'unit', keepsGates: false },
+    ]);
+  });
+
+  test.each<[string, Parameters<typeof planUnit>]>([
+    ['on a host without systemd', [undefined, { kind: 'stopped' }]],
+    ['where there is no unit', [{ version: 257, unit: { ...DISABLED, loadState: 'not-found' } }, { kind: 'stopped' }]],
+    ['that is enabled', [{ version: 257, unit: { ...DISABLED, unitFileState: 'enabled' } }, { kind: 'stopped' }]],
+    ['that is masked', [{ version: 257, unit: { ...DISABLED, unitFileState: 'masked' } }, { kind: 'stopped' }]],
+    ['where an agent answers, which Nomad may run', [{ version: 257, unit: DISABLED }, { kind: 'answers' }]],
+    ['where one is there and does not answer', [{ version: 257, unit: DISABLED }, { kind: 'silent' }]],
+  ])('enables no unit %s', (_, facts) => {
+    expect(planUnit(...facts)).toEqual([]);
+  });
+
+  test('takes the unit back with the last user whom it serves, and only where it was setup that enabled it', () => {
+    const unit: Change = { kind: 'unit', keepsGates: true };
+    const [alice, bob] = ['alice', 'bob'].map((user): Change => ({ kind: 'config', user })) as [Change, Change];
+    const record = [alice, unit, bob];
+    expect(planUndo(record, ['alice'], ['alice', 'bob'])).toEqual({ changes: [alice], served: ['bob'] });
+    expect(planUndo([unit, bob], ['bob'], ['bob'])).toEqual({ changes: [bob, unit], served: [] });
+    expect(planUndo([alice, unit], ['alice'], ['alice', 'carol'])).toEqual({ changes: [alice], served: ['carol'] });
+    expect(planUndo([alice], ['alice'], ['alice'])).toEqual({ changes: [alice], served: [] });
+    expect(planUndo(record, ['alice', 'bob'], [])).toEqual({ changes: [bob, unit, alice], served: [] });
   });
 
   test('has blocks to paste', () => {
