@@ -1,6 +1,7 @@
 import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
+import { knownSecrets } from '../config/known-secrets.ts';
 import { codeOf, messageOf, NotYetError } from '../errors.ts';
 import type { ServiceManager } from '../linux/service-manager.ts';
 import { lockStateDir } from '../linux/state-lock.ts';
@@ -94,6 +95,7 @@ export class Agent {
         openMetrics: metrics.openMetrics,
         health,
         status,
+        secrets: () => this.#secrets(),
         clock,
         log,
       });
@@ -182,6 +184,20 @@ export class Agent {
     const reasons = this.#node.reasons();
     const warnings = [...this.#node.warnings(), ...this.#accounts.problems()];
     return { ready: reasons.length === 0, reasons, warnings, users: this.#gates.users() };
+  }
+
+  /** A token that cannot be read now goes by its form alone, if it was sent and comes back: the page is what says that it cannot. */
+  #secrets(): string[] {
+    const { config, log } = this.#parts;
+    try {
+      return knownSecrets(config.nomad, {});
+    } catch (error) {
+      log.debug(
+        { code: codeOf(error), reason: messageOf(error) },
+        'cannot read the token that the status page must not show',
+      );
+      return [];
+    }
   }
 
   /** Any local user can take the port before us: that costs the metrics until it is free, not the tasks. */

@@ -12,8 +12,10 @@ import type { Log } from '../log.ts';
 import type { AgentStatus } from '../model/status.ts';
 import { FewConnections } from './few-connections.ts';
 import { answerOneRequest, type PageRequest } from './one-request.ts';
+import { isMeantForUs } from './requested-host.ts';
 import { SharedRendering } from './shared-rendering.ts';
 import { statusPage } from './status-page.ts';
+import { ToldTexts } from './told-texts.ts';
 
 /**
  * Some 160 requests a second, of some 0.2 ms each, from all together: any local user can ask, and a container in the host's
@@ -29,6 +31,7 @@ const HEALTH_AGE_MS = 100;
 /** Prometheus asks for it where it is to keep exemplars. */
 const OPEN_METRICS = 'application/openmetrics-text';
 const GROUP_LOOKUP_MS = 5000;
+const MISDIRECTED = 'the page is asked for by address, by localhost or by the host of metrics.address alone\n';
 
 /** What the metrics server says of the agent: whether it is ready, why not, and what it warns of. */
 export type AgentHealth = Pick<AgentStatus, 'ready' | 'reasons' | 'warnings' | 'users'>;
@@ -51,6 +54,8 @@ export interface MetricsServerParts {
   readonly status: () => AgentStatus;
   /** Whether whoever can connect may be told of jobs and allocations by name. */
   readonly names: boolean;
+  /** What must be in no text that is said here. */
+  readonly secrets: () => readonly string[];
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -76,9 +81,14 @@ export class MetricsServer {
     this.#openMetrics = names
       ? new SharedRendering(() => metricsPage(openMetrics), METRICS_AGE_MS, clock)
       : this.#metrics;
-    const renderStatus = async () => statusPage(parts.status(), { names, now: clock.now() });
+    const texts = new ToldTexts(parts.secrets);
+    const telling = () => {
+      texts.refresh();
+      return (text: string) => texts.tell(text);
+    };
+    const renderStatus = async () => statusPage(parts.status(), { names, now: clock.now(), tell: telling() });
     this.#statusPage = new SharedRendering(renderStatus, PAGE_AGE_MS, clock);
-    this.#health = new SharedRendering(async () => healthPage(parts.health()), HEALTH_AGE_MS, clock);
+    this.#health = new SharedRendering(async () => healthPage(parts.health(), telling()), HEALTH_AGE_MS, clock);
   }
 
   /** @returns the port it listens on, chosen by the kernel where the address says 0; undefined for a unix socket. @throws RootlessError `metrics_address` */
@@ -133,10 +143,11 @@ export class MetricsServer {
     }
   }
 
-  async #page({ method, path, accept }: PageRequest): Promise<Answer> {
+  async #page({ method, path, accept, host }: PageRequest): Promise<Answer> {
     if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'expected GET\n' };
     switch (path) {
       case '/':
+        if (!isMeantForUs(host, this.#parts.address)) return { status: 421, body: MISDIRECTED };
         return await this.#statusPage.get();
       case '/metrics':
         return await (accept.includes(OPEN_METRICS) ? this.#openMetrics : this.#metrics).get();
@@ -154,10 +165,10 @@ async function metricsPage(rendered: Rendered): Promise<Answer> {
   return { status: 200, headers: { 'content-type': rendered.contentType }, body: await rendered.metrics() };
 }
 
-function healthPage({ ready, reasons, warnings, users }: AgentHealth): Answer {
+function healthPage({ ready, reasons, warnings, users }: AgentHealth, tell: (text: string) => string): Answer {
   const down = users.filter(({ podman }) => podman === 'down');
-  const notes = [...warnings, ...down.map(({ name, problem }) => `user ${name}: ${problem}`)];
-  const lines = [...(ready ? ['ok'] : reasons), ...notes.map((note) => `warning: ${note}`)];
+  const notes = [...warnings, ...down.map(({ name, problem }) => `user ${name}: ${problem}`)].map(tell);
+  const lines = [...(ready ? ['ok'] : reasons.map(tell)), ...notes.map((note) => `warning: ${note}`)];
   return { status: ready ? 200 : 503, body: `${lines.join('\n')}\n` };
 }
 

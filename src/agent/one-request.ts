@@ -4,6 +4,7 @@ import { type Answer, format } from '../gate/answer.ts';
 /** Far more than a health check or Prometheus sends. */
 const MOST_BYTES = 8192;
 const END = '\r\n\r\n';
+const HOST = /\r\nhost:[ \t]*([^\r\n]*?)[ \t]*\r\n/i;
 const ACCEPT = /\r\naccept:[ \t]*([^\r\n]*)/i;
 const REQUEST_LINE = /^([A-Z]{1,16}) (\/\S*) HTTP\/1\.[01]\r\n/;
 
@@ -14,6 +15,8 @@ export interface PageRequest {
   readonly path: string;
   /** The content types that the client takes, as it says it; empty where it does not. */
   readonly accept: string;
+  /** The field Host; empty where there is none. */
+  readonly host: string;
 }
 
 /**
@@ -35,7 +38,9 @@ export function answerOneRequest(socket: Socket, answer: (request: PageRequest) 
     if (end === -1) return say(socket, { status: 431, body: 'expected a shorter head\n' });
     if (method === '') return say(socket, { status: 400, body: 'expected <method> /<path> HTTP/1.1\n' });
     const [, accept = ''] = ACCEPT.exec(head) ?? [];
-    void answer({ method, path: target.split('?', 1)[0] ?? target, accept }).then((said) => say(socket, said, method));
+    const [, host = ''] = HOST.exec(head) ?? [];
+    const path = target.split('?', 1)[0] ?? target;
+    void answer({ method, path, accept, host }).then((said) => say(socket, said, method));
   };
   socket.on('data', onData);
 }

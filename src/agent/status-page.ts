@@ -43,12 +43,22 @@ export interface StatusPageOptions {
   readonly names: boolean;
   /** Milliseconds since the Unix epoch, for ages. */
   readonly now: number;
+  /** A text as it may be told: ToldTexts. */
+  readonly tell: (text: string) => string;
+}
+
+/** How the page says a time, and what others have put into words. */
+interface Words {
+  readonly ago: (at: number) => string;
+  readonly tell: (text: string) => string;
 }
 
 /** The status as a page for a browser: it needs no script, and brings itself up to date. Its length has a bound. */
 export function statusPage(status: AgentStatus, options: StatusPageOptions): Answer {
   const { version, nodeId, nomad, ready, reasons, warnings } = status;
   const ago = (at: number) => formatAge(options.now - at);
+  const { tell } = options;
+  const words = { ago, tell };
   const listed = nomad.lastListing === undefined ? 'never listed' : `last listed ${ago(nomad.lastListing)} ago`;
   const readiness = ready ? html`<strong class="good">ready</strong>` : html`<strong class="bad">not ready</strong>`;
   const page = html`<!doctype html>
@@ -70,8 +80,9 @@ ${STYLE_ELEMENT}
 <main>
 ${list(
   'bad',
-  reasons.map((reason) => `Not ready: ${reason}`),
-)}${list('look', warnings)}${usersSection(status, ago)}${options.names ? namedSections(status, options.now) : countedSections(status, ago)}</main>
+  shown(reasons).map((reason) => `Not ready: ${tell(reason)}`),
+  reasons.length,
+)}${list('look', shown(warnings).map(tell), warnings.length)}${usersSection(status, words)}${options.names ? namedSections(status, options.now, words) : countedSections(status, ago)}</main>
 <footer><p>Brings itself up to date every ${String(REFRESH_S)} s. <code>nomad-rootless status</code> and <code>explain</code> on this node say more.</p></footer>
 </body>
 </html>
@@ -79,7 +90,7 @@ ${list(
   return { status: 200, headers: HEADERS, body: page.markup };
 }
 
-function usersSection({ users }: AgentStatus, ago: (at: number) => string): Html {
+function usersSection({ users }: AgentStatus, { ago, tell }: Words): Html {
   const rows = shown(users).map(({ name, uid, gate, podman, version, since, problem }) => [
     name,
     uid === undefined ? 'none' : String(uid),
@@ -87,14 +98,13 @@ function usersSection({ users }: AgentStatus, ago: (at: number) => string): Html
     look(podman),
     version ?? '',
     ago(since),
-    problem ?? '',
+    tell(problem ?? ''),
   ]);
   const header = ['User', 'Uid', 'Gate', 'Podman', 'Version', 'Since', 'Problem'];
   return section('Users', header, rows, users.length, 'There are no gates.');
 }
 
-function namedSections({ allocations, held, refusals, ghosts }: AgentStatus, now: number): Html {
-  const ago = (at: number) => formatAge(now - at);
+function namedSections({ allocations, held, refusals, ghosts }: AgentStatus, now: number, { ago, tell }: Words): Html {
   const id = (whole = '') => whole.slice(0, SHORT_ID);
   return html`${section(
     'Allocations',
@@ -109,7 +119,7 @@ function namedSections({ allocations, held, refusals, ghosts }: AgentStatus, now
       netns,
       html`${look(one.state)}${late ? ', late' : ''}`,
       ago(one.since),
-      one.lastError?.message ?? '',
+      tell(one.lastError?.message ?? ''),
     ]),
     allocations.length,
     'No allocation here has a podman user.',
@@ -122,7 +132,14 @@ function namedSections({ allocations, held, refusals, ghosts }: AgentStatus, now
   )}${section(
     'Last turned away',
     ['Ago', 'User', 'Allocation', 'Task', 'Code', 'Reason'],
-    shown(refusals).map((one) => [ago(one.at), one.user, id(one.allocationId), one.task ?? '', one.code, one.reason]),
+    shown(refusals).map((one) => [
+      ago(one.at),
+      one.user,
+      id(one.allocationId),
+      one.task ?? '',
+      one.code,
+      tell(one.reason),
+    ]),
     refusals.length,
     'Nothing was turned away since the agent started.',
   )}${section(
@@ -135,7 +152,7 @@ function namedSections({ allocations, held, refusals, ghosts }: AgentStatus, now
       state,
       ago(since),
       removedAt === undefined ? 'never' : formatAge(removedAt - now),
-      lastError ? `${why}; ${lastError.message}` : why,
+      tell(lastError ? `${why}; ${lastError.message}` : why),
     ]),
     ghosts.length,
     'Nothing is left behind.',
@@ -198,10 +215,10 @@ ${table}${leftOut(count - rows.length)}</section>
 `;
 }
 
-function list(looks: string, texts: readonly string[]): Html {
+function list(looks: string, texts: readonly string[], count: number): Html {
   if (texts.length === 0) return html``;
-  const items = shown(texts).map((text) => html`<li class="${looks}">${cut(text)}</li>`);
-  return html`<ul>${items}</ul>${leftOut(texts.length - items.length)}
+  const items = texts.map((text) => html`<li class="${looks}">${cut(text)}</li>`);
+  return html`<ul>${items}</ul>${leftOut(count - items.length)}
 `;
 }
 

@@ -1,10 +1,10 @@
 import { socketOf } from '../agent/host.ts';
 import { systemClock } from '../clock.ts';
+import { knownSecrets } from '../config/known-secrets.ts';
 import { type LoadedConfig, loadConfig } from '../config/load-config.ts';
 import { Bundle, inJson } from '../debug/bundle.ts';
 import { fetchMetrics } from '../debug/metrics.ts';
 import { addMountinfo } from '../debug/mountinfo.ts';
-import { knownSecrets } from '../debug/secrets.ts';
 import { answerOf } from '../doctor/nomad.ts';
 import { lastLogLines } from '../linux/journal.ts';
 import { writeNewFile } from '../linux/new-file.ts';

@@ -13,10 +13,11 @@ const NAMED = new RegExp(String.raw`(?<name>${SECRET_NAME})(?<between>\\*["']?\s
 const PLACE = /(?:[_.](?:file|path|dir)|File|Path|Dir)$/;
 /**
  * What a task is given, and the meta of its job, as JSON has them: anything in there can be secret, and end as a text can. So to
- * the end of the line, or where the text is indented to that of the object.
+ * the end of the line, or where the text is indented to that of the object. It is looked for at the first of
+ * backslashes alone: at each of them it would take time by the square of how many there are.
  */
 const GIVEN =
-  /(?<key>\\*"(?:env|environment|meta)\\*"\s*:\s*)(?:\{[^\S\n]*\n[\s\S]*?(?:\n\s*\}|$)|\{[^\n]*|\[(?!\s*\{)[^\n]*)/gi;
+  /(?<key>(?<!\\)\\*"(?:env|environment|meta)\\*"\s*:\s*)(?:\{[^\S\n]*\n[\s\S]*?(?:\n\s*\}|$)|\{[^\n]*|\[(?!\s*\{)[^\n]*)/gi;
 /** What is secret by its form: keys in PEM (RFC 7468), JSON web tokens (RFC 7519), tokens of Vault, keys of AWS. */
 const FORMS = [
   /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/g,

@@ -43,6 +43,7 @@ async function serve(parts: Partial<MetricsServerParts> = {}): Promise<string> {
     names: false,
     health: () => READY,
     status: () => STATUS,
+    secrets: () => [],
     clock: systemClock,
     log,
     ...parts,
@@ -84,6 +85,33 @@ test("is ready while one user's Podman is down, and says whose and what to do", 
   const response = await fetch(`${url}/readyz`);
   const text = 'ok\nwarning: look here\nwarning: user bob: cannot reach it; start it\n';
   expect([response.status, await response.text()]).toEqual([200, text]);
+});
+
+test('says no secret, neither on the page nor of why it is not ready', async () => {
+  const reasons = ['the token planted-1 has expired; X-Nomad-Token: planted-2'];
+  const bob = { name: 'bob', podman: 'down', since: 0, problem: 'http://a:planted@b is silent' } as const;
+  const told = { ready: false, reasons, warnings: reasons, users: [bob] };
+  const url = await serve({
+    health: () => told,
+    status: () => ({ ...STATUS, ...told }),
+    secrets: () => ['planted-1'],
+  });
+  for (const path of ['/', '/readyz']) {
+    const text = await (await fetch(`${url}${path}`)).text();
+    expect(text).toContain('has expired');
+    expect(text).not.toContain('planted');
+  }
+});
+
+test('shows the page to who asks for this host, and not to a name that somebody has lead here', async () => {
+  const url = await serve();
+  const statusFor = async (path: string, host: string) =>
+    /^HTTP\/1\.1 (\d+)/.exec(await talk(url, `GET ${path} HTTP/1.1\r\n${host}\r\n`))?.[1];
+  expect(await statusFor('/', 'Host: attacker.example:4656\r\n')).toBe('421');
+  for (const host of ['Host: 127.0.0.1:4656\r\n', 'host: localhost\r\n', 'Host: [::1]:4656 \r\n', ''])
+    expect(await statusFor('/', host), host).toBe('200');
+  for (const path of ['/metrics', '/livez', '/readyz'])
+    expect(await statusFor(path, 'Host: node-1.example:4656\r\n'), path).toBe('200');
 });
 
 test('knows no other paths and no other methods', async () => {

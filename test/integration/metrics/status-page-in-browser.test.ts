@@ -27,7 +27,7 @@ afterEach(() => close());
 
 /** What Chromium makes of the page, its markup changed on the way. */
 async function load(change: (body: string) => string) {
-  const { headers = {}, body } = statusPage(status, { names: true, now: 0 });
+  const { headers = {}, body } = statusPage(status, { names: true, now: 0, tell: (text) => text });
   const server = createServer((_, response) => response.writeHead(200, headers).end(change(body)));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   close = () => void server.close();

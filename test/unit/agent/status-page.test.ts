@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { statusPage } from '../../../src/agent/status-page.ts';
+import { ToldTexts } from '../../../src/agent/told-texts.ts';
 import type { AgentStatus, AllocationStatus } from '../../../src/model/status.ts';
 
 const now = Date.UTC(2026, 0, 1);
@@ -55,8 +56,9 @@ const status: AgentStatus = {
     },
   ],
 };
+const tell = (text: string) => new ToldTexts(() => []).tell(text);
 const page = (changes: Partial<AgentStatus> = {}, names = true) =>
-  statusPage({ ...status, ...changes }, { names, now }).body;
+  statusPage({ ...status, ...changes }, { names, now, tell }).body;
 
 /** What is hostile, wherever a job author, a user or Nomad has a say. */
 function hostile(): AgentStatus {
@@ -106,10 +108,12 @@ test('says why the agent is not ready', () => {
 });
 
 test.each([true, false])('a name cannot become markup, nor reverse a text (names: %s)', (names) => {
-  const clean = statusPage({ ...hostile(), version: '1' }, { names, now }).body;
+  const clean = statusPage({ ...hostile(), version: '1' }, { names, now, tell }).body;
   const tags = (body: string) => [...new Set([...body.matchAll(/<(\w+)/g)].map(([, tag = '']) => tag))].sort();
   expect(clean).toContain('&lt;script&gt;');
-  expect(tags(statusPage(hostile(), { names, now }).body)).toEqual(tags(page({ ready: true, reasons: ['x'] }, names)));
+  expect(tags(statusPage(hostile(), { names, now, tell }).body)).toEqual(
+    tags(page({ ready: true, reasons: ['x'] }, names)),
+  );
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
   expect(clean).not.toMatch(/<script|<img|onerror=alert\(2\)>|[\x00-\x09\x0b-\x1f\u202e]/);
 });
@@ -155,7 +159,7 @@ test('names no job, allocation or task where it must not, and says what would', 
 });
 
 test('may load nothing, run nothing and be framed by nobody; its own style alone counts', () => {
-  const { headers, body } = statusPage(status, { names: true, now });
+  const { headers, body } = statusPage(status, { names: true, now, tell });
   const [, style = ''] = /<style>([\s\S]*?)<\/style>/.exec(body) ?? [];
   const hash = createHash('sha256').update(style).digest('base64');
   expect(style).toContain('prefers-color-scheme: dark');
@@ -163,4 +167,40 @@ test('may load nothing, run nothing and be framed by nobody; its own style alone
     `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
   );
   expect(body).not.toMatch(/<script| style=| on\w+=/);
+});
+
+const PLANTED = 'b1946ac9-2492-4d23-95a7-planted00000';
+test.each([
+  ['in what Nomad answered', `Nomad refused /v1/node/x (403 the token ${PLANTED} has expired): try again`],
+  ['as a header', 'the proxy answered 400: X-Nomad-Token: planted-of-somebody'],
+  ['in a URL', 'cannot reach http://operator:planted@127.0.0.1:4646/v1/agent/self'],
+  ['in what a create had', 'refused: {"env":{"DB_PASSWORD":"planted"}}'],
+  ['as a web token', 'signature of eyJhbGciOi.eyJzdWIi.planted-x is wrong'],
+  ['where the text is cut', `${'because of what was '.repeat(24)} and of ${PLANTED.repeat(8)}`],
+])('shows no secret %s, wherever the text is', (_, text) => {
+  const lastError = { code: 'nomad_denied', message: text };
+  const [ghost] = status.ghosts;
+  const [refusal] = status.refusals;
+  const planted: AgentStatus = {
+    ...status,
+    ready: false,
+    reasons: [text],
+    warnings: [text],
+    users: status.users.map((user) => ({ ...user, problem: text })),
+    allocations: [{ ...allocation, state: 'failing', lastError }],
+    ghosts: ghost
+      ? [
+          { ...ghost, lastError },
+          { ...ghost, why: text },
+        ]
+      : [],
+    refusals: refusal ? [{ ...refusal, reason: text }] : [],
+  };
+  const texts = new ToldTexts(() => [PLANTED]);
+  texts.refresh();
+  for (const names of [true, false]) {
+    const { body } = statusPage(planted, { names, now, tell: (words) => texts.tell(words) });
+    expect(body).not.toMatch(/planted|b1946ac9/);
+    expect(body).toContain(text.slice(0, 7));
+  }
 });

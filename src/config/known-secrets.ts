@@ -1,5 +1,5 @@
-import type { NomadConfig } from '../config/config.ts';
 import { readTextIfThere } from '../linux/read-file.ts';
+import type { NomadConfig } from './config.ts';
 
 const MOST_BYTES = 64 * 1024;
 const NAME_OF_SECRET = /token|secret|passw|passphrase|credential|key/i;
