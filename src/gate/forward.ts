@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { codeOf, NotYetError, RootlessError } from '../errors.ts';
 import type { GateVerdict } from '../metrics.ts';
 import type { UserPodman } from '../podman/user-podman.ts';
+import type { WarnedOnce } from '../warned-once.ts';
 import { type Answer, refusal } from './answer.ts';
 import type { Client, ClientParts } from './client.ts';
 import { type HeldBytes, MAX_DOCUMENT_BYTES } from './document.ts';
@@ -22,6 +23,8 @@ export interface ForwardParts extends ClientParts {
   readonly podman: UserPodman;
   /** What is held of the answers of this Podman. */
   readonly held: HeldBytes;
+  /** Of what this Podman has answered. */
+  readonly warned: WarnedOnce;
 }
 
 /** How a request is passed to Podman. */

@@ -1,11 +1,12 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { messageOf } from '../errors.ts';
 import { peerCredentials } from '../linux/peer-credentials.ts';
+import { WarnedOnce } from '../warned-once.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
 import { Starts } from './starts.ts';
 
 /** What a gate needs. */
-export interface GateParts extends Omit<ConnectionParts, 'created' | 'starts' | 'held'> {
+export interface GateParts extends Omit<ConnectionParts, 'created' | 'starts' | 'held' | 'warned'> {
   /** The uid that may connect: the podman driver's, root's. */
   readonly requiredPeerUid?: number;
 }
@@ -31,7 +32,8 @@ export class Gate {
 
   constructor(parts: GateParts) {
     const log = parts.log.child({ user: parts.podman.name });
-    this.#parts = { ...parts, log, created: new Set(), starts: new Starts(parts.clock), held: { bytes: 0 } };
+    const warned = new WarnedOnce(parts.clock);
+    this.#parts = { ...parts, log, warned, created: new Set(), starts: new Starts(parts.clock), held: { bytes: 0 } };
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
   }
 

@@ -27,7 +27,7 @@ export async function passInspect(
   upstream: Socket,
   { head: { target } }: Request,
   withinMs: number,
-  { podman, clock, log }: ForwardParts,
+  { podman, clock, log, warned }: ForwardParts,
 ): Promise<RelayEnd> {
   const gone = new AbortController();
   const leave = () => gone.abort(new Error('the client has left'));
@@ -49,7 +49,7 @@ export async function passInspect(
     await client.answer({ status: answer.status, body: answer.body.toString('utf8') }, 'passed');
   } catch (error) {
     if (!(error instanceof ParseError)) return codeOf(error) === 'podman_silent' ? 'silent' : 'closed';
-    log.warn(
+    log[warned.levelOf('inspect', error.code)](
       { code: error.code, reason: error.message },
       'the inspect of a container is not in the form that Podman gives',
     );

@@ -24,7 +24,7 @@ export async function passLogs(
   client: Client,
   upstream: Socket,
   { head: { target } }: Request,
-  { podman, log }: ForwardParts,
+  { podman, log, warned }: ForwardParts,
 ): Promise<RelayEnd> {
   const leave = () => upstream.destroy();
   client.socket.once('close', leave);
@@ -51,7 +51,7 @@ export async function passLogs(
       if (!isBegun) return 'closed';
       log.debug({ reason: messageOf(error) }, 'the log of a container ended early');
     } else {
-      log.warn(
+      log[warned.levelOf('logs', error.code)](
         { code: error.code, reason: error.message },
         'the log of a container is not in the form that Podman gives',
       );

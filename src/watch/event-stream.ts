@@ -7,6 +7,7 @@ import { type EventLine, readEventLine } from '../nomad/event-line.ts';
 import type { Nomad } from '../nomad/nomad.ts';
 import { READ_JOB } from '../nomad/nomad-failure.ts';
 import type { Line } from '../nomad/split-lines.ts';
+import { WarnedOnce } from '../warned-once.ts';
 import { watchSilence } from './silence.ts';
 
 /** What the watch of the event stream needs, and what it tells. */
@@ -71,6 +72,7 @@ export function watchEventStream(options: EventStreamOptions, signal: AbortSigna
 
 async function keepOpen(stream: EventStream, options: EventStreamOptions, signal: AbortSignal): Promise<void> {
   const { clock, log, metrics, onFallen } = options;
+  const warned = new WarnedOnce(clock);
   let failures = 0;
   while (!signal.aborted) {
     const openedAt = clock.monotonic();
@@ -79,10 +81,13 @@ async function keepOpen(stream: EventStream, options: EventStreamOptions, signal
     } catch (error) {
       if (signal.aborted) break;
       onFallen(messageOf(error));
-      failures = clock.monotonic() - openedAt >= STEADY_MS ? 1 : failures + 1;
+      const wasSteady = clock.monotonic() - openedAt >= STEADY_MS;
+      if (wasSteady) warned.over('stream');
+      failures = wasSteady ? 1 : failures + 1;
       const inMs = Math.round(backoffMs(failures, NOMAD_BACKOFF, Math.random()));
       metrics.errors.inc({ code: codeOf(error) });
-      log.warn({ code: codeOf(error), failures, inMs }, `event stream: ${messageOf(error)}; trying again`);
+      const level = warned.levelOf('stream', messageOf(error));
+      log[level]({ code: codeOf(error), failures, inMs }, `event stream: ${messageOf(error)}; trying again`);
       if (!(await slept(clock, inMs, signal))) break;
     }
     metrics.streamReconnects.inc();

@@ -5,6 +5,7 @@ import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import type { AllocationListing, Nomad } from '../nomad/nomad.ts';
+import { WarnedOnce } from '../warned-once.ts';
 
 /** What the listing of a node's allocations needs, and what it tells. */
 export interface ListingOptions {
@@ -47,6 +48,7 @@ export function watchListing(options: ListingOptions, signal: AbortSignal): List
 
 async function run(options: ListingOptions, signal: AbortSignal, newWake: () => AbortSignal): Promise<void> {
   const { clock, log, metrics, intervalMs, onListing, onFailure } = options;
+  const warned = new WarnedOnce(clock);
   let failures = 0;
   while (!signal.aborted) {
     const woken = newWake();
@@ -55,6 +57,7 @@ async function run(options: ListingOptions, signal: AbortSignal, newWake: () => 
     if (signal.aborted) return;
     if ('allocations' in listing) {
       failures = 0;
+      warned.over('listing');
       metrics.resyncTimestamp.set(clock.now() / 1000);
       onListing(listing.allocations, askedAt);
       await pause(clock, QUIET_MS, signal);
@@ -65,7 +68,8 @@ async function run(options: ListingOptions, signal: AbortSignal, newWake: () => 
       const { error } = listing;
       onFailure(messageOf(error));
       metrics.errors.inc({ code: codeOf(error) });
-      log.warn({ code: codeOf(error), failures, inMs }, `listing allocations: ${messageOf(error)}; trying again`);
+      const level = warned.levelOf('listing', messageOf(error));
+      log[level]({ code: codeOf(error), failures, inMs }, `listing allocations: ${messageOf(error)}; trying again`);
       await pause(clock, inMs, signal);
     }
   }

@@ -1,12 +1,14 @@
 import { expect, test, vi } from 'vitest';
+import type { Log } from '../../../src/log.ts';
+import { recordingLog } from '../../unit/watch/recording-log.ts';
 import { GateBench, ID, ok, type Peer, WAIT } from './gate-bench.ts';
 
 const BY_NAME = `GET /v1.0.0/libpod/containers/t-${ID}/json HTTP/1.1\r\nHost: u\r\n\r\n`;
 const BY_ID = `GET /v1.0.0/libpod/containers/${'a'.repeat(64)}/json HTTP/1.1\r\nHost: u\r\n\r\n`;
 const WHOLE = '{"Id":"a","State":{"Running":true},"HostConfig":{}}';
 
-async function start(answer: string): Promise<GateBench> {
-  const bench = new GateBench();
+async function start(answer: string, log?: Log): Promise<GateBench> {
+  const bench = new GateBench(log && { log });
   await bench.rawPodman((peer) => void peer.socket.once('data', () => peer.socket.end(answer)));
   await bench.open();
   return bench;
@@ -45,6 +47,14 @@ test.each([
     expect(client.text).toMatch(/^HTTP\/1\.1 502 /);
     expect(client.text).toContain("expected a container's state");
   }
+});
+
+test('a Podman that answers nonsense is warned of once, however often it is asked, and of whichever container', async () => {
+  const log = recordingLog();
+  await using bench = await start(ok('{}'), log);
+  for (const request of [BY_NAME, BY_ID, BY_NAME]) await bench.client().write(request).seesEnd();
+  const told = log.lines.filter(({ message }) => message.startsWith('the inspect of a container is not'));
+  expect(told.map(({ level }) => level)).toEqual(['warn', 'debug', 'debug']);
 });
 
 test('an answer that is larger than any of Podman is not read to its end', async () => {

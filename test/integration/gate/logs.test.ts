@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { Frames } from '../../../src/gate/frames.ts';
+import { recordingLog } from '../../unit/watch/recording-log.ts';
 import { createRequest, GateBench, ok, type Peer, WAIT } from './gate-bench.ts';
 
 const LOGS = 'GET /v1.0.0/libpod/containers/abc/logs?follow=true&stdout=true HTTP/1.1\r\nHost: u\r\n\r\n';
@@ -61,6 +62,16 @@ test.each([
     fields: { code: 'parse_error', reason: expect.stringContaining('the Podman of user alice') },
     message: 'the log of a container is not in the form that Podman gives',
   });
+});
+
+test('a Podman whose logs are nonsense is warned of once, however often it is asked', async () => {
+  const log = recordingLog();
+  await using bench = new GateBench({ log });
+  await bench.rawPodman((peer) => void peer.socket.once('data', () => peer.write(HEAD).write(chunk(frame(7, 'x')))));
+  await bench.open();
+  for (const _ of [1, 2, 3]) await bench.client().write(LOGS).seesEnd();
+  const told = log.lines.filter(({ message }) => message.startsWith('the log of a container is not'));
+  expect(told.map(({ level }) => level)).toEqual(['warn', 'debug', 'debug']);
 });
 
 test('without a log the driver hears the status', async () => {

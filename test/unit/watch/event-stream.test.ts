@@ -237,6 +237,7 @@ describe('the watch of the event stream', () => {
     await backOff(4);
     await opening(2);
     expect(log.lines.map(({ fields }) => fields)).toMatchObject([1, 2, 3, 1].map((failures) => ({ failures })));
+    expect(log.lines.map(({ level }) => level)).toEqual(['warn', 'debug', 'debug', 'warn']);
   });
 
   test('skips garbage, counts all of it and logs it once a minute', async () => {

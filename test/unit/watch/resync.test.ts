@@ -152,6 +152,7 @@ describe('the listing of allocations', () => {
     expect(told).toEqual([[WEB_ID]]);
     expect(problems).toEqual(Array(3).fill('nobody there'));
     expect(log.lines).toMatchObject([1, 2, 1].map((failures) => ({ fields: { failures } })));
+    expect(log.lines.map(({ level }) => level)).toEqual(['warn', 'debug', 'warn']);
     expect((await metrics.errors.get()).values).toMatchObject([{ labels: { code: 'nomad_unreachable' }, value: 3 }]);
   });
 
