@@ -8,6 +8,17 @@ job "nomad-rootless" {
   type     = "system"
   priority = 90
 
+  # One node after the other, and no further where the new agent does not become ready. Nomad before 1.11 makes no deployments of
+  # system jobs: it goes on after `stagger`, ready or not.
+  update {
+    max_parallel     = 1
+    stagger          = "30s"
+    health_check     = "checks"
+    min_healthy_time = "10s"
+    healthy_deadline = "3m"
+    auto_revert      = true
+  }
+
   group "agent" {
     # While there is no agent the driver finds no gate: nobody keeps the sockets, as systemd would.
     restart {
@@ -15,6 +26,25 @@ job "nomad-rootless" {
       interval = "1m"
       delay    = "1s"
       mode     = "delay"
+    }
+
+    # Nobody looks the service up; validation asks for one where there is a service.
+    shutdown_delay = "1s"
+
+    # Where metrics.address of the configuration is: Nomad's client asks there. No check_restart: the agent is not ready while Nomad
+    # does not answer it, and starting it again mends nothing and opens a gap.
+    service {
+      name     = "nomad-rootless"
+      provider = "nomad"
+      address  = "127.0.0.1"
+      port     = "4656"
+
+      check {
+        type     = "http"
+        path     = "/readyz"
+        interval = "10s"
+        timeout  = "5s"
+      }
     }
 
     task "agent" {

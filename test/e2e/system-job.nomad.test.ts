@@ -66,6 +66,8 @@ requires(
     await agent.waitFor('running');
     await until('the agent is ready', async () => (await fetch(`${METRICS}/readyz`)).ok);
     await nomad.waitForDriver();
+    const isChecked = async () => /"Status": *"success"/.test(await succeed(['alloc', 'checks', '-json', agent.id]));
+    await until("Nomad's check finds the agent ready", isChecked, 30_000);
 
     const script = 'echo hello >/alloc/data/x && cat /alloc/data/x; exec sleep 1000';
     const allocation = await nomad.runJob(jobOf('alice', 'hello', shell('t', 'alice', script)));

@@ -119,6 +119,8 @@ test("the Nomad job's template renders to a configuration that is accepted", () 
   const { config } = load(template.replaceAll('{{ env "NOMAD_SECRETS_DIR" }}', '/var/nomad/secrets'));
   expect(config.nomad.tokenFile).toBe('/var/nomad/secrets/nomad_token');
   expect([...config.users.keys()]).toEqual(['alice', 'bob']);
+  const [, address, port] = /address += "(.+)"\s+port += "(.+)"/.exec(job) ?? [];
+  expect({ host: address, port: Number(port) }).toEqual(config.metrics.address);
 });
 
 describe('the systemd unit', () => {
