@@ -107,7 +107,7 @@ requires(
     const what = `container ${name} of alice: the allocation is failed`;
     expect(dry.leftovers).toContainEqual({ kind: 'ghost', what });
     expect(await namesOf(environment, 'alice')).toContain(name);
-    expect((await agent.command(['cleanup'])).stdout).toContain(`takes ghost: ${what}\n`);
+    expect((await agent.command(['cleanup'])).stdout).toContain(`removes ghost: ${what}\n`);
     expect(await namesOf(environment, 'alice')).not.toContain(name);
     await agent.start();
     await allocation.gc();
