@@ -15,15 +15,3 @@ export function parseDuration(text: string): number | undefined {
   const total = Math.round(terms.reduce((sum, term) => sum + term, 0));
   return Number.isSafeInteger(total) ? total : undefined;
 }
-
-/** The shortest such text for whole milliseconds: 90000 is "1m30s". */
-export function formatDuration(ms: number): string {
-  const parts: string[] = [];
-  let rest = ms;
-  for (const unit of ['h', 'm', 's', 'ms'] as const) {
-    const count = Math.floor(rest / MILLISECONDS[unit]);
-    rest -= count * MILLISECONDS[unit];
-    if (count > 0) parts.push(`${count}${unit}`);
-  }
-  return parts.join('') || '0s';
-}

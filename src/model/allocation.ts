@@ -10,7 +10,6 @@ export interface Allocation {
   readonly parentJobId: string | undefined;
   readonly taskGroup: string;
   readonly nodeId: string;
-  readonly desiredStatus: 'run' | 'stop' | 'evict';
   readonly clientStatus: 'pending' | 'running' | 'complete' | 'failed' | 'lost' | 'unknown';
   readonly modifyIndex: number;
   /** `networks[0].mode` of the group as Nomad has it: "host", "bridge", "none", "cni/<name>"; undefined where the group has no network block. */

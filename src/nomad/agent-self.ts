@@ -23,7 +23,6 @@ export interface ClientPaths {
 export interface AgentSelf extends ClientPaths {
   /** A lower-case UUID. */
   readonly nodeId: string;
-  readonly region: string;
   /** Such as `2.0.5`. */
   readonly version: string;
   /** The sockets that the podman driver is configured with, by the names that tasks use. */
@@ -57,7 +56,6 @@ const podmanConfig = z.object({
 const agentSelf = z.object({
   config: z.object({
     DataDir: z.string(),
-    Region: z.string(),
     Version: z.object({ Version: z.string(), VersionPrerelease: z.string().default('') }),
     Client: z
       .object({
@@ -101,7 +99,6 @@ export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSel
   return {
     nodeId,
     ...clientPaths(dataDir, { ...config.Client, AllocDir: allocDir }),
-    region: config.Region,
     version: prerelease === '' ? release : `${release}-${prerelease}`,
     ...podmanDriver(config.Plugins ?? []),
     disagreements: disagreements(known, said),

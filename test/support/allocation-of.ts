@@ -34,7 +34,6 @@ export function allocationOf(fields: Partial<Allocation> = {}): Allocation {
     parentJobId: undefined,
     taskGroup: 'g',
     nodeId: NODE_ID,
-    desiredStatus: 'run',
     clientStatus: 'pending',
     modifyIndex: 1,
     networkMode: undefined,

@@ -140,7 +140,6 @@ export class SimulatedNomad {
     const [dataDir, allocDir, stateDir] = ['/nowhere/nomad', '/nowhere/nomad/alloc', '/nowhere/nomad/client'];
     const volumes = { hostVolumesDir: '/nowhere/nomad/host_volumes', csiDir: '/nowhere/nomad/client/csi' };
     const rest = {
-      region: 'global',
       version: '2.0.5',
       podmanSockets: this.podmanSockets,
       keepsContainers: false,

@@ -115,7 +115,6 @@ describe('an allocation', () => {
       );
     expect(ended('dead')).toMatchObject({ why: 'finished' });
     expect(ended('pending')).toMatchObject({ kind: 'access' });
-    expect(desired(allocationOf({ desiredStatus: 'stop', clientStatus: 'running' }))).toMatchObject({ kind: 'access' });
   });
 
   test('with several users is refused only where they would share a netns', () => {

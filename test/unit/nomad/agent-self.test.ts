@@ -8,7 +8,6 @@ interface Change {
   readonly Client?: unknown;
   readonly Version?: unknown;
   readonly Plugins?: unknown;
-  readonly Region?: string;
 }
 
 function agentWith(change: Change): Record<string, unknown> {
@@ -29,7 +28,6 @@ describe("the agent's own description", () => {
       stateDir: '/var/lib/nomad/client',
       hostVolumesDir: '/var/lib/nomad/host_volumes',
       csiDir: '/var/lib/nomad/client/csi',
-      region: 'global',
       version: '2.0.5',
       podmanSockets: [
         { name: 'alice', path: '/run/nomad-rootless/alice.sock' },
@@ -67,10 +65,6 @@ describe("the agent's own description", () => {
     const same = { nodeId: NODE_ID, dataDir: '/var/lib/nomad', allocDir: '/var/lib/nomad/alloc' };
     expect(parseAgentSelf(jsonFixture('agent-self.json'), same).disagreements).toEqual([]);
     expect(parseAgentSelf(agentWith({ DataDir: '' }), { allocDir: '/a', dataDir: '/d' }).disagreements).toEqual([]);
-  });
-
-  test.each(['Ünï "cødé"/../\n', ' ', '*', '\u0000'])('takes the region %j as it is', (Region) => {
-    expect(parseAgentSelf(agentWith({ Region })).region).toBe(Region);
   });
 
   test('of a server alone is refused with the remedy', () => {

@@ -31,7 +31,6 @@ describe('an allocation from the API', () => {
       parentJobId: undefined,
       taskGroup: 'g',
       nodeId: NODE_ID,
-      desiredStatus: 'run',
       clientStatus: 'running',
       modifyIndex: 124,
       networkMode: undefined,

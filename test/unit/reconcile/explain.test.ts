@@ -93,7 +93,7 @@ test('says of an allocation without a user, and of one that has finished, that n
   expect(unmanaged).toMatchObject({ verdict: 'unmanaged', tasks: [{ meta: [{ value: '' }, { value: 'alice' }] }] });
   expect(unmanaged.tasks[0]?.user).toBeUndefined();
   const tasks = [taskOf('t', { state: 'dead' })];
-  const finished = allocationOf({ clientStatus: 'complete', desiredStatus: 'stop', tasks });
+  const finished = allocationOf({ clientStatus: 'complete', tasks });
   expect(await explainOf(finished)).toMatchObject({ verdict: 'finished', parts: [] });
 });
 
