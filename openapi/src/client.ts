@@ -20,7 +20,7 @@ export interface NomadClientOptions {
   readonly tls?: (() => TlsOptions) | undefined;
   /** Called before each new connection; what it throws is the cause why there is no answer, and nothing is sent. */
   readonly admit?: (() => void) | undefined;
-  /** For a whole request, in milliseconds; blocking queries get their wait on top, streams have none. */
+  /** For a whole request, in milliseconds; streams have none. */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -28,12 +28,6 @@ export interface NomadClientOptions {
 export interface RequestOptions {
   /** Its reason is what an aborted request throws. */
   readonly signal?: AbortSignal | undefined;
-}
-
-/** A blocking query: answered when the data is newer than `index`, or after `waitMs` (Nomad's default: 5 minutes). */
-export interface BlockingOptions extends RequestOptions {
-  readonly index?: number | undefined;
-  readonly waitMs?: number | undefined;
 }
 
 /** Which events to stream, and from where. */
@@ -46,7 +40,7 @@ export interface EventStreamOptions extends RequestOptions {
   readonly index?: number | undefined;
 }
 
-/** An answer, with the X-Nomad-Index that a blocking query goes on from. */
+/** An answer, with its X-Nomad-Index. */
 export interface Answer<T> {
   readonly data: T;
   /** undefined where Nomad sends none. */
@@ -54,7 +48,6 @@ export interface Answer<T> {
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
-const DEFAULT_WAIT_MS = 300_000;
 
 /** No answer in use is near this size; it keeps whatever listens on Nomad's port from filling our memory. In bytes. */
 const MAX_ANSWER = 256 * 2 ** 20;
@@ -97,21 +90,14 @@ export class NomadClient {
     return this.#get('/v1/node/{id}', { path: { id } }, this.#plain(signal));
   }
 
-  /** The allocations of a node, by its whole id; a blocking query where an index is given. */
-  nodeAllocations(id: string, options: BlockingOptions = {}): Promise<Answer<Schemas['Allocation'][]>> {
-    const { query, timeoutMs } = this.#blocking(options);
-    const { signal } = options;
-    return this.#get('/v1/node/{id}/allocations', { path: { id }, query }, { timeoutMs, signal });
+  /** The allocations of a node, by its whole id. */
+  nodeAllocations(id: string, { signal }: RequestOptions = {}): Promise<Answer<Schemas['Allocation'][]>> {
+    return this.#get('/v1/node/{id}/allocations', { path: { id } }, this.#plain(signal));
   }
 
   /** One allocation, by its whole id. */
   allocation(id: string, { signal }: RequestOptions = {}): Promise<Answer<Schemas['Allocation']>> {
     return this.#get('/v1/allocation/{id}', { path: { id } }, this.#plain(signal));
-  }
-
-  /** One job of a namespace. */
-  job(id: string, namespace: string, { signal }: RequestOptions = {}): Promise<Answer<Schemas['Job']>> {
-    return this.#get('/v1/job/{id}', { path: { id }, query: { namespace } }, this.#plain(signal));
   }
 
   /** The bytes of the event stream: one `EventBatch` a line. Ends when Nomad hangs up; destroying it hangs up here. */
@@ -129,13 +115,6 @@ export class NomadClient {
 
   #plain(signal: AbortSignal | undefined): Limits {
     return { timeoutMs: this.#timeoutMs, signal };
-  }
-
-  #blocking({ index, waitMs }: BlockingOptions) {
-    if (index === undefined) return { query: {}, timeoutMs: this.#timeoutMs };
-    // Nomad adds a random sixteenth at most, so that waiting clients do not all come back at once.
-    const timeoutMs = Math.ceil(((waitMs ?? DEFAULT_WAIT_MS) * 17) / 16) + this.#timeoutMs;
-    return { query: waitMs === undefined ? { index } : { index, wait: `${waitMs}ms` }, timeoutMs };
   }
 
   #get<P extends keyof paths>(template: P, parameters: Parameters<P>, limits: Limits): Promise<Answer<Body<P>>> {

@@ -86,23 +86,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/job/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** One job as it was registered, meta unmerged. Needs `read-job` in its namespace. */
-        get: operations["job"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -126,7 +109,6 @@ export interface components {
         AgentConfig: {
             /** @description Absolute path; empty with `-dev`. */
             DataDir: string;
-            Region: string;
             Version: {
                 /** @example 2.0.5 */
                 Version: string;
@@ -189,8 +171,6 @@ export interface components {
             TaskGroup: string;
             NodeID: components["schemas"]["Uuid"];
             NodeName?: string;
-            /** @enum {string} */
-            DesiredStatus: "run" | "stop" | "evict";
             /** @enum {string} */
             ClientStatus: "pending" | "running" | "complete" | "failed" | "lost" | "unknown";
             CreateIndex?: number;
@@ -294,14 +274,10 @@ export interface components {
     parameters: {
         /** @description The whole id; the API takes no prefix here. */
         NodeId: components["schemas"]["Uuid"];
-        /** @description Makes it a blocking query, answered when the data is newer than this index or when `wait` is over. */
-        Index: number;
-        /** @description How long a blocking query may take, as a Go duration. Nomad adds up to a sixteenth; 5m by default, at most 10m. */
-        Wait: string;
     };
     requestBodies: never;
     headers: {
-        /** @description The Raft index of what was read; give it as `index` to wait for the next change. */
+        /** @description The Raft index of what was read. */
         Index: number;
     };
     pathItems: never;
@@ -356,12 +332,7 @@ export interface operations {
     };
     nodeAllocations: {
         parameters: {
-            query?: {
-                /** @description Makes it a blocking query, answered when the data is newer than this index or when `wait` is over. */
-                index?: components["parameters"]["Index"];
-                /** @description How long a blocking query may take, as a Go duration. Nomad adds up to a sixteenth; 5m by default, at most 10m. */
-                wait?: components["parameters"]["Wait"];
-            };
+            query?: never;
             header?: never;
             path: {
                 /** @description The whole id; the API takes no prefix here. */
@@ -432,33 +403,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventBatch"];
-                };
-            };
-            default: components["responses"]["TextError"];
-        };
-    };
-    job: {
-        parameters: {
-            query?: {
-                namespace?: string;
-            };
-            header?: never;
-            path: {
-                /** @description The job's id, which may hold any printable character. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The job. */
-            200: {
-                headers: {
-                    "X-Nomad-Index": components["headers"]["Index"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Job"];
                 };
             };
             default: components["responses"]["TextError"];

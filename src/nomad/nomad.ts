@@ -14,8 +14,6 @@ export interface AllocationListing {
   readonly allocations: readonly Allocation[];
   /** The ones that could not be read, with their ids where even those could be. */
   readonly malformed: readonly { readonly id: string | undefined; readonly error: RootlessError }[];
-  /** The Raft index of the listing, to go on from. */
-  readonly index: number;
 }
 
 /** Where the event stream starts. */
@@ -80,15 +78,11 @@ export class Nomad {
   }
 
   /**
-   * The allocations of a node; with an index, not before they changed since then or `waitMs` are over.
+   * The allocations of a node.
    * @throws RefusedError `bad_id` for what is no node id
    */
-  async nodeAllocations(
-    nodeId: string,
-    wait: { readonly index?: number | undefined; readonly waitMs?: number | undefined },
-    signal: AbortSignal,
-  ): Promise<AllocationListing> {
-    const { data, index } = await this.#list(nodeId, wait, signal);
+  async nodeAllocations(nodeId: string, signal: AbortSignal): Promise<AllocationListing> {
+    const { data } = await this.#list(nodeId, signal);
     const allocations: Allocation[] = [];
     const malformed: { id: string | undefined; error: RootlessError }[] = [];
     for (const json of data) {
@@ -99,7 +93,7 @@ export class Nomad {
         malformed.push({ id: allocationIdIn(json), error });
       }
     }
-    return { allocations, malformed, index };
+    return { allocations, malformed };
   }
 
   /**
@@ -129,7 +123,7 @@ export class Nomad {
    * @throws RefusedError `bad_id` for what is no node id
    */
   async eventStart(nodeId: string, signal: AbortSignal): Promise<EventStart> {
-    const { data, index } = await this.#list(nodeId, {}, signal);
+    const { data, index } = await this.#list(nodeId, signal);
     return { index, namespaces: new Set(data.flatMap((json) => namespaceIn(json) ?? [])) };
   }
 
@@ -162,9 +156,9 @@ export class Nomad {
     return this.#client.close();
   }
 
-  async #list(nodeId: string, wait: { index?: number | undefined; waitMs?: number | undefined }, signal: AbortSignal) {
+  async #list(nodeId: string, signal: AbortSignal) {
     requireUuid(nodeId, "a node's id");
-    const { data, index } = await ask(NODE_READ, () => this.#client.nodeAllocations(nodeId, { ...wait, signal }));
+    const { data, index } = await ask(NODE_READ, () => this.#client.nodeAllocations(nodeId, { signal }));
     const where = `node ${nodeId}'s allocations`;
     if (!Array.isArray(data)) throw new ParseError(where, 'a list', typeof data);
     if (index === undefined) throw new ParseError(where, 'the header X-Nomad-Index', 'none');

@@ -80,7 +80,7 @@ async function list(
   signal: AbortSignal,
 ): Promise<AllocationListing | { readonly error: unknown }> {
   try {
-    const listing = await nomad.nodeAllocations(nodeId, {}, signal);
+    const listing = await nomad.nodeAllocations(nodeId, signal);
     for (const { id, error } of listing.malformed) {
       metrics.errors.inc({ code: error.code });
       log.warn({ code: error.code, allocation: id }, `listing allocations: ${messageOf(error)}; left out`);

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { NomadClient, NomadError, NomadUnreachableError } from '@hashicorp/nomad-client-ts';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../../support/eventually.ts';
-import { fixture, NODE_ID, WEB_ID } from '../../unit/nomad/fixture.ts';
+import { NODE_ID, WEB_ID } from '../../unit/nomad/fixture.ts';
 import { beginStream, sendJson, sendText, standIn } from './stand-in.ts';
 
 const EVENTS = { topics: ['Allocation'], namespace: '*', index: 125 };
@@ -27,16 +27,11 @@ describe('the Nomad client', () => {
       await client.node(NODE_ID),
       await client.nodeAllocations(NODE_ID),
       await client.allocation(WEB_ID),
-      await client.job('a/b c', 'team a'),
     ];
     expect(answers).toEqual(
-      [
-        '/v1/agent/self',
-        `/v1/node/${NODE_ID}`,
-        `/v1/node/${NODE_ID}/allocations`,
-        `/v1/allocation/${WEB_ID}`,
-        '/v1/job/a%2Fb%20c?namespace=team%20a',
-      ].map((at) => ({ data: { at }, index: 125 })),
+      ['/v1/agent/self', `/v1/node/${NODE_ID}`, `/v1/node/${NODE_ID}/allocations`, `/v1/allocation/${WEB_ID}`].map(
+        (at) => ({ data: { at }, index: 125 }),
+      ),
     );
     await client.close();
   });
@@ -198,21 +193,6 @@ describe('time', () => {
     await client.close();
   });
 
-  test('of a blocking query is its wait on top, and what Nomad adds', async () => {
-    const held: ServerResponse[] = [];
-    await using nomad = await standIn((_, response) => void held.push(response));
-    const client = new NomadClient({ address: nomad.address, timeoutMs: 40 });
-    const waiting = client.nodeAllocations(NODE_ID, { index: 125, waitMs: 60_000 });
-    await eventually(() => expect(held).toHaveLength(1));
-    // A plain request that starts later runs out of time while the blocking one goes on.
-    expect(String(await failureOf(client.agentSelf()))).toContain('within 40 ms');
-    const [response] = held;
-    if (response) sendJson(response, fixture('node-allocations.json'), 130);
-    expect((await waiting).index).toBe(130);
-    expect(nomad.requests[0]?.url).toBe(`/v1/node/${NODE_ID}/allocations?index=125&wait=60000ms`);
-    await client.close();
-  });
-
   test.each([
     ['before it is sent', true],
     ['while it waits', false],
@@ -222,7 +202,7 @@ describe('time', () => {
     const reason = new Error('stopping');
     const controller = new AbortController();
     if (already) controller.abort(reason);
-    const failure = failureOf(client.nodeAllocations(NODE_ID, { index: 1, signal: controller.signal }));
+    const failure = failureOf(client.nodeAllocations(NODE_ID, { signal: controller.signal }));
     if (!already) {
       await eventually(() => expect(nomad.requests).toHaveLength(1));
       controller.abort(reason);

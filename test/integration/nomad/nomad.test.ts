@@ -58,41 +58,31 @@ describe('the door to Nomad', () => {
     async (id) => {
       await using server = await standIn((_, response) => sendJson(response, '{}'));
       const nomad = nomadAt(server);
-      for (const call of [nomad.allocation(id, signal), nomad.nodeAllocations(id, {}, signal)]) {
+      for (const call of [nomad.allocation(id, signal), nomad.nodeAllocations(id, signal)]) {
         expect(await failureOf(call)).toBeInstanceOf(RefusedError);
       }
       expect(server.requests).toEqual([]);
     },
   );
 
-  test('lists the allocations of a node with the index', async () => {
+  test('lists the allocations of a node', async () => {
     await using server = await standIn((_, response) => sendJson(response, fixture('node-allocations.json'), 125));
-    const { allocations, malformed, index } = await nomadAt(server).nodeAllocations(NODE_ID, {}, signal);
+    const { allocations, malformed } = await nomadAt(server).nodeAllocations(NODE_ID, signal);
     const recorded: { ID: string }[] = JSON.parse(fixture('node-allocations.json'));
     expect(allocations.map(({ id }) => id)).toEqual(recorded.map(({ ID }) => ID));
-    expect([malformed, index]).toEqual([[], 125]);
+    expect(malformed).toEqual([]);
   });
 
   test('lists the good allocations beside the ones that cannot be read, and says which these are', async () => {
     const jobless = { ...jsonFixture('allocation-api.json'), Job: null };
     const listing = JSON.stringify([jobless, 7, jsonFixture('allocation-web.json')]);
     await using server = await standIn((_, response) => sendJson(response, listing));
-    const { allocations, malformed } = await nomadAt(server).nodeAllocations(NODE_ID, {}, signal);
+    const { allocations, malformed } = await nomadAt(server).nodeAllocations(NODE_ID, signal);
     expect(allocations.map(({ id }) => id)).toEqual([WEB_ID]);
     expect(malformed.map(({ id, error }) => [id, error.message])).toEqual([
       [jobless['ID' as keyof typeof jobless], expect.stringContaining('.Job: expected object, got null')],
       [undefined, 'allocation of unknown id: expected object, got 7'],
     ]);
-  });
-
-  test('waits for a change where an index is given', async () => {
-    const held: ServerResponse[] = [];
-    await using server = await standIn((_, response) => void held.push(response));
-    const listing = nomadAt(server).nodeAllocations(NODE_ID, { index: 125, waitMs: 1000 }, signal);
-    await eventually(() => expect(held).toHaveLength(1));
-    expect(server.requests[0]?.url).toContain('?index=125&wait=1000ms');
-    if (held[0]) sendJson(held[0], '[]', 126);
-    expect((await listing).index).toBe(126);
   });
 
   test('says where the event stream starts, and which namespaces there are then, whatever their names', async () => {
@@ -157,12 +147,12 @@ describe('what a token may not', () => {
     ['A token with node:read', 'GET /v1/allocation', READ_JOB, (nomad: Nomad) => nomad.allocation(WEB_ID, signal)],
     ['No token', 'GET /v1/allocation', READ_JOB, (nomad: Nomad) => nomad.allocation(WEB_ID, signal)],
     ['No token', 'GET /v1/agent', 'agent { policy = "read" }', (nomad: Nomad) => nomad.self(signal)],
-    ['No token', 'GET /v1/node', NODE_READ, (nomad: Nomad) => nomad.nodeAllocations(NODE_ID, {}, signal)],
+    ['No token', 'GET /v1/node', NODE_READ, (nomad: Nomad) => nomad.nodeAllocations(NODE_ID, signal)],
     ['A token that does not exist', '', READ_JOB, (nomad: Nomad) => nomad.allocation(WEB_ID, signal)],
     ['A token that does not exist', '', READ_JOB, (nomad: Nomad) => nomad.eventLines({ index: 1 }, signal).next()],
     ['A token that was deleted', 'GET /v1/allocation', READ_JOB, (nomad: Nomad) => nomad.allocation(WEB_ID, signal)],
     ['A token that expired', 'GET /v1/agent', 'agent { policy = "read" }', (nomad: Nomad) => nomad.self(signal)],
-    ['A token that expired', 'GET /v1/node', NODE_READ, (nomad: Nomad) => nomad.nodeAllocations(NODE_ID, {}, signal)],
+    ['A token that expired', 'GET /v1/node', NODE_READ, (nomad: Nomad) => nomad.nodeAllocations(NODE_ID, signal)],
   ])('is named, and may be mended: %s, %s', async (title, request, right, call) => {
     const { status, body } = refusal(title, request);
     await using server = await standIn((_, response) => sendText(response, status, body));
@@ -177,8 +167,8 @@ describe('what a token may not', () => {
     await using server = await standIn((_, response) => {
       response.writeHead(status, { 'X-Nomad-Index': '36' }).end(body);
     });
-    const listing = await nomadAt(server).nodeAllocations(NODE_ID, {}, signal);
-    expect(listing).toEqual({ allocations: [], malformed: [], index: 36 });
+    const listing = await nomadAt(server).nodeAllocations(NODE_ID, signal);
+    expect(listing).toEqual({ allocations: [], malformed: [] });
   });
 });
 

@@ -210,7 +210,7 @@ describe('following a node', () => {
   test('begins anew where following fails in a way that nobody foresaw', async () => {
     nomad.write(allocation(2));
     const broken = vi.spyOn(nomad, 'nodeAllocations');
-    broken.mockResolvedValue({ allocations: JSON.parse('[null]'), malformed: [], index: 10 });
+    broken.mockResolvedValue({ allocations: JSON.parse('[null]'), malformed: [] });
     await followed.restart();
     await followed.pass(60_000);
     expect(followed.state().reasons).toEqual([expect.stringContaining('null')]);

@@ -164,12 +164,12 @@ export class SimulatedNomad {
     return new Map();
   }
 
-  nodeAllocations(nodeId: string, _wait: object, signal: AbortSignal): Promise<AllocationListing> {
+  nodeAllocations(nodeId: string, signal: AbortSignal): Promise<AllocationListing> {
     const { listing } = this.faults;
     if (listing === 'error') return this.#fail(signal, new NotYetError('nomad_error', 'No cluster leader'));
     const all = [...this.allocations.values()].filter((one) => one.nodeId === nodeId);
     const allocations = listing === 'empty' ? [] : listing === 'short' ? all.filter((_, at) => at % 2 === 0) : all;
-    return this.#answer(signal, { allocations, malformed: [], index: this.#index });
+    return this.#answer(signal, { allocations, malformed: [] });
   }
 
   eventStart(_nodeId: string, signal: AbortSignal): Promise<EventStart> {

@@ -15,11 +15,11 @@ const INTERVAL_MS = 180_000;
 
 type Asked = PromiseWithResolvers<AllocationListing>;
 
-const listing = (allocations: readonly Allocation[]): AllocationListing => ({ allocations, malformed: [], index: 9 });
+const listing = (allocations: readonly Allocation[]): AllocationListing => ({ allocations, malformed: [] });
 
 function watched() {
   const asked: Asked[] = [];
-  const nodeAllocations = (_id: string, _wait: object, signal: AbortSignal) => {
+  const nodeAllocations = (_id: string, signal: AbortSignal) => {
     const answer = Promise.withResolvers<AllocationListing>();
     signal.addEventListener('abort', () => answer.reject(signal.reason));
     asked.push(answer);
@@ -159,7 +159,7 @@ describe('the listing of allocations', () => {
   test('hands on the good allocations and reports the ones that cannot be read', async () => {
     const { request, asleep, log, metrics, told } = watched();
     const error = new ParseError('allocation x.Job', 'object', 'null');
-    (await request(1)).resolve({ allocations: [WEB], malformed: [{ id: undefined, error }], index: 9 });
+    (await request(1)).resolve({ allocations: [WEB], malformed: [{ id: undefined, error }] });
     await asleep();
     expect(told).toEqual([[WEB_ID]]);
     expect(log.lines).toMatchObject([{ level: 'warn', message: /allocation x.Job: expected object, got null/ }]);
