@@ -69,6 +69,13 @@ function isOfLack(error: unknown): boolean {
   return isOfLack(error.cause);
 }
 
+/** Whether a system call failed with the error number of one of these names, errno(3): a SyscallError, or an error of node. */
+export function failedWith(error: unknown, ...names: readonly (keyof typeof constants.errno)[]): boolean {
+  if (!(error instanceof Error && 'errno' in error && typeof error.errno === 'number')) return false;
+  const errno = Math.abs(error.errno);
+  return names.some((name) => constants.errno[name] === errno);
+}
+
 /** The message of anything thrown, with the messages of its causes behind it. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

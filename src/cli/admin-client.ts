@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import * as z from 'zod';
-import { ParseError } from '../errors.ts';
+import { failedWith, ParseError } from '../errors.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { AgentStatus } from '../model/status.ts';
 import { printable } from '../printable.ts';
@@ -73,12 +73,11 @@ function messageIn(text: string): string {
 }
 
 function explain(socketPath: string, error: unknown): CommandError {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  if (['ENOENT', 'ECONNREFUSED'].includes(code)) {
+  if (failedWith(error, 'ENOENT', 'ECONNREFUSED')) {
     const message = `the agent is not running: nothing listens on ${socketPath}; see \`systemctl status nomad-rootless\``;
     return new CommandError(EXIT.notRunning, 'agent_not_running', message, error);
   }
-  if (code === 'EACCES') {
+  if (failedWith(error, 'EACCES')) {
     return new CommandError(EXIT.error, 'admin_refused', `${socketPath}: only root may ask the agent; use sudo`, error);
   }
   return new CommandError(EXIT.error, 'admin_failed', `cannot ask the agent on ${socketPath}`, error);

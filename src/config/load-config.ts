@@ -1,4 +1,4 @@
-import { RefusedError } from '../errors.ts';
+import { failedWith, RefusedError } from '../errors.ts';
 import { readTextIfThere } from '../linux/read-file.ts';
 import { type Config, DEFAULT_FILE } from './config.ts';
 import { ConfigError, describeIssues } from './config-error.ts';
@@ -69,7 +69,7 @@ function readText(path: string): string | undefined {
     return readTextIfThere(path, MAX_FILE_BYTES);
   } catch (error) {
     const cause = error instanceof RefusedError ? error.cause : undefined;
-    const isDenied = cause instanceof Error && 'code' in cause && cause.code === 'EACCES';
+    const isDenied = failedWith(cause, 'EACCES');
     if (!isDenied || process.getuid?.() === 0) throw error;
     throw new RefusedError('not_root', `${path}: only root may read the configuration; use sudo`, cause);
   }

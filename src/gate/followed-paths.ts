@@ -1,8 +1,8 @@
 import PQueue from 'p-queue';
 import { letOthersRun } from '../clock.ts';
-import { NotYetError, RefusedError } from '../errors.ts';
+import { failedWith, NotYetError, RefusedError } from '../errors.ts';
 import { type Handle, openAbsoluteIfThere, openCached, staysBeneath } from '../linux/handle.ts';
-import { O, SyscallError } from '../linux/libc.ts';
+import { O } from '../linux/libc.ts';
 import { canonicalAsUser } from '../linux/read-as-user.ts';
 import type { PodmanUser } from '../podman/connect.ts';
 import type { CreateBody } from './create-body.ts';
@@ -140,7 +140,7 @@ function isFreeOfLinks(path: string): boolean {
     using found = openCached(path, O.PATH);
     return found !== undefined;
   } catch (error) {
-    if (error instanceof NotYetError || (error instanceof SyscallError && error.is('ENAMETOOLONG'))) return false;
+    if (error instanceof NotYetError || failedWith(error, 'ENAMETOOLONG')) return false;
     throw error;
   }
 }

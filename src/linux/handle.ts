@@ -1,4 +1,4 @@
-import { NotYetError } from '../errors.ts';
+import { failedWith, NotYetError } from '../errors.ts';
 import { AT, answer, closeFd, O, openat2, openat2Cached, RESOLVE, SyscallError } from './libc.ts';
 
 /** An open file descriptor with the path it was opened by, for messages. Close it with `using` or `close()`. */
@@ -103,7 +103,7 @@ export function openMountedBeneath(
   try {
     return open(parent, path, flags, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS);
   } catch (error) {
-    if (error instanceof SyscallError && error.is('ENOTDIR', 'ELOOP', 'EXDEV')) return undefined;
+    if (failedWith(error, 'ENOTDIR', 'ELOOP', 'EXDEV')) return undefined;
     throw error;
   }
 }
@@ -119,10 +119,9 @@ export function staysBeneath(parent: Handle, path: string): boolean | undefined 
     open(parent, path, O.PATH, RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS)?.close();
     return true;
   } catch (error) {
-    if (!(error instanceof SyscallError)) throw error;
-    if (error.is('EXDEV', 'ELOOP')) return false;
-    if (error.is('ENOTDIR', 'ENAMETOOLONG')) return true;
-    if (error.is('EAGAIN')) return undefined;
+    if (failedWith(error, 'EXDEV', 'ELOOP')) return false;
+    if (failedWith(error, 'ENOTDIR', 'ENAMETOOLONG')) return true;
+    if (failedWith(error, 'EAGAIN')) return undefined;
     throw error;
   }
 }
@@ -133,7 +132,7 @@ export function isMountedIn(directory: Handle, name: string): boolean {
     using _there = openBeneathIfThere(directory, name);
     return false;
   } catch (error) {
-    if (error instanceof SyscallError && error.is('EXDEV')) return true;
+    if (failedWith(error, 'EXDEV')) return true;
     throw error;
   }
 }
@@ -169,7 +168,7 @@ function lookUpCached(path: string, flags: number): Handle | 'uncached' | undefi
     }
     return 'uncached';
   } catch (error) {
-    if (error instanceof SyscallError && error.is('ENOTDIR', 'ELOOP', 'EACCES')) return undefined;
+    if (failedWith(error, 'ENOTDIR', 'ELOOP', 'EACCES')) return undefined;
     throw error;
   }
 }

@@ -19,11 +19,6 @@ export class SyscallError extends RootlessError {
     this.errno = errno;
     this.path = path;
   }
-
-  /** Whether the error number is the one of this name, as in errno(3): `ENOENT`, … */
-  is(...names: (keyof typeof koffi.os.errno)[]): boolean {
-    return names.some((name) => koffi.os.errno[name] === this.errno);
-  }
 }
 
 const libc = koffi.load('libc.so.6');

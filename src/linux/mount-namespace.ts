@@ -1,5 +1,6 @@
+import { failedWith } from '../errors.ts';
 import { type Handle, openKernelPath } from './handle.ts';
-import { fchdir, O, pivotRoot, SyscallError, setns, umount2, unshare } from './libc.ts';
+import { fchdir, O, pivotRoot, setns, umount2, unshare } from './libc.ts';
 import { attach, MNT_DETACH, newTmpfs, PROPAGATION, setMountAttributes } from './mount.ts';
 
 const CLONE_FS = 0x200;
@@ -66,7 +67,7 @@ function dropOldRoot(): void {
   try {
     pivotRoot('/', '.', '.');
   } catch (error) {
-    if (error instanceof SyscallError && error.is('EINVAL')) return;
+    if (failedWith(error, 'EINVAL')) return;
     throw error;
   }
   umount2('old root', '.', MNT_DETACH);

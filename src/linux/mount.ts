@@ -1,3 +1,4 @@
+import { failedWith } from '../errors.ts';
 import { Handle } from './handle.ts';
 import {
   AT,
@@ -12,7 +13,6 @@ import {
   O,
   openNew,
   openTreeCall,
-  SyscallError,
   umount2,
   unlinkat,
 } from './libc.ts';
@@ -101,7 +101,7 @@ export function canAttachBeneath(): boolean {
   try {
     moveMountCall('move_mount', -1, '', -1, '', flags);
   } catch (error) {
-    return error instanceof SyscallError && error.is('EBADF');
+    return failedWith(error, 'EBADF');
   }
   return false;
 }
@@ -143,7 +143,7 @@ export function unmountIn(parent: Handle, name: string): boolean {
     umount2(`${parent.path}/${name}`, name, MNT_DETACH | UMOUNT_NOFOLLOW);
     return true;
   } catch (error) {
-    if (error instanceof SyscallError && error.is('EINVAL', 'ENOENT')) return false;
+    if (failedWith(error, 'EINVAL', 'ENOENT')) return false;
     throw error;
   }
 }
@@ -158,7 +158,7 @@ export function unmountAt(path: string): boolean {
     umount2(path, path, MNT_DETACH | UMOUNT_NOFOLLOW);
     return true;
   } catch (error) {
-    if (error instanceof SyscallError && error.is('EINVAL', 'ENOENT')) return false;
+    if (failedWith(error, 'EINVAL', 'ENOENT')) return false;
     throw error;
   }
 }
@@ -175,7 +175,7 @@ export function makeDirectory(parent: Handle, name: string, mode: number): void 
   try {
     mkdirat(`${parent.path}/${name}`, parent.fd, name, mode);
   } catch (error) {
-    if (!(error instanceof SyscallError && error.is('EEXIST'))) throw error;
+    if (!failedWith(error, 'EEXIST')) throw error;
   }
 }
 
@@ -188,7 +188,7 @@ export function removeDirectory(parent: Handle, name: string): void {
   try {
     unlinkat(`${parent.path}/${name}`, parent.fd, name, AT.REMOVEDIR);
   } catch (error) {
-    if (!(error instanceof SyscallError && error.is('ENOENT'))) throw error;
+    if (!failedWith(error, 'ENOENT')) throw error;
   }
 }
 
@@ -197,6 +197,6 @@ export function removeFileFrom(parent: Handle, name: string): void {
   try {
     unlinkat(`${parent.path}/${name}`, parent.fd, name, 0);
   } catch (error) {
-    if (!(error instanceof SyscallError && error.is('ENOENT'))) throw error;
+    if (!failedWith(error, 'ENOENT')) throw error;
   }
 }

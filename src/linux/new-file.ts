@@ -1,5 +1,5 @@
 import { closeSync, constants, fsyncSync, openSync, writeFileSync } from 'node:fs';
-import { RefusedError } from '../errors.ts';
+import { failedWith, RefusedError } from '../errors.ts';
 
 /**
  * Writes a file that was not there, for root alone. A file or a link of that name is left as it is and not followed, also where
@@ -12,7 +12,7 @@ export function writeNewFile(path: string, bytes: Uint8Array): void {
   try {
     fd = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
   } catch (cause) {
-    if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw cause;
+    if (!failedWith(cause, 'EEXIST')) throw cause;
     throw new RefusedError('file_exists', `${path} is there already, and is left as it is; name another file`, cause);
   }
   try {

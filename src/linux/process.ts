@@ -1,8 +1,9 @@
 import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { letOthersRun } from '../clock.ts';
+import { failedWith } from '../errors.ts';
 import { Handle, openKernelPath } from './handle.ts';
-import { ioctl, O, pidfdOpen, pidfdSendSignal, SyscallError } from './libc.ts';
+import { ioctl, O, pidfdOpen, pidfdSendSignal } from './libc.ts';
 import { isSameFile, type Stat, stat } from './stat.ts';
 
 /** ioctls on namespace files, include/uapi/linux/nsfs.h: _IO(0xb7, n). */
@@ -30,7 +31,7 @@ export class ProcessHandle implements Disposable {
     try {
       return new ProcessHandle(pid, new Handle(pidfdOpen(`pid ${pid}`, pid, 0), `pid ${pid}`));
     } catch (error) {
-      if (error instanceof SyscallError && error.is('ESRCH', 'EINVAL')) return undefined;
+      if (failedWith(error, 'ESRCH', 'EINVAL')) return undefined;
       throw error;
     }
   }
@@ -41,7 +42,7 @@ export class ProcessHandle implements Disposable {
       pidfdSendSignal(`pid ${this.pid}`, this.#pidfd.fd, 0, null, 0);
       return true;
     } catch (error) {
-      if (error instanceof SyscallError && error.is('ESRCH')) return false;
+      if (failedWith(error, 'ESRCH')) return false;
       throw error;
     }
   }
@@ -57,7 +58,7 @@ export class ProcessHandle implements Disposable {
     try {
       return new Handle(ioctl(path, this.#pidfd.fd, PIDFD_GET_NAMESPACE[kind], null), path);
     } catch (error) {
-      if (error instanceof SyscallError && error.is('ENOTTY')) return openKernelPath(path, O.RDONLY);
+      if (failedWith(error, 'ENOTTY')) return openKernelPath(path, O.RDONLY);
       throw error;
     }
   }
@@ -156,7 +157,7 @@ export function livesIn(pid: number, status: Stat, kind: NamespaceKind): boolean
     return isSameFile(stat(theirs), status);
   } catch (error) {
     // It has ended, or is out of our sight.
-    if (error instanceof SyscallError && error.is('ENOENT', 'ESRCH', 'EPERM', 'EACCES')) return false;
+    if (failedWith(error, 'ENOENT', 'ESRCH', 'EPERM', 'EACCES')) return false;
     throw error;
   }
 }

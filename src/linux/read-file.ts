@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import { RefusedError } from '../errors.ts';
+import { failedWith, RefusedError } from '../errors.ts';
 
 /**
  * The text of a file that root chose, such as a configuration or token file: symlinks are followed.
@@ -12,8 +12,7 @@ export function readTextIfThere(path: string, maxBytes: number): string | undefi
     return readAtMost(path, maxBytes);
   } catch (cause) {
     if (cause instanceof RefusedError) throw cause;
-    if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR'))
-      return undefined;
+    if (failedWith(cause, 'ENOENT', 'ENOTDIR')) return undefined;
     throw new RefusedError('file_unreadable', `cannot read ${path}`, cause);
   }
 }

@@ -1,5 +1,5 @@
 import { open, stat } from 'node:fs/promises';
-import { RefusedError } from '../errors.ts';
+import { failedWith, RefusedError } from '../errors.ts';
 
 /** What changes whenever a file is written or replaced; empty where there is none. @throws an Error of node:fs */
 export async function versionOf(path: string): Promise<string> {
@@ -30,5 +30,5 @@ export async function eachLine(path: string, mostBytes: number, onLine: (line: s
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+  return failedWith(error, 'ENOENT', 'ENOTDIR');
 }

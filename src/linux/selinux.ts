@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { failedWith } from '../errors.ts';
 import { entriesOf } from './directory.ts';
 import { type Handle, openBeneathIfThere } from './handle.ts';
-import { O, SyscallError } from './libc.ts';
+import { O } from './libc.ts';
 import { isDirectory, stat } from './stat.ts';
 import { getAttribute, setAttribute } from './xattr.ts';
 
@@ -58,9 +59,9 @@ function openEntry(directory: Handle, name: string): Handle | undefined {
   try {
     return openBeneathIfThere(directory, name);
   } catch (error) {
-    if (error instanceof SyscallError && error.is('EXDEV')) return undefined;
+    if (failedWith(error, 'EXDEV')) return undefined;
     // A symlink: to be opened itself, it must not be asked to lead nowhere.
-    if (error instanceof SyscallError && error.is('ELOOP')) return undefined;
+    if (failedWith(error, 'ELOOP')) return undefined;
     throw error;
   }
 }

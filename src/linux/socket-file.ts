@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { RefusedError } from '../errors.ts';
+import { failedWith, RefusedError } from '../errors.ts';
 
 /**
  * Makes the directory of listening unix sockets, 0700 and ours (root's in production): it is what keeps other local users
@@ -39,8 +39,8 @@ function accepts(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    socket.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED') resolve(false);
+    socket.once('error', (error) => {
+      if (failedWith(error, 'ECONNREFUSED')) resolve(false);
       else reject(error);
     });
   });

@@ -1,10 +1,7 @@
 import { connect, type Socket } from 'node:net';
-import { NotYetError } from '../errors.ts';
+import { failedWith, NotYetError } from '../errors.ts';
 import { type PeerCredentials, peerCredentials } from './peer-credentials.ts';
 import { openUsersFile } from './users-file.ts';
-
-/** connect(2) to a socket that nobody listens on any more. */
-const NOBODY = ['ENOENT', 'ECONNREFUSED'];
 
 /**
  * Connects to a unix socket whose path a user shapes: by the handle that openUsersFile gives, for a path that leads to a
@@ -36,8 +33,8 @@ export function listenerOf(socketPath: string): Promise<PeerCredentials | undefi
         socket.destroy();
       }
     });
-    socket.once('error', (error: NodeJS.ErrnoException) => {
-      if (NOBODY.includes(error.code ?? '')) resolve(undefined);
+    socket.once('error', (error) => {
+      if (failedWith(error, 'ENOENT', 'ECONNREFUSED')) resolve(undefined);
       else reject(new NotYetError('no_listener', `cannot tell who listens on ${socketPath}`, error));
     });
   });

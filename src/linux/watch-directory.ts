@@ -1,5 +1,6 @@
 import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { failedWith } from '../errors.ts';
 
 /** What to tell of a watched directory; `name` is that of an entry right below it. */
 export interface DirectoryListener {
@@ -61,7 +62,7 @@ function watchPresent(
     };
   } catch (error) {
     watcher?.close();
-    if (isMissing(error)) return awaitEntry(path, onError, onReplaced);
+    if (failedWith(error, 'ENOENT')) return awaitEntry(path, onError, onReplaced);
     fail(error);
     return () => undefined;
   }
@@ -76,8 +77,4 @@ function awaitEntry(path: string, onError: (error: Error) => void, onThere: () =
 
 function inodeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino;
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { messageOf, NotYetError, RootlessError } from '../errors.ts';
+import { failedWith, messageOf, NotYetError, RootlessError } from '../errors.ts';
 import { peerCredentials } from '../linux/peer-credentials.ts';
 import { connectToUser } from '../linux/unix-peer.ts';
 
@@ -49,6 +49,6 @@ export async function connectToPodman(user: PodmanUser): Promise<Socket> {
 
 /** Node's message names the file descriptor by which the socket file was opened. */
 function whyNot(error: unknown): string {
-  if (error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED') return 'nothing listens there';
+  if (failedWith(error, 'ECONNREFUSED')) return 'nothing listens there';
   return messageOf(error);
 }

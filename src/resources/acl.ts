@@ -1,8 +1,8 @@
-import { NotYetError } from '../errors.ts';
+import { failedWith, NotYetError } from '../errors.ts';
 import { entriesOf } from '../linux/directory.ts';
 import type { Handle } from '../linux/handle.ts';
 import { openBeneathIfThere } from '../linux/handle.ts';
-import { O, SyscallError } from '../linux/libc.ts';
+import { O } from '../linux/libc.ts';
 import { makeDirectory } from '../linux/mount.ts';
 import { format } from '../model/acl.ts';
 import { changeOf, entriesFor, type WantedAcl } from '../model/acl-change.ts';
@@ -87,7 +87,7 @@ export class AclResource implements Resource {
     try {
       return openBeneathIfThere(root, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
     } catch (error) {
-      if (error instanceof SyscallError && error.is('ENOTDIR', 'ELOOP')) return undefined;
+      if (failedWith(error, 'ENOTDIR', 'ELOOP')) return undefined;
       throw error;
     }
   }

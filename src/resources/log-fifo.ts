@@ -1,4 +1,4 @@
-import { RefusedError } from '../errors.ts';
+import { failedWith, RefusedError } from '../errors.ts';
 import { entriesOf } from '../linux/directory.ts';
 import { type Handle, openBeneathIfThere } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
@@ -79,7 +79,7 @@ function openLogs(directory: Handle, required: boolean): Handle | undefined {
   try {
     return openBeneathIfThere(directory, LOGS, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
   } catch (error) {
-    if (!(error instanceof SyscallError && error.is('ELOOP', 'EXDEV', 'ENOTDIR'))) throw error;
+    if (!(error instanceof SyscallError && failedWith(error, 'ELOOP', 'EXDEV', 'ENOTDIR'))) throw error;
     if (!required) return undefined;
     const message = `${error.path} is no longer a directory: a task of this allocation has replaced it`;
     throw new RefusedError('unsafe_path', message, error);

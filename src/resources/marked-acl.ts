@@ -1,6 +1,5 @@
-import { ParseError, RefusedError } from '../errors.ts';
+import { failedWith, ParseError, RefusedError } from '../errors.ts';
 import type { Handle } from '../linux/handle.ts';
-import { SyscallError } from '../linux/libc.ts';
 import { stat } from '../linux/stat.ts';
 import { getAttribute, removeAttribute, setAttribute } from '../linux/xattr.ts';
 import { type Acl, decode, encode, fromMode } from '../model/acl.ts';
@@ -80,5 +79,5 @@ function requiringSupport(handle: Handle, act: () => unknown): void {
 }
 
 function isUnsupported(error: unknown): boolean {
-  return error instanceof SyscallError && error.is('EOPNOTSUPP');
+  return failedWith(error, 'EOPNOTSUPP');
 }

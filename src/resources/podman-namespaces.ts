@@ -1,5 +1,5 @@
 import { type Clock, letOthersRun } from '../clock.ts';
-import { NotYetError } from '../errors.ts';
+import { failedWith, NotYetError } from '../errors.ts';
 import { openKernelPath } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
 import { idMapOf, listeningInodes, livesIn, nameOf, openOwnNamespace, pidsOf } from '../linux/process.ts';
@@ -158,8 +158,7 @@ function identifyWithIds(pid: number, uid: number): KnownNamespace | undefined {
     const idMap = idMapOf(pid);
     if (found.process.isAlive()) return { ...found, idMap };
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')))
-      throw error;
+    if (!failedWith(error, 'ENOENT', 'ESRCH')) throw error;
   }
   close(found);
   return undefined;

@@ -1,5 +1,6 @@
+import { failedWith } from '../errors.ts';
 import { type Handle, openCached, openKernelPath } from '../linux/handle.ts';
-import { O, SyscallError } from '../linux/libc.ts';
+import { O } from '../linux/libc.ts';
 import { inMountNamespace } from '../linux/mount-namespace.ts';
 import {
   openOwnNamespace,
@@ -88,8 +89,7 @@ function hasOurRoot(mount: Handle): boolean {
 
 /** Whether an error only says that the process, or the namespace, ended while we looked. */
 function isGone(error: unknown): boolean {
-  if (error instanceof SyscallError) return error.is('ENOENT', 'ESRCH', 'EPERM');
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH');
+  return failedWith(error, 'ENOENT', 'ESRCH', 'EPERM');
 }
 
 /** Closes what identify opened. */

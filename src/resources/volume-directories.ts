@@ -1,5 +1,5 @@
 import { basename, dirname, join, normalize } from 'node:path';
-import { RefusedError } from '../errors.ts';
+import { failedWith, RefusedError } from '../errors.ts';
 import { canonicalPath, entriesOf } from '../linux/directory.ts';
 import { type Handle, isMountedIn, openAbsoluteIfThere, openMountedBeneath } from '../linux/handle.ts';
 import { O } from '../linux/libc.ts';
@@ -126,7 +126,7 @@ function canonicalIfThere(path: string): string | undefined {
   try {
     return canonicalPath(path);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (failedWith(error, 'ENOENT')) return undefined;
     throw error;
   }
 }

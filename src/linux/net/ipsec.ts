@@ -1,5 +1,5 @@
+import { failedWith } from '../../errors.ts';
 import type { Handle } from '../handle.ts';
-import { SyscallError } from '../libc.ts';
 import { NETLINK } from './netlink-protocol.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 
@@ -25,7 +25,7 @@ function openSocket(netns: Handle): NetlinkSocket | undefined {
   try {
     return NetlinkSocket.open(netns, NETLINK.XFRM);
   } catch (error) {
-    if (error instanceof SyscallError && error.is('EPROTONOSUPPORT')) return undefined;
+    if (failedWith(error, 'EPROTONOSUPPORT')) return undefined;
     throw error;
   }
 }

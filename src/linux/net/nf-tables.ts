@@ -1,5 +1,4 @@
-import { NotYetError } from '../../errors.ts';
-import { SyscallError } from '../libc.ts';
+import { failedWith, NotYetError } from '../../errors.ts';
 import {
   type Attribute,
   attributeOf,
@@ -159,7 +158,7 @@ async function readTables(socket: NetlinkSocket): Promise<NftObject[]> {
     return await read(socket, 'table');
   } catch (error) {
     // The kernel was built without nf_tables, nfnetlink_rcv_msg.
-    if (error instanceof SyscallError && error.is('EINVAL', 'EOPNOTSUPP')) return [];
+    if (failedWith(error, 'EINVAL', 'EOPNOTSUPP')) return [];
     throw error;
   }
 }

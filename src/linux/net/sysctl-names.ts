@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { NotYetError } from '../../errors.ts';
+import { failedWith, NotYetError } from '../../errors.ts';
 
 /** Where a process finds the parameters of its network namespace, proc(5). */
 export const PARAMETERS = '/proc/sys/net';
@@ -75,11 +75,7 @@ function namesIn(directory: string): string[] {
   try {
     return readdirSync(`${PARAMETERS}/${directory}`);
   } catch (error) {
-    if (isMissing(error)) return []; // this kernel has none of these
+    if (failedWith(error, 'ENOENT')) return []; // this kernel has none of these
     throw error;
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

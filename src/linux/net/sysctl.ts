@@ -1,4 +1,5 @@
 import { basename, dirname } from 'node:path';
+import { failedWith } from '../../errors.ts';
 import { Handle, openKernelPath } from '../handle.ts';
 import {
   AT,
@@ -138,7 +139,7 @@ async function readLocked(netns: Handle, paths: readonly string[]): Promise<Sysc
       const length = await readBlocking(file.path, file.fd, buffer, LONGEST);
       values[path] = buffer.toString('latin1', 0, length).trimEnd();
     } catch (error) {
-      if (!(error instanceof SyscallError && error.is('EIO'))) throw error; // a key that was never set
+      if (!failedWith(error, 'EIO')) throw error; // a key that was never set
     }
   }
   return values;

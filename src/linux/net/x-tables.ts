@@ -1,7 +1,7 @@
 import koffi from 'koffi';
-import { NotYetError } from '../../errors.ts';
+import { failedWith, NotYetError } from '../../errors.ts';
 import { Handle, openKernelPath } from '../handle.ts';
-import { getsockoptBlocking, O, readBlocking, SyscallError, setsockoptBlocking, socketCall } from '../libc.ts';
+import { getsockoptBlocking, O, readBlocking, setsockoptBlocking, socketCall } from '../libc.ts';
 import { inNetworkNamespace } from './network-namespace.ts';
 import { withTables } from './networks-lock.ts';
 
@@ -163,7 +163,7 @@ function openNames(netns: Handle, names: string): Handle | undefined {
   try {
     return inNetworkNamespace(netns, () => openKernelPath(names, O.RDONLY));
   } catch (error) {
-    if (error instanceof SyscallError && error.is('ENOENT')) return undefined;
+    if (failedWith(error, 'ENOENT')) return undefined;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { RefusedError } from '../../errors.ts';
+import { failedWith, RefusedError } from '../../errors.ts';
 import { entriesUpTo } from '../../linux/directory.ts';
 import { type Handle, openBeneathIfThere, openMountedBeneath } from '../../linux/handle.ts';
 import { O, SyscallError } from '../../linux/libc.ts';
@@ -115,7 +115,7 @@ function openSafely(parent: Handle, path: string, flags: number): Handle | undef
   try {
     return openBeneathIfThere(parent, path, flags);
   } catch (error) {
-    if (!(error instanceof SyscallError && error.is('ELOOP', 'EXDEV', 'ENOTDIR'))) throw error;
+    if (!(error instanceof SyscallError && failedWith(error, 'ELOOP', 'EXDEV', 'ENOTDIR'))) throw error;
     const message = `${error.path} cannot be shown: it is or leads through a symlink, another mount, or something that is not a directory`;
     throw new RefusedError('unsafe_path', message, error);
   }

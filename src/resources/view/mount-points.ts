@@ -1,7 +1,8 @@
 import { basename, dirname } from 'node:path';
+import { failedWith } from '../../errors.ts';
 import { entriesOf } from '../../linux/directory.ts';
 import { type Handle, openBeneathIfThere } from '../../linux/handle.ts';
-import { O, SyscallError } from '../../linux/libc.ts';
+import { O } from '../../linux/libc.ts';
 import { makeDirectory, makeFile, removeDirectory, removeFileFrom } from '../../linux/mount.ts';
 
 /** Everybody may pass and look: what is in there is what they are shown. */
@@ -75,7 +76,7 @@ function openIfDirectory(parent: Handle, name: string): Handle | undefined {
   try {
     return openDirectoryAt(parent, name);
   } catch (error) {
-    if (error instanceof SyscallError && error.is('ENOTDIR')) return undefined;
+    if (failedWith(error, 'ENOTDIR')) return undefined;
     throw error;
   }
 }
@@ -85,7 +86,7 @@ function removeIfEmpty(parent: Handle, name: string): boolean {
     removeDirectory(parent, name);
     return true;
   } catch (error) {
-    if (error instanceof SyscallError && error.is('ENOTEMPTY')) return false;
+    if (failedWith(error, 'ENOTEMPTY')) return false;
     throw error;
   }
 }

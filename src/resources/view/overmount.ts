@@ -1,7 +1,6 @@
 import { basename, dirname } from 'node:path';
-import { NotYetError } from '../../errors.ts';
+import { failedWith, NotYetError } from '../../errors.ts';
 import { type Handle, openAbsolute, openCached } from '../../linux/handle.ts';
-import { SyscallError } from '../../linux/libc.ts';
 import {
   ATTRIBUTE,
   attach,
@@ -73,7 +72,7 @@ export function statCached(path: string, flags?: number): Stat | undefined {
     return handle && stat(handle);
   } catch (error) {
     // A filesystem of the user's own, which does not let even root look: nothing of ours.
-    if (error instanceof SyscallError && error.is('EACCES')) return undefined;
+    if (failedWith(error, 'EACCES')) return undefined;
     throw error;
   }
 }

@@ -1,8 +1,8 @@
 import { dirname, join, relative } from 'node:path';
-import { codeOf, NotYetError, RefusedError } from '../../errors.ts';
+import { codeOf, failedWith, NotYetError, RefusedError } from '../../errors.ts';
 import { entriesOf } from '../../linux/directory.ts';
 import { type Handle, openAbsolute, openMountedBeneath } from '../../linux/handle.ts';
-import { O, SyscallError } from '../../linux/libc.ts';
+import { O } from '../../linux/libc.ts';
 import { mapIds } from '../../linux/mount.ts';
 import { inMountNamespace } from '../../linux/mount-namespace.ts';
 import { isSameFile, stat } from '../../linux/stat.ts';
@@ -257,7 +257,7 @@ export class ViewMounts {
       mapIds(clone, userNamespace);
     } catch (error) {
       // The filesystem cannot, or is of a user namespace that is not ours: mount_setattr(2), ERRORS.
-      if (!(error instanceof SyscallError && error.is('EINVAL', 'EPERM', 'EOPNOTSUPP'))) throw error;
+      if (!failedWith(error, 'EINVAL', 'EPERM', 'EOPNOTSUPP')) throw error;
       if (this.#unmappable.size < MOST_UNMAPPABLE) this.#unmappable.add(stat(clone).dev);
     }
   }

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import { NotYetError } from '../../errors.ts';
+import { failedWith, NotYetError } from '../../errors.ts';
 import { onEachCpu } from '../../linux/affinity.ts';
 import { makeDirectories } from '../../linux/directory.ts';
 import { type Handle, openAbsolute, openAbsoluteIfThere, openMountedBeneath } from '../../linux/handle.ts';
-import { O, SyscallError } from '../../linux/libc.ts';
+import { O } from '../../linux/libc.ts';
 import {
   ATTRIBUTE,
   attach,
@@ -90,7 +90,7 @@ export class ViewNamespace {
       return true;
     } catch (error) {
       namespace.close();
-      if (error instanceof SyscallError && error.is('ELOOP')) return false;
+      if (failedWith(error, 'ELOOP')) return false;
       throw error;
     }
   }
