@@ -5,7 +5,7 @@ const FAST = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 
 
 /** The values that labels can take: each is there from the start with zero, so that rates and alerts work from the first event. */
 export const LABELS = {
-  result: ['settled', 'waiting', 'refused', 'retry', 'failed', 'gone'],
+  result: ['settled', 'refused', 'retry', 'failed', 'gone'],
   step: ['acl', 'view', 'log_fifo', 'netns', 'volume'],
   ghost: ['container', 'network'],
   verdict: ['passed', 'created', 'refused', 'timeout', 'bad_request', 'bad_peer', 'upstream_error', 'abandoned'],
