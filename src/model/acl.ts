@@ -1,5 +1,7 @@
-/** Permission bits of one ACL entry: read 4, write 2, execute 1, as in acl(5). */
+/** Permission bits of one ACL entry, as in acl(5). */
 export type Permissions = number;
+/** The bits, and those that go together. */
+export const MAY = { read: 4, write: 2, execute: 1, readWrite: 6, readExecute: 5, all: 7 } as const;
 
 /** A POSIX access ACL, acl(5). `mask` stands only where there are named entries; without any the ACL equals a file mode. */
 export interface Acl {
@@ -28,7 +30,13 @@ export function fromMode(mode: number): Acl {
  * else, other users' containers included (they run under subuids, which are "other").
  */
 export function onlyFor(uids: Iterable<number>): Acl {
-  return masked({ owner: 7, users: new Map([...uids].map((uid) => [uid, 5])), group: 0, groups: new Map(), other: 0 });
+  return masked({
+    owner: MAY.all,
+    users: new Map([...uids].map((uid) => [uid, MAY.readExecute])),
+    group: 0,
+    groups: new Map(),
+    other: 0,
+  });
 }
 
 /**
@@ -36,7 +44,7 @@ export function onlyFor(uids: Iterable<number>): Acl {
  * would give others what it held back, so their entries are cut down to what it let through first.
  */
 export function withUser(acl: Acl, uid: number, permissions: Permissions): Acl {
-  const mask = acl.mask ?? 7;
+  const mask = acl.mask ?? MAY.all;
   const cut = (entries: ReadonlyMap<number, Permissions>) =>
     new Map([...entries].map(([id, bits]) => [id, bits & mask]));
   const users = cut(acl.users).set(uid, permissions);
@@ -65,7 +73,7 @@ export function equals(a: Acl, b: Acl): boolean {
 /** The short text form of acl(5), with numeric ids: `u::rwx,u:1001:r-x,g::---,m::r-x,o::---`. */
 export function format(acl: Acl): string {
   const bits = (permissions: Permissions) =>
-    `${permissions & 4 ? 'r' : '-'}${permissions & 2 ? 'w' : '-'}${permissions & 1 ? 'x' : '-'}`;
+    `${permissions & MAY.read ? 'r' : '-'}${permissions & MAY.write ? 'w' : '-'}${permissions & MAY.execute ? 'x' : '-'}`;
   const named = (tag: string, entries: ReadonlyMap<number, Permissions>) =>
     [...entries].sort(([a], [b]) => a - b).map(([id, permissions]) => `${tag}:${id}:${bits(permissions)}`);
   return [
@@ -84,7 +92,7 @@ export function format(acl: Acl): string {
  */
 export function permissionsOf(acl: Acl, uid: number): Permissions {
   const named = acl.users.get(uid);
-  return named === undefined ? acl.other : named & (acl.mask ?? 7);
+  return named === undefined ? acl.other : named & (acl.mask ?? MAY.all);
 }
 
 /** ACL_EA_VERSION and the tags, include/uapi/linux/posix_acl_xattr.h and posix_acl.h. */

@@ -4,11 +4,9 @@ import { entriesOf } from '../linux/directory.ts';
 import { type Handle, openAbsolute, openAbsoluteIfThere, openBeneathIfThere } from '../linux/handle.ts';
 import { O } from '../linux/libc.ts';
 import { stat } from '../linux/stat.ts';
-import { permissionsOf } from '../model/acl.ts';
+import { MAY, permissionsOf } from '../model/acl.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import { readAcl } from './marked-acl.ts';
-
-const EXECUTE = 1;
 
 /** Where Nomad's client keeps its allocations on this host; both paths canonical (no symlink in them). */
 export class DataDir {
@@ -48,7 +46,7 @@ export class DataDir {
     const ancestors = [...ancestorsOf(this.allocDir), this.allocDir];
     const shut = ancestors.find((path) => {
       using directory = openAbsolute(path, O.RDONLY | O.DIRECTORY);
-      return (permissionsOf(readAcl(directory), uid) & EXECUTE) === 0;
+      return (permissionsOf(readAcl(directory), uid) & MAY.execute) === 0;
     });
     return shut ?? (ancestors.includes(this.#dataDir) ? this.#dataDir : this.allocDir);
   }
@@ -61,7 +59,7 @@ export class DataDir {
       const { uid, gid } = stat(directory);
       const named = [...users.values(), ...groups.values()].map((bits) => bits & (mask ?? 7));
       const bits = [other, ...named, ...(gid === 0 ? [] : [group & (mask ?? 7)])];
-      return uid === 0 && bits.every((one) => (one & EXECUTE) === 0);
+      return uid === 0 && bits.every((one) => (one & MAY.execute) === 0);
     });
   }
 }

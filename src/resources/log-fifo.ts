@@ -3,14 +3,13 @@ import { entriesOf } from '../linux/directory.ts';
 import { type Handle, openBeneathIfThere } from '../linux/handle.ts';
 import { O, SyscallError } from '../linux/libc.ts';
 import { isFifo, stat } from '../linux/stat.ts';
-import { type Acl, permissionsOf, withoutUser, withUser } from '../model/acl.ts';
+import { type Acl, MAY, permissionsOf, withoutUser, withUser } from '../model/acl.ts';
 import type { Access, Desired } from '../model/desired.ts';
 import type { DataDir } from './data-dir.ts';
 import { readAcl, writeAcl } from './marked-acl.ts';
 import type { Resource, Step } from './resource.ts';
 
 const LOGS = 'alloc/logs';
-const READ_WRITE = 6;
 const STREAMS = ['stdout', 'stderr'];
 
 /**
@@ -40,9 +39,9 @@ export class LogFifoResource implements Resource {
 
   #grant(logs: Handle, id: string, user: Access, name: string): Step[] {
     using fifo = openLogFifo(logs, name);
-    if (!fifo || (permissionsOf(readAcl(fifo), user.uid) & READ_WRITE) === READ_WRITE) return [];
+    if (!fifo || (permissionsOf(readAcl(fifo), user.uid) & MAY.readWrite) === MAY.readWrite) return [];
     const what = `set u:${user.uid}:rw- on ${fifo.path}`;
-    const change = (acl: Acl) => withUser(acl, user.uid, READ_WRITE);
+    const change = (acl: Acl) => withUser(acl, user.uid, MAY.readWrite);
     return [{ kind: this.kind, what, removes: false, apply: () => this.#change(id, name, change) }];
   }
 

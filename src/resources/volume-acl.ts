@@ -1,16 +1,13 @@
 import { basename } from 'node:path';
 import { messageOf } from '../errors.ts';
 import type { Handle } from '../linux/handle.ts';
-import { format, type Permissions } from '../model/acl.ts';
+import { format, MAY, type Permissions } from '../model/acl.ts';
 import { changeOf, type MarkedAcl } from '../model/acl-change.ts';
 import type { UserNeeds } from '../model/user-needs.ts';
 import type { DesiredVolume } from '../model/volume.ts';
 import { readMarkedAcl, writeMarkedAcl } from './marked-acl.ts';
 import type { Step, UserResource } from './resource.ts';
 import type { VolumeDirectories } from './volume-directories.ts';
-
-const READ_EXECUTE = 5;
-const EVERYTHING = 7;
 
 /**
  * With `volumes: acl`, rights of a user on the root directory of a dynamic host volume while one of her allocations claims it:
@@ -88,7 +85,7 @@ export class VolumeAclResource implements UserResource {
   #claimedOn({ path }: Handle, { volumes }: UserNeeds): Permissions {
     return volumes
       .filter((one) => one.volume.claim.type === 'host' && this.#directories.isOf(path, one))
-      .reduce((all, { volume }) => all | (volume.claim.readOnly ? READ_EXECUTE : EVERYTHING), 0);
+      .reduce((all, { volume }) => all | (volume.claim.readOnly ? MAY.readExecute : MAY.all), 0);
   }
 }
 
