@@ -3,7 +3,8 @@ import type { Socket } from 'node:net';
 import { messageOf, NotYetError, RefusedError, RootlessError } from '../errors.ts';
 import { peerCredentials } from '../linux/peer-credentials.ts';
 import type { ServiceManager } from '../linux/service-manager.ts';
-import { claimSocketPath, type SocketClaim, setSocketMode } from '../linux/socket-path.ts';
+import { claimSocketPath, type SocketClaim } from '../linux/socket-path.ts';
+import { listenAt, removeSocketFile } from '../linux/unix-listener.ts';
 import type { Log } from '../log.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { Explanation } from '../model/explanation.ts';
@@ -53,23 +54,26 @@ export class AdminServer {
         'another agent is running (see `nomad-rootless status`), or systemd keeps its lock: systemctl stop nomad-rootless, then systemctl clean --what=fdstore nomad-rootless';
       throw new RefusedError('agent_running', message, error);
     }
-    await new Promise<void>((resolve, reject) => {
-      const fail = (cause: Error) =>
-        reject(new RootlessError(`cannot listen on ${path}`, { code: 'admin_socket', retryable: false, cause }));
-      this.#server.once('error', fail);
-      this.#server.listen(path, () => {
-        this.#server.off('error', fail);
-        resolve();
+    try {
+      const fd = listenAt(path, { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, mode: 0o600 });
+      await new Promise<void>((resolve, reject) => {
+        this.#server.once('error', reject);
+        this.#server.listen({ fd }, () => {
+          this.#server.off('error', reject);
+          resolve();
+        });
       });
-    });
+    } catch (cause) {
+      throw new RootlessError(`cannot listen on ${path}`, { code: 'admin_socket', retryable: false, cause });
+    }
     this.#server.on('error', (error) =>
       this.#parts.log.error({ reason: error.message }, 'admin socket: cannot accept'),
     );
-    setSocketMode(path, 0o600);
   }
 
   /** Ends open connections and removes the socket. */
   async close(): Promise<void> {
+    if (this.#claim) removeSocketFile(this.#parts.socketPath);
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeAllConnections();
     await closed;
@@ -78,8 +82,8 @@ export class AdminServer {
   }
 
   /**
-   * Stops other local users from learning who runs what on this node, even where the socket's permissions were widened,
-   * or in the moment before they are set. Whoever runs the agent may ask it as well as root.
+   * Stops other local users from learning who runs what on this node, even where the socket's permissions were widened.
+   * Whoever runs the agent may ask it as well as root.
    */
   #admit(socket: Socket): void {
     try {

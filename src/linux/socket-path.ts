@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { RefusedError } from '../errors.ts';
 import { tryLock } from './file-lock.ts';
@@ -40,11 +40,6 @@ export function claimSocketPath(path: string, kept?: number): SocketClaim {
     closeSync(fd);
     throw error;
   }
-}
-
-/** Sets the permissions of a socket file; who may connect is who may write to it, unix(7). */
-export function setSocketMode(path: string, mode: number): void {
-  chmodSync(path, mode);
 }
 
 function checkOwner(directory: string): void {
