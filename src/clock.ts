@@ -1,4 +1,4 @@
-/** The only door to time. Tests hand in a clock of their own; nothing else in src/ calls Date, timers or performance. */
+/** The only door to time. Tests hand in a clock of their own; nothing else in src/ calls Date, timers, performance or AbortSignal.timeout. */
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
@@ -33,6 +33,14 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/**
+ * A signal that is aborted after `ms` of the machine's own time, with a TimeoutError: for a tool or a request that has to be
+ * given up on, where no test would want another clock.
+ */
+export function signalAfter(ms: number): AbortSignal {
+  return AbortSignal.timeout(ms);
+}
 
 /** What a promise resolves with, or undefined where `ms` pass before. @throws what the promise rejects with before */
 export async function within<T>(clock: Pick<Clock, 'after'>, ms: number, promise: Promise<T>): Promise<T | undefined> {

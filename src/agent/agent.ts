@@ -70,7 +70,7 @@ export class Agent {
       ...parts,
       nomad: this.#nomad,
       accounts: this.#accounts,
-      makeHost: (options) => makeHost({ config, accountOf, onSwap, ...options }),
+      makeHost: (options) => makeHost({ config, accountOf, clock, onSwap, ...options }),
     });
     const status = () => this.status();
     const explain = (id: string) => this.#explain(id);

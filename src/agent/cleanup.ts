@@ -43,8 +43,8 @@ export interface CleanupOptions {
  * @throws what a resource throws; what was taken away before stays away, and doing it again goes on from there
  */
 export async function cleanUp(options: CleanupOptions): Promise<void> {
-  const { config, paths, accountOf, dryRun, onLeftover, onProblem } = options;
-  const host = makeHost({ config, paths, accountOf });
+  const { config, paths, accountOf, clock, dryRun, onLeftover, onProblem } = options;
+  const host = makeHost({ config, paths, accountOf, clock });
   const take = async (step: Step) => {
     onLeftover({ kind: step.kind, what: step.what });
     if (!dryRun) await step.apply();

@@ -1,4 +1,4 @@
-import { systemClock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { NotYetError } from '../errors.ts';
 import { canonicalDirectory } from '../linux/directory.ts';
@@ -61,6 +61,7 @@ export interface HostOptions {
   readonly config: Pick<Config, 'idmap' | 'ordering' | 'stateDir' | 'users' | 'volumes'>;
   readonly paths: ClientPaths;
   readonly accountOf: (name: string) => HostUser | undefined;
+  readonly clock: Clock;
   /** Told of each point that the swap of a netns reaches. */
   readonly onSwap?: NonNullable<NetnsOptions['reached']>;
 }
@@ -72,10 +73,10 @@ const DIRECTORY_RETRY_MS = 2000;
 const MOST_SHOWN = 64;
 
 /** Puts the resources together. @throws NotYetError `no_alloc_dir` where Nomad's directories are not there */
-export function makeHost({ config, paths, accountOf, onSwap }: HostOptions): Host {
+export function makeHost({ config, paths, accountOf, clock, onSwap }: HostOptions): Host {
   const { idmap, ordering, stateDir } = config;
   const dataDir = new DataDir(directoryOfNomad(paths.allocDir, 'alloc'), directoryOfNomad(paths.dataDir, 'data'));
-  const namespaces = new PodmanNamespaces(systemClock);
+  const namespaces = new PodmanNamespaces(clock);
   const namespace = new ViewNamespace(stateDir);
   const trees = new UserTrees(namespace);
   const mounts = new ViewMounts({ dataDir, namespace, trees, namespaces });
@@ -96,7 +97,7 @@ export function makeHost({ config, paths, accountOf, onSwap }: HostOptions): Hos
   const logFifo = new LogFifoResource(dataDir);
   const directory = new NetnsDirectory();
   const journal = new SwapJournal(stateDir);
-  const spares = new SpareNamespaces(systemClock);
+  const spares = new SpareNamespaces(clock);
   const netns = new NetnsResource({
     dataDir,
     directory,
@@ -106,7 +107,7 @@ export function makeHost({ config, paths, accountOf, onSwap }: HostOptions): Hos
     pluginDirs: paths.cniPath,
     namespaces,
     owners,
-    clock: systemClock,
+    clock,
     ordering,
     ...(onSwap ? { reached: onSwap } : {}),
   });

@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import type { Socket } from 'node:net';
-import type { Clock } from '../clock.ts';
+import { type Clock, signalAfter } from '../clock.ts';
 import type { ListenAddress } from '../config/config.ts';
 import { messageOf, RootlessError } from '../errors.ts';
 import type { Answer } from '../gate/answer.ts';
@@ -118,7 +118,7 @@ export class MetricsServer {
 
   async #listenAt(path: string): Promise<number> {
     const { group = '0' } = this.#parts;
-    const gid = await lookUpGroup(group, AbortSignal.timeout(GROUP_LOOKUP_MS));
+    const gid = await lookUpGroup(group, signalAfter(GROUP_LOOKUP_MS));
     this.#claim = claimSocketPath(path);
     return listenAt(path, { uid: process.geteuid?.() ?? 0, gid, mode: 0o660 });
   }

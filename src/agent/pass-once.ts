@@ -57,7 +57,7 @@ export async function passOnce({ config, clock, log, metrics }: OncePassParts): 
   const accountOf = (name: string) => accounts.known(name);
   const node = new NodeFollower({
     ...{ config, nomad, accounts, clock, log, metrics },
-    makeHost: (options) => makeHost({ config, accountOf, ...options }),
+    makeHost: (options) => makeHost({ config, accountOf, clock, ...options }),
   });
   const late = new AbortController();
   const stopTimer = clock.after(MOST_MS, () => late.abort());

@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import * as z from 'zod';
+import { signalAfter } from '../clock.ts';
 import { failedWith, ParseError } from '../errors.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { AgentStatus } from '../model/status.ts';
@@ -41,7 +42,7 @@ async function get<T>(socketPath: string, path: string, schema: z.ZodType<T>): P
 
 function ask(socketPath: string, path: string): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
-    request({ socketPath, path, signal: AbortSignal.timeout(TIMEOUT_MS) }, (response) => {
+    request({ socketPath, path, signal: signalAfter(TIMEOUT_MS) }, (response) => {
       text(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
     })
       .on('error', reject)

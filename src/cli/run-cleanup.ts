@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import { cleanUp, type Leftover, type NomadForGhosts } from '../agent/cleanup.ts';
 import { requireOwnNode } from '../agent/node-identity.ts';
 import { nomadConnection } from '../agent/nomad-connection.ts';
-import { systemClock } from '../clock.ts';
+import { signalAfter, systemClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { messageOf, RefusedError } from '../errors.ts';
@@ -111,7 +111,7 @@ class NomadOfThisNode implements AsyncDisposable {
       return undefined;
     });
     if (!self) return undefined;
-    const ask = (id: string) => this.#nomad.allocation(id, AbortSignal.timeout(NOMAD_TIMEOUT_MS));
+    const ask = (id: string) => this.#nomad.allocation(id, signalAfter(NOMAD_TIMEOUT_MS));
     return { self, answers: { known: () => undefined, ask, isConnected: () => true } };
   }
 
@@ -128,7 +128,7 @@ class NomadOfThisNode implements AsyncDisposable {
   #askSelf(): Promise<AgentSelf> {
     const { nodeId, dataDir, allocDir } = this.#config;
     const known = { nodeId, dataDir, allocDir };
-    this.#self ??= this.#nomad.self(AbortSignal.timeout(NOMAD_TIMEOUT_MS), known);
+    this.#self ??= this.#nomad.self(signalAfter(NOMAD_TIMEOUT_MS), known);
     return this.#self;
   }
 }

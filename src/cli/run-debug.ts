@@ -1,5 +1,5 @@
 import { socketOf } from '../agent/host.ts';
-import { systemClock } from '../clock.ts';
+import { signalAfter, systemClock } from '../clock.ts';
 import { knownSecrets } from '../config/known-secrets.ts';
 import { type LoadedConfig, loadConfig } from '../config/load-config.ts';
 import { Bundle, inJson } from '../debug/bundle.ts';
@@ -48,7 +48,7 @@ export async function runDebug({ output, config: file }: DebugOptions, terminal:
   );
   if ('value' in loaded) await addAll(bundle, loaded.value);
   else bundle.miss('config.json, and all that it leads to', loaded.problem);
-  const signal = AbortSignal.timeout(LOG_MS);
+  const signal = signalAfter(LOG_MS);
   const log = () => lastLogLines(UNIT, { lines: LOG_LINES, mostBytes: LOG_BYTES, signal });
   await bundle.add('log.txt', log, (text) => text || `${UNIT} has no log\n`);
   bundle.put(

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { socketOf } from '../agent/host.ts';
-import { systemClock } from '../clock.ts';
+import { signalAfter, systemClock } from '../clock.ts';
 import { type Config, DEFAULT_FILE } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { USER_NAME } from '../config/schema.ts';
@@ -130,7 +130,7 @@ function inWords(
 }
 
 async function reload(config: Config, file: string, dryRun: true | undefined, terminal: Terminal): Promise<void> {
-  const shown = await showUnit(UNIT, ['ActiveState'], AbortSignal.timeout(SYSTEMD_MS));
+  const shown = await showUnit(UNIT, ['ActiveState'], signalAfter(SYSTEMD_MS));
   if (shown.get('ActiveState') === 'active') {
     terminal.write(`${dryRun ? 'would run' : 'runs'} systemctl reload ${UNIT}\n`);
     if (!dryRun) await runAdminCommand(['systemctl', 'reload', UNIT]);

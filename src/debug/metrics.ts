@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { signalAfter } from '../clock.ts';
 import type { ListenAddress } from '../config/config.ts';
 import { NotYetError } from '../errors.ts';
 
@@ -11,7 +12,7 @@ export function fetchMetrics(address: ListenAddress | undefined): Promise<string
   return new Promise((resolve, reject) => {
     if (!address) return reject(new NotYetError('no_metrics', 'metrics.address is off'));
     const where = 'socket' in address ? { socketPath: address.socket } : address;
-    request({ ...where, path: '/metrics', signal: AbortSignal.timeout(TIMEOUT_MS) }, (response) => {
+    request({ ...where, path: '/metrics', signal: signalAfter(TIMEOUT_MS) }, (response) => {
       const chunks: Buffer[] = [];
       let length = 0;
       response.on('data', (chunk: Buffer) => {

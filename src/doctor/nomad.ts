@@ -1,3 +1,4 @@
+import { signalAfter } from '../clock.ts';
 import { codeOf, messageOf, NotYetError } from '../errors.ts';
 import { canonicalDirectory, directoryIsThere, entriesAt } from '../linux/directory.ts';
 import { openAbsolute } from '../linux/handle.ts';
@@ -31,13 +32,13 @@ export async function nomadFacts({
   known,
   requireOwnNode,
 }: NomadQuestions): Promise<Omit<NomadFacts, 'served' | 'gateTimeoutMs'>> {
-  const self = await answerOf(() => nomad.self(AbortSignal.timeout(TIMEOUT_MS), known));
+  const self = await answerOf(() => nomad.self(signalAfter(TIMEOUT_MS), known));
   if (!('value' in self)) {
     const nothing = { driver: undefined, events: undefined, nodeProblem: undefined, dataDir: undefined };
     return { address, self, ...nothing, cniPlugins: new Set() };
   }
   const { nodeId, cniPath } = self.value;
-  const driver = await answerOf(() => nomad.driver(nodeId, AbortSignal.timeout(TIMEOUT_MS)));
+  const driver = await answerOf(() => nomad.driver(nodeId, signalAfter(TIMEOUT_MS)));
   const node = await answerOf(async () => requireOwnNode(self.value));
   return {
     address,
@@ -52,8 +53,8 @@ export async function nomadFacts({
 
 /** Without the right to read jobs the stream stands and says nothing at all. @throws NotYetError `nomad_denied`; as Nomad does */
 async function hearEvents(nomad: NomadQuestions['nomad'], nodeId: string): Promise<true> {
-  const start = await nomad.eventStart(nodeId, AbortSignal.timeout(TIMEOUT_MS));
-  const silence = AbortSignal.timeout(STREAM_MS);
+  const start = await nomad.eventStart(nodeId, signalAfter(TIMEOUT_MS));
+  const silence = signalAfter(STREAM_MS);
   try {
     for await (const _ of nomad.eventLines(start, silence)) return true;
   } catch (error) {

@@ -1,3 +1,4 @@
+import { signalAfter } from '../clock.ts';
 import { messageOf } from '../errors.ts';
 import { showUnit, systemdIsThere, systemdVersion } from '../linux/systemctl.ts';
 import { type ServiceFacts, UNIT, type UnitFacts } from '../model/checks/service.ts';
@@ -17,7 +18,7 @@ const PROPERTIES = [
 export async function systemdFacts(): Promise<Pick<ServiceFacts, 'systemd' | 'systemdProblem'>> {
   if (!systemdIsThere()) return { systemd: undefined, systemdProblem: undefined };
   try {
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const signal = signalAfter(TIMEOUT_MS);
     const version = await systemdVersion(signal);
     return { systemd: { version, unit: unitIn(await showUnit(UNIT, PROPERTIES, signal)) }, systemdProblem: undefined };
   } catch (error) {

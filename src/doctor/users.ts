@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import { type Clock, signalAfter } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { readContainersConf } from '../gate/containers-conf.ts';
 import { fileIsThere } from '../linux/read-file.ts';
@@ -92,6 +92,6 @@ async function ofUser(facts: KnownAccount, { config, clock, socketOf }: UserQues
 async function systemdOf({ name, uid }: PodmanUser): Promise<UserSystemdFacts | undefined> {
   if (!systemdIsThere()) return undefined;
   const lingers = fileIsThere(`${LINGER}/${name}`);
-  const shown = await answerOf(() => showUnit(`user@${uid}.service`, ['ActiveState'], AbortSignal.timeout(SYSTEMD_MS)));
+  const shown = await answerOf(() => showUnit(`user@${uid}.service`, ['ActiveState'], signalAfter(SYSTEMD_MS)));
   return { lingers, manager: 'value' in shown ? (shown.value.get('ActiveState') ?? 'unknown') : shown.problem };
 }

@@ -1,3 +1,4 @@
+import { signalAfter } from '../clock.ts';
 import { RootlessError } from '../errors.ts';
 import { runTool } from './run-tool.ts';
 
@@ -15,7 +16,7 @@ const MOST_BYTES = 1024 * 1024;
 export async function runAdminCommand([program = '', ...args]: readonly string[]): Promise<void> {
   const path = PROGRAMS[program];
   if (path === undefined) throw new TypeError(`${program} is none of ${Object.keys(PROGRAMS).join(', ')}`);
-  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = signalAfter(TIMEOUT_MS);
   const { stderr, error } = await runTool(path, args, { signal, mostBytes: MOST_BYTES });
   if (!error) return;
   const message = `${[program, ...args].join(' ')}: ${stderr.trim() || error.message}`;

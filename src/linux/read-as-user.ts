@@ -1,4 +1,5 @@
 import PQueue from 'p-queue';
+import { signalAfter } from '../clock.ts';
 import { NotYetError } from '../errors.ts';
 import { asUser } from './as-user.ts';
 import { noteLeft, requireNoneLeft } from './left-child.ts';
@@ -99,7 +100,7 @@ function run(user: User, argv: readonly string[]): Promise<string> {
 /** @throws as readConfAsUser; NotYetError `user_child_left` */
 async function runNow(user: User, argv: readonly string[]): Promise<string> {
   requireNoneLeft(user.uid);
-  const limits = { signal: AbortSignal.timeout(TIMEOUT_MS), mostBytes: MOST_BYTES };
+  const limits = { signal: signalAfter(TIMEOUT_MS), mostBytes: MOST_BYTES };
   const { stdout, error, child } = await runTool(...asUser(user, argv), limits);
   // Exit codes 1 and 2 say that there was nothing to read, or not everything.
   if (!error || error.code === 1 || error.code === 2) return stdout;

@@ -1,3 +1,4 @@
+import { signalAfter } from '../clock.ts';
 import { NotYetError } from '../errors.ts';
 import { type Account, lookUpAccount } from '../linux/passwd.ts';
 import { USER_NOT_LOOKED_UP } from '../resources/podman-namespaces.ts';
@@ -14,7 +15,7 @@ export function notLookedUp(user: string | number, why: string): NotYetError {
 
 /** A signal for what is asked of the name service: aborted after five seconds, or by this one. */
 export function lookUpSignal(closing?: AbortSignal): AbortSignal {
-  return AbortSignal.any([AbortSignal.timeout(LOOKUP_MS), ...(closing ? [closing] : [])]);
+  return AbortSignal.any([signalAfter(LOOKUP_MS), ...(closing ? [closing] : [])]);
 }
 
 /** Asks the name service, for five seconds at most. @throws NotYetError `name_service` */

@@ -79,6 +79,15 @@ describe('imports', () => {
 
   test.each(files.filter((file) => file !== 'clock.ts'))('of src/%s: the clock is the only door to time', (file) => {
     const text = readFileSync(join(SRC, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
-    expect(text).not.toMatch(/\bDate\.now\(|\bsetTimeout\(|\bsetInterval\(|\bperformance\.now\(/);
+    expect(text).not.toMatch(
+      /\bDate\.now\(|\bsetTimeout\(|\bsetInterval\(|\bperformance\.now\(|\bAbortSignal\.timeout\(/,
+    );
   });
+
+  test.each(files.filter((file) => !['cli', 'clock.ts'].includes(file.split('/')[0] ?? '')))(
+    'of src/%s: which clock it is, the commands say',
+    (file) => {
+      expect(readFileSync(join(SRC, file), 'utf8')).not.toMatch(/\bsystemClock\b/);
+    },
+  );
 });

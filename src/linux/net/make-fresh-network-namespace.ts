@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { signalAfter } from '../../clock.ts';
 import { messageOf, NotYetError } from '../../errors.ts';
 import type { Handle } from '../handle.ts';
 import { ProcessHandle } from '../process.ts';
@@ -16,7 +17,7 @@ const TIMEOUT_MS = 5000;
  * @throws NotYetError `no_network_namespace`
  */
 export async function makeFreshNetworkNamespace(): Promise<Handle> {
-  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = signalAfter(TIMEOUT_MS);
   // Where there is no descriptor left it has no stdin and no stdout, whatever its type says; its error comes later.
   const child: ChildProcess = spawn(UNSHARE, ['--net', CAT], {
     ...{ cwd: '/', env: {}, signal },

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { signalAfter } from '../../clock.ts';
 import { messageOf, NotYetError } from '../../errors.ts';
 import { asUser } from '../as-user.ts';
 import type { Handle } from '../handle.ts';
@@ -48,7 +49,7 @@ export async function makeNetworkNamespace(
 ): Promise<NewNetworkNamespace> {
   requireNoneLeft(user.uid);
   const enter = [NSENTER, '--preserve-credentials', '--user=/proc/self/fd/3'];
-  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = signalAfter(TIMEOUT_MS);
   const argv = [...enter, UNSHARE, '--net', ...PRINT_PARAMETERS];
   const child = spawn(...asUser(user, argv, { hasSession: true }), {
     detached: true,

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import PQueue from 'p-queue';
+import { signalAfter } from '../../clock.ts';
 import { NotYetError } from '../../errors.ts';
 
 /**
@@ -52,7 +53,7 @@ export function withTables<T>(block: () => Promise<T>): Promise<T> {
 
 function enter<T>(queue: PQueue, block: () => Promise<T>, priority = 0): Promise<T> {
   if (queue.pending < queue.concurrency) return queue.add(block); // its turn, without what waiting for one costs
-  const patience = AbortSignal.timeout(LONGEST_WAIT_MS);
+  const patience = signalAfter(LONGEST_WAIT_MS);
   const waiting = new AbortController();
   const giveUp = () => {
     const message = `the kernel has not answered an earlier request about networks for ${LONGEST_WAIT_MS / 1000} s; look for a process that hangs in a system call, with: ps -eo pid,user,stat,wchan:32,cmd`;
