@@ -5,6 +5,13 @@ import { getsockoptBlocking, O, readBlocking, setsockoptBlocking, socketCall } f
 import { inNetworkNamespace } from './network-namespace.ts';
 import { withTables } from './networks-lock.ts';
 
+/*
+ * Who needs this: Consul's transparent proxy. Nomad runs the CNI plugin consul-cni for a group with transparent_proxy
+ * (client/allocrunner/networking_cni.go), and that runs the host's `iptables` in the allocation's network namespace
+ * (consul/sdk/iptables). Where the host's alternative is iptables-legacy, the redirection to Envoy lies in these tables, and a
+ * task without them would talk past the mesh.
+ */
+
 /** The families that iptables-legacy and ip6tables-legacy work on; numbers of include/linux/socket.h. */
 const FAMILIES = [
   { family: 2, level: 0, names: '/proc/net/ip_tables_names' },
