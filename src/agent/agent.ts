@@ -65,12 +65,13 @@ export class Agent {
     this.#nomad = new Nomad(nomadConnection(config.nomad));
     this.#accounts = new Accounts({ clock, log });
     const accountOf = (name: string) => this.#accounts.known(name);
-    const onSwap = (id: string, point: string) => log.debug({ allocation: id, point }, 'migrating a network namespace');
+    const onMigration = (id: string, point: string) =>
+      log.debug({ allocation: id, point }, 'migrating a network namespace');
     this.#node = new NodeFollower({
       ...parts,
       nomad: this.#nomad,
       accounts: this.#accounts,
-      makeHost: (options) => makeHost({ config, accountOf, clock, onSwap, ...options }),
+      makeHost: (options) => makeHost({ config, accountOf, clock, onMigration, ...options }),
     });
     const status = () => this.status();
     const explain = (id: string) => this.#explain(id);

@@ -84,7 +84,7 @@ export class FollowedNode {
     });
     this.ghosts = watchGhosts({ ...options, host, reconciler: this.reconciler }, this.#signal);
     this.reconciler.onEnded((uids) => this.ghosts.noticeEnded(uids));
-    const stopListening = accounts.onAnswer(() => this.reconciler.noticeAnswer());
+    const stopListening = accounts.onAnswer(() => this.reconciler.enqueueWaiting());
     this.#ended.signal.addEventListener('abort', stopListening, { once: true });
     const policy = () => config.policy;
     this.readiness = new ReconcilerReadiness(this.reconciler, { metaKey, csiDir, policy, isSelinuxOn });

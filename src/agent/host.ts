@@ -10,11 +10,11 @@ import { AclResource } from '../resources/acl.ts';
 import { DataDir } from '../resources/data-dir.ts';
 import { LogFifoResource } from '../resources/log-fifo.ts';
 import { CniCache } from '../resources/netns/cni-cache.ts';
-import { HandedOverNetns } from '../resources/netns/handed-over.ts';
+import { MigratedNetns } from '../resources/netns/migrated.ts';
+import { MigrationJournal } from '../resources/netns/migration-journal.ts';
 import { type NetnsOptions, NetnsResource } from '../resources/netns/netns.ts';
 import { NetnsDirectory } from '../resources/netns/netns-directory.ts';
 import { SpareNamespaces } from '../resources/netns/spare-namespaces.ts';
-import { SwapJournal } from '../resources/netns/swap-journal.ts';
 import { PodmanNamespaces, type PodmanOwner } from '../resources/podman-namespaces.ts';
 import type { NodeResource, Resource, UserResource } from '../resources/resource.ts';
 import { planFormerViews } from '../resources/view/former-views.ts';
@@ -52,7 +52,7 @@ export interface Host {
   /** The users with a gate, as far as their accounts are there. @throws RootlessError (code nss) */
   podmanUsers(): readonly PodmanUser[];
   /** The network namespaces that were handed to users. */
-  readonly handedOver: Pick<HandedOverNetns, keyof HandedOverNetns>;
+  readonly migratedNetns: Pick<MigratedNetns, keyof MigratedNetns>;
   close(): void;
 }
 
@@ -62,8 +62,8 @@ export interface HostOptions {
   readonly paths: ClientPaths;
   readonly accountOf: (name: string) => HostUser | undefined;
   readonly clock: Clock;
-  /** Told of each point that the swap of a netns reaches. */
-  readonly onSwap?: NonNullable<NetnsOptions['reached']>;
+  /** Told of each point that the migration of a netns reaches. */
+  readonly onMigration?: NonNullable<NetnsOptions['reached']>;
 }
 
 /** Creates are held for a directory that Nomad is about to make: looking costs nothing. */
@@ -73,7 +73,7 @@ const DIRECTORY_RETRY_MS = 2000;
 const MOST_SHOWN = 64;
 
 /** Puts the resources together. @throws NotYetError `no_alloc_dir` where Nomad's directories are not there */
-export function makeHost({ config, paths, accountOf, clock, onSwap }: HostOptions): Host {
+export function makeHost({ config, paths, accountOf, clock, onMigration }: HostOptions): Host {
   const { idmap, ordering, stateDir } = config;
   const dataDir = new DataDir(directoryOfNomad(paths.allocDir, 'alloc'), directoryOfNomad(paths.dataDir, 'data'));
   const namespaces = new PodmanNamespaces(clock);
@@ -96,7 +96,7 @@ export function makeHost({ config, paths, accountOf, clock, onSwap }: HostOption
   });
   const logFifo = new LogFifoResource(dataDir);
   const directory = new NetnsDirectory();
-  const journal = new SwapJournal(stateDir);
+  const journal = new MigrationJournal(stateDir);
   const spares = new SpareNamespaces(clock);
   const netns = new NetnsResource({
     dataDir,
@@ -109,7 +109,7 @@ export function makeHost({ config, paths, accountOf, clock, onSwap }: HostOption
     owners,
     clock,
     ordering,
-    ...(onSwap ? { reached: onSwap } : {}),
+    ...(onMigration ? { reached: onMigration } : {}),
   });
   const directories = new VolumeDirectories(paths);
   const volumeAcl = new VolumeAclResource(directories, config.volumes === 'acl');
@@ -138,7 +138,7 @@ export function makeHost({ config, paths, accountOf, clock, onSwap }: HostOption
     },
     warnings: () => view.warnings(),
     podmanUsers: () => podmanUsersIn(config.users, accountOf),
-    handedOver: new HandedOverNetns(directory, journal),
+    migratedNetns: new MigratedNetns(directory, journal),
     close: () => {
       spares.close();
       namespaces.close();

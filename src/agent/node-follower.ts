@@ -104,7 +104,7 @@ export class NodeFollower implements Readiness {
 
   /** Users or policy of the configuration have changed: what every allocation gets is decided anew. */
   rulesChanged(): void {
-    this.#attached?.reconciler.noticeRules();
+    this.#attached?.reconciler.enqueueAll();
   }
 
   stop(): void {
@@ -210,7 +210,7 @@ export class NodeFollower implements Readiness {
       } catch (error) {
         if (signal.aborted) break;
         const message = messageOf(error);
-        this.#health.ill('agent', message);
+        this.#health.failed('agent', message);
         const fields = { code: codeOf(error), address: config.nomad.address, failures };
         log[message === reported ? 'debug' : 'warn'](fields, `waiting for Nomad: ${message}`);
         reported = message;
@@ -253,7 +253,7 @@ export class NodeFollower implements Readiness {
     if (this.#attached !== attached) return;
     this.#parts.log.warn({ code: codeOf(why) }, messageOf(why));
     this.#health = new NomadHealth(this.#parts.clock);
-    this.#health.ill('agent', messageOf(why));
+    this.#health.failed('agent', messageOf(why));
     this.#attached = undefined;
     this.#attaching = newAttaching();
     attached.end();

@@ -9,7 +9,7 @@ type Source = (typeof SOURCES)[number];
 export class NomadHealth {
   readonly #clock: Clock;
   readonly #problems = new Map<Source, string>([['agent', 'Nomad has not been asked yet']]);
-  #standingSince: number | undefined;
+  #connectedSince: number | undefined;
   #listing: { readonly askedAt: number; readonly at: number } | undefined;
 
   constructor(clock: Clock) {
@@ -19,11 +19,11 @@ export class NomadHealth {
   /** Nomad has said who it is; its allocations and events are to come. */
   attached(): void {
     this.well('agent');
-    this.ill('stream', 'the event stream is not connected yet');
-    this.ill('listing', "this node's allocations have not been listed yet");
+    this.failed('stream', 'the event stream is not connected yet');
+    this.failed('listing', "this node's allocations have not been listed yet");
   }
 
-  ill(source: Source, problem: string): void {
+  failed(source: Source, problem: string): void {
     this.#problems.set(source, problem);
   }
 
@@ -31,15 +31,15 @@ export class NomadHealth {
     this.#problems.delete(source);
   }
 
-  streamStands(): void {
+  streamConnected(): void {
     this.well('stream');
-    this.#standingSince = this.#clock.monotonic();
+    this.#connectedSince = this.#clock.monotonic();
   }
 
   /** @param problem undefined where the stream is only opened afresh */
-  streamFell(problem: string | undefined): void {
-    if (problem !== undefined) this.ill('stream', problem);
-    this.#standingSince = undefined;
+  streamDisconnected(problem: string | undefined): void {
+    if (problem !== undefined) this.failed('stream', problem);
+    this.#connectedSince = undefined;
   }
 
   /** @param askedAt when Nomad was asked for what it now has listed; monotonic, in milliseconds */
@@ -48,7 +48,7 @@ export class NomadHealth {
     this.#listing = { askedAt, at: this.#clock.now() };
   }
 
-  /** Whether the event stream stands, or is only opened afresh. */
+  /** Whether the event stream is connected, or is only opened afresh. */
   get isConnected(): boolean {
     return !this.#problems.has('agent') && !this.#problems.has('stream');
   }
@@ -58,10 +58,10 @@ export class NomadHealth {
     return this.#listing?.at;
   }
 
-  /** Whether Nomad would have told of a change of any allocation by now: what happened before the stream stood is listed. */
+  /** Whether Nomad would have told of a change of any allocation by now: what happened before the stream was connected is listed. */
   isUpToDate(): boolean {
     return (
-      this.#standingSince !== undefined && this.#listing !== undefined && this.#listing.askedAt > this.#standingSince
+      this.#connectedSince !== undefined && this.#listing !== undefined && this.#listing.askedAt > this.#connectedSince
     );
   }
 

@@ -9,7 +9,7 @@ import type { Outcome } from '../reconcile/record.ts';
 
 type OfReconciler = Pick<
   Reconciler,
-  'passNow' | 'nextOutcome' | 'noticeStart' | 'desired' | 'whenIdle' | 'awaitNetns' | 'awaitMounts'
+  'passNow' | 'nextOutcome' | 'enqueueStart' | 'desired' | 'whenIdle' | 'awaitNetns' | 'awaitMounts'
 >;
 
 /** What decides beside the reconciler. */
@@ -29,7 +29,7 @@ export class ReconcilerReadiness implements Readiness {
   }
 
   prepare(allocationId: string): void {
-    if (isAllocationId(allocationId)) this.#reconciler.noticeStart(allocationId);
+    if (isAllocationId(allocationId)) this.#reconciler.enqueueStart(allocationId);
   }
 
   async permitted(start: Parameters<Readiness['permitted']>[0], signal: AbortSignal): Promise<void> {

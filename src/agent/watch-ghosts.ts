@@ -19,7 +19,7 @@ import type { NomadHealth } from './nomad-health.ts';
 /** Where ghosts are looked for, and what they are known by. */
 export interface GhostPlaces {
   readonly self: Pick<AgentSelf, 'allocDir' | 'cniPath' | 'keepsContainers'>;
-  readonly host: Pick<Host, 'handedOver' | 'hasDirectory' | 'podmanUsers'>;
+  readonly host: Pick<Host, 'migratedNetns' | 'hasDirectory' | 'podmanUsers'>;
   readonly answers: Omit<AnswerSources, 'log'>;
   readonly clock: Clock;
   readonly log: Log;
@@ -39,7 +39,15 @@ export function ghostSources(
   };
   const userOf = (uid: number) => host.podmanUsers().find((user) => user.uid === uid)?.name ?? String(uid);
   const cache = new CniCache();
-  const networks = new NetworkGhosts({ netns: host.handedOver, cache, answers, hasDirectory, userOf, pluginDirs, log });
+  const networks = new NetworkGhosts({
+    netns: host.migratedNetns,
+    cache,
+    answers,
+    hasDirectory,
+    userOf,
+    pluginDirs,
+    log,
+  });
   return { containersOf, networks };
 }
 

@@ -25,7 +25,10 @@ export interface NodeWatchOptions {
   readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines' | 'nodeAllocations'>;
   readonly nodeId: string;
   readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'nodeResources'>;
-  readonly reconciler: Pick<Reconciler, 'notice' | 'noticeHost' | 'noticeListed' | 'noticeFound' | 'allocation'>;
+  readonly reconciler: Pick<
+    Reconciler,
+    'enqueue' | 'enqueueHostChange' | 'enqueueListed' | 'enqueueFound' | 'allocation'
+  >;
   readonly health: NomadHealth;
   /** Between one listing and the next, in milliseconds. */
   readonly intervalMs: number;
@@ -57,7 +60,7 @@ export interface NodeWatch {
 export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeWatch {
   const { nomad, nodeId, host, reconciler, health, intervalMs, clock, log, metrics } = options;
   const source = { nomad, nodeId, clock, log, metrics };
-  const onAllocation = (id: string) => reconciler.notice(id);
+  const onAllocation = (id: string) => reconciler.enqueue(id);
   const lookedAt = Promise.withResolvers<void>();
   const listing = watchListing(
     {
@@ -66,13 +69,13 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
       onListing: (allocations, askedAt) => {
         health.listed(askedAt);
         cover(allocations);
-        reconciler.noticeListed(allocations);
+        reconciler.enqueueListed(allocations);
         const looked = lookAtHost(options);
         if (health.isUpToDate()) void looked.then(lookedAt.resolve);
         watches.retry();
         options.onListed();
       },
-      onFailure: (problem) => health.ill('listing', problem),
+      onFailure: (problem) => health.failed('listing', problem),
     },
     signal,
   );
@@ -81,8 +84,8 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
       ...source,
       lifeMs: intervalMs,
       onAllocation,
-      onStanding: () => health.streamStands(),
-      onFallen: (problem) => health.streamFell(problem),
+      onConnected: () => health.streamConnected(),
+      onDisconnected: (problem) => health.streamDisconnected(problem),
       onGap: () => listing.refresh(),
     },
     signal,
@@ -91,7 +94,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
     for (const { namespace } of allocations) stream.cover(namespace);
   };
   const { allocDir } = host;
-  const onHost = (id: string) => reconciler.noticeHost(id);
+  const onHost = (id: string) => reconciler.enqueueHostChange(id);
   const isWatched = options.ordering === 'watch';
   const taskDirs = new TaskDirsWatch({
     allocDir,
@@ -134,7 +137,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
  */
 async function lookAtHost({ host, reconciler, log, metrics }: NodeWatchOptions): Promise<void> {
   try {
-    reconciler.noticeFound(host.allocationIds());
+    reconciler.enqueueFound(host.allocationIds());
   } catch (error) {
     reportLeft(error, { metrics, log });
   }

@@ -91,7 +91,7 @@ export const ExplanationSchema = z.object({
   since: z.number().optional(),
   lastError: error.optional(),
   readError: error.optional(),
-  unfollowed: z.array(z.string()),
+  notApplied: z.array(z.string()),
   tasks: z.array(
     z.object({
       name: z.string(),

@@ -79,7 +79,7 @@ function stateLines(
   return [`State: ${terminal.paint(STYLES[state], state)}${age}${error}`];
 }
 
-function verdictLines({ verdict, refusal, readError, unfollowed, metaKey }: Explanation): string[] {
+function verdictLines({ verdict, refusal, readError, notApplied, metaKey }: Explanation): string[] {
   const said = {
     access: [],
     refused: refusal ? [`Refused: ${refusal.reason}`] : [],
@@ -91,7 +91,7 @@ function verdictLines({ verdict, refusal, readError, unfollowed, metaKey }: Expl
   }[verdict];
   return [
     ...said,
-    ...unfollowed.map((message) => `Not applied: ${message}`),
+    ...notApplied.map((message) => `Not applied: ${message}`),
     ...(readError ? [`Nomad does not answer: ${readError.message}`] : []),
   ];
 }

@@ -71,7 +71,7 @@ function dataDirFacts({ allocDir, dataDir }: AgentSelf): DataDirFacts {
     allocDir,
     filesystem: filesystemTypeOf(directory),
     takesAcls: takesAcls(directory),
-    isShut: new DataDir(canonical, canonicalDirectory(dataDir)).isShut(),
+    isRootOnly: new DataDir(canonical, canonicalDirectory(dataDir)).isRootOnly(),
   };
 }
 

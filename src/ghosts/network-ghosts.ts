@@ -3,13 +3,13 @@ import type { Log } from '../log.ts';
 import { judgeNetwork } from '../model/ghost.ts';
 import type { CniAttachment, CniCache } from '../resources/netns/cni-cache.ts';
 import { deleteAttachment } from '../resources/netns/cni-delete.ts';
-import type { HandedOverNetns } from '../resources/netns/handed-over.ts';
+import type { MigratedNetns } from '../resources/netns/migrated.ts';
 import type { Answers } from './answers.ts';
 import type { Ghost, GhostSource } from './ghost.ts';
 
 /** What it works with. */
 export interface NetworkGhostsParts {
-  readonly netns: Pick<HandedOverNetns, keyof HandedOverNetns>;
+  readonly netns: Pick<MigratedNetns, keyof MigratedNetns>;
   readonly cache: Pick<CniCache, keyof CniCache>;
   readonly answers: Pick<Answers, keyof Answers>;
   /** Whether Nomad's directory of an allocation is there. */
@@ -46,7 +46,7 @@ export class NetworkGhosts implements GhostSource {
 
   async #whyLeft(id: string): Promise<string | undefined> {
     const { netns, answers, hasDirectory } = this.#parts;
-    const seen = { isUsers: true, isBeingHandedOver: netns.isBeingHandedOver(id) };
+    const seen = { isUsers: true, isBeingMigrated: netns.isBeingMigrated(id) };
     const { isGhost, why } = judgeNetwork(seen, await answers.of(id), hasDirectory(id));
     return isGhost ? why : undefined;
   }

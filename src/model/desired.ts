@@ -56,7 +56,7 @@ export type Desired =
       /** What its podman tasks mount of the volumes that the group claims. */
       readonly volumes: readonly DesiredVolume[];
       /** Changes of users that come too late for what runs, in words. */
-      readonly unfollowed: readonly string[];
+      readonly notApplied: readonly string[];
     };
 
 /** The netns of a group, which is to belong to its user. */
@@ -83,11 +83,11 @@ export function desire(allocation: Allocation, rules: Rules): Desired {
   if (ended) return ended;
 
   const podman = new Map<number, Access>();
-  const unfollowed: string[] = [];
+  const notApplied: string[] = [];
   for (const task of podmanTasks(allocation)) {
     const verdict = judge(task, allocation, rules);
     const former = formerUser(verdict, allocation, rules);
-    if (former) unfollowed.push(tooLate(verdict, former, id, rules));
+    if (former) notApplied.push(tooLate(verdict, former, id, rules));
     else if (verdict.refusal) return { kind: 'refused', id, ...verdict.refusal };
     const user = former ?? verdict.user;
     if (!user) continue;
@@ -117,7 +117,7 @@ export function desire(allocation: Allocation, rules: Rules): Desired {
     usesConnect: allocation.usesConnect,
     netns: mode === undefined ? undefined : netnsOf(mode, tasks, rules),
     volumes: desiredVolumes(allocation, users, rules.hostVolumes),
-    unfollowed,
+    notApplied,
   };
 }
 

@@ -25,7 +25,7 @@ export interface Explanation {
   /** Why Nomad did not say more of it when it was last asked. */
   readonly readError?: AllocationStatus['lastError'];
   /** Changes of users that came too late for what runs, in words. */
-  readonly unfollowed: readonly string[];
+  readonly notApplied: readonly string[];
   readonly tasks: readonly TaskExplanation[];
   readonly parts: readonly PartExplanation[];
   /** What a gate has last turned away of it, the newest first. */

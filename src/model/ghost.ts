@@ -18,8 +18,8 @@ export interface Judgement {
 export interface SeenNetwork {
   /** Whether it belongs to a user: then we made it. Nomad's own are root's. */
   readonly isUsers: boolean;
-  /** A swap of it that was begun is not ended. */
-  readonly isBeingHandedOver: boolean;
+  /** A migration of it that was begun is not ended. */
+  readonly isBeingMigrated: boolean;
 }
 
 /** Who a container is named for. */
@@ -82,7 +82,7 @@ export function judgeContainer(
 export function judgeNetwork(seen: SeenNetwork, answer: Answer, hasDirectory: boolean): Judgement {
   if (!seen.isUsers) return left('it is as Nomad made it');
   if (hasDirectory) return left('the directory of its allocation is there: Nomad may still take it down');
-  if (seen.isBeingHandedOver) return left('it is being migrated');
+  if (seen.isBeingMigrated) return left('it is being migrated');
   return judgeAllocation(answer, hasDirectory);
 }
 

@@ -39,7 +39,7 @@ export async function explain(
     since: outcome && record.since,
     lastError: lastErrorOf(record),
     readError: readError === undefined ? undefined : { code: codeOf(readError), message: messageOf(readError) },
-    unfollowed: desired.kind === 'access' ? desired.unfollowed : [],
+    notApplied: desired.kind === 'access' ? desired.notApplied : [],
     tasks: allocation.tasks.map((task) => explainTask(task, allocation, rules, desired)),
     parts: await explainParts(desired, observed),
   };

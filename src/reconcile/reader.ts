@@ -23,7 +23,7 @@ export class AllocationReader {
   readonly #records: ReadonlyMap<string, Readonly<AllocationRecord>>;
   readonly #listed = new Map<string, Allocation>();
   /** Allocations of which there is or may be news that was not read yet. */
-  readonly #unread = new Set<string>();
+  readonly #stale = new Set<string>();
   /** How new what was known was of allocations that were forgotten since the last listing came: their modify index. */
   readonly #forgotten = new Map<string, number>();
 
@@ -34,15 +34,15 @@ export class AllocationReader {
   }
 
   /** What is known of this allocation may be old. */
-  doubt(id: string): void {
-    this.#unread.add(id);
+  markStale(id: string): void {
+    this.#stale.add(id);
   }
 
   /** Nomad listed these allocations. */
   list(allocations: readonly Allocation[]): void {
     for (const allocation of allocations) {
       this.#listed.set(allocation.id, allocation);
-      if (this.#isOld(allocation)) this.doubt(allocation.id);
+      if (this.#isStale(allocation)) this.markStale(allocation.id);
     }
     this.#forgotten.clear();
   }
@@ -61,7 +61,7 @@ export class AllocationReader {
     const { id, outcome } = record;
     const { isUpToDate, hasDirectory, readAllocation, log } = this.#options;
     const listing = this.#takeListed(record);
-    const hasNews = this.#unread.delete(id) || listing === 'old';
+    const hasNews = this.#stale.delete(id) || listing === 'stale';
     const known = record.allocation;
     const isFresh = listing === 'taken' || (outcome?.kind === 'settled' && isUpToDate());
     if (known && isFresh && !hasNews) return known;
@@ -71,7 +71,7 @@ export class AllocationReader {
       record.readError = undefined;
     } catch (error) {
       record.readError = error;
-      this.doubt(id);
+      this.markStale(id);
       // Nomad is away, or talks garbage: what it last said of this allocation holds, so that its tasks can be restarted.
       if (!known) throw asNotYet(error);
       log.debug({ allocation: id, code: codeOf(error) }, `using what Nomad last said: ${messageOf(error)}`);
@@ -84,18 +84,18 @@ export class AllocationReader {
     return allocation;
   }
 
-  #takeListed(record: AllocationRecord): 'taken' | 'old' | 'none' {
+  #takeListed(record: AllocationRecord): 'taken' | 'stale' | 'none' {
     const listed = this.#listed.get(record.id);
     if (!listed) return 'none';
     this.#listed.delete(record.id);
-    if (this.#isOld(listed)) return 'old';
+    if (this.#isStale(listed)) return 'stale';
     record.allocation = listed;
     record.readError = undefined;
     return 'taken';
   }
 
   /** Whether more is known; that may be because Nomad has gone back to an older state. Only asking tells which. */
-  #isOld({ id, modifyIndex }: Allocation): boolean {
+  #isStale({ id, modifyIndex }: Allocation): boolean {
     const known = this.#records.get(id)?.allocation?.modifyIndex ?? this.#forgotten.get(id) ?? 0;
     return known > modifyIndex;
   }

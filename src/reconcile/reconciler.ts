@@ -84,30 +84,30 @@ export class Reconciler {
   }
 
   /** Something about this allocation may have changed: what is known of it is old. */
-  notice(id: string): void {
-    this.#reader.doubt(id);
+  enqueue(id: string): void {
+    this.#reader.markStale(id);
     this.#queue.add(id);
   }
 
   /** Something of this allocation has changed on the host; of what Nomad says of it that is no news. */
-  noticeHost(id: string): void {
+  enqueueHostChange(id: string): void {
     this.#queue.add(id);
   }
 
   /** What decides over all allocations has changed; of what Nomad says of them that is no news. */
-  noticeRules(): void {
+  enqueueAll(): void {
     for (const id of this.#records.keys()) this.#queue.add(id, 'due');
   }
 
   /** The name service has answered: allocations that wait for what it says of a user have a pass. */
-  noticeAnswer(): void {
+  enqueueWaiting(): void {
     for (const { id, outcome } of this.#records.values()) {
       if (outcome?.kind === 'failed' && codeOf(outcome.error) === USER_NOT_LOOKED_UP) this.#queue.add(id);
     }
   }
 
   /** Nomad listed these allocations: their next pass need not ask for them again. */
-  noticeListed(allocations: readonly Allocation[]): void {
+  enqueueListed(allocations: readonly Allocation[]): void {
     this.#reader.list(allocations);
     for (const { id } of allocations) {
       this.#expect(id);
@@ -117,7 +117,7 @@ export class Reconciler {
     for (const id of this.#records.keys()) {
       if (listed.has(id)) continue;
       // What we know and Nomad did not list proves nothing by its absence: each is asked for by its id.
-      this.#reader.doubt(id);
+      this.#reader.markStale(id);
       this.#queue.add(id, 'due');
     }
   }
@@ -126,7 +126,7 @@ export class Reconciler {
    * After a listing, something of these allocations is on this host, and of no others: they get a pass unless one is coming
    * anyway. What no allocation needs is taken away once it is known what all need.
    */
-  noticeFound(ids: readonly string[]): void {
+  enqueueFound(ids: readonly string[]): void {
     for (const id of ids) {
       const isKnown = this.#records.has(id);
       this.#expect(id);
@@ -141,16 +141,16 @@ export class Reconciler {
    * afresh; Nomad is asked unless the allocation was settled and Nomad has told of no change since.
    */
   passNow(id: string, signal: AbortSignal): Promise<Outcome> {
-    if (!this.#options.isUpToDate()) this.#reader.doubt(id);
+    if (!this.#options.isUpToDate()) this.#reader.markStale(id);
     return this.#nextOutcome(id, signal, () => this.#queue.add(id, 'awaited'));
   }
 
   /** The driver has begun to start a task of it: a create is to come, which will not have to wait for what is done by then. */
-  noticeStart(id: string): void {
+  enqueueStart(id: string): void {
     const record = this.#recordOf(id);
     record.isStarting = true;
     record.starts++;
-    this.#reader.doubt(id);
+    this.#reader.markStale(id);
     this.#queue.add(id, 'awaited');
   }
 
@@ -160,7 +160,7 @@ export class Reconciler {
    */
   async desired(id: string, signal: AbortSignal): Promise<Desired> {
     const record = this.#recordOf(id);
-    if (record.starts === 0) this.noticeStart(id);
+    if (record.starts === 0) this.enqueueStart(id);
     const { starts } = record;
     while (!record.desired || record.decidedStarts < starts) {
       await new Promise<void>((resolve, reject) => {

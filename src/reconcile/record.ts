@@ -29,7 +29,7 @@ export interface AllocationRecord {
   /** The uids that its tasks have been prepared for, by task; undefined where that was not seen yet. */
   granted: ReadonlyMap<string, number> | undefined;
   /** Of the desired state, what has been reported. */
-  unfollowed: readonly string[];
+  notApplied: readonly string[];
   /** A container that joins its netns is held at the gate: Nomad has finished the network. */
   isNetnsAwaited: boolean;
   /** The driver has begun to start a task of it. */
@@ -78,7 +78,7 @@ export function newRecord(id: string, now: number): AllocationRecord {
     warned: undefined,
     since: now,
     granted: undefined,
-    unfollowed: [],
+    notApplied: [],
     isNetnsAwaited: false,
     isStarting: false,
     starts: 0,
@@ -106,8 +106,8 @@ export function stateOf({ outcome, desired }: Readonly<AllocationRecord>): Alloc
 export function lastErrorOf({ outcome, desired }: Readonly<AllocationRecord>): AllocationStatus['lastError'] {
   if (outcome?.kind === 'failed') return { code: codeOf(outcome.error), message: messageOf(outcome.error) };
   if (desired?.kind === 'refused') return { code: desired.code, message: desired.reason };
-  if (desired?.kind === 'access' && desired.unfollowed[0])
-    return { code: USER_CHANGED, message: desired.unfollowed[0] };
+  if (desired?.kind === 'access' && desired.notApplied[0])
+    return { code: USER_CHANGED, message: desired.notApplied[0] };
   return undefined;
 }
 

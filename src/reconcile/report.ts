@@ -62,7 +62,7 @@ export class PassReports {
     metrics.reconcileSeconds.observe({ labels: { result }, value: ms / 1000, exemplarLabels: exemplarOf(record.id) });
     if (outcome.kind === 'settled') {
       record.warned = undefined;
-      this.#unfollowed(record, outcome.desired);
+      this.#reportNotApplied(record, outcome.desired);
       return;
     }
     metrics.errors.inc({ code: codeOf(outcome.error) });
@@ -83,12 +83,12 @@ export class PassReports {
     for (const labels of record.counted) allocations.inc(labels);
   }
 
-  #unfollowed(record: AllocationRecord, desired: Desired): void {
-    const unfollowed = desired.kind === 'access' ? desired.unfollowed : [];
-    for (const message of unfollowed.filter((one) => !record.unfollowed.includes(one))) {
+  #reportNotApplied(record: AllocationRecord, desired: Desired): void {
+    const notApplied = desired.kind === 'access' ? desired.notApplied : [];
+    for (const message of notApplied.filter((one) => !record.notApplied.includes(one))) {
       this.#parts.metrics.errors.inc({ code: USER_CHANGED });
       this.#parts.log.warn({ allocation: record.id, code: USER_CHANGED }, message);
     }
-    record.unfollowed = unfollowed;
+    record.notApplied = notApplied;
   }
 }

@@ -52,7 +52,7 @@ export class DataDir {
   }
 
   /** Whether nobody but root can come to what lies in a directory: it, or one above it, lets nobody else in. @throws SyscallError */
-  isShut(path: string = this.allocDir): boolean {
+  isRootOnly(path: string = this.allocDir): boolean {
     return [path, ...ancestorsOf(path)].some((path) => {
       using directory = openAbsolute(path, O.RDONLY | O.DIRECTORY);
       const { group, groups, users, mask, other } = readAcl(directory);

@@ -22,9 +22,9 @@ export interface EventStreamOptions {
   /** An allocation of this node changed. Called again for what a reconnect replays. */
   readonly onAllocation: (allocationId: string) => void;
   /** From now on the stream tells of changes; `onGap` follows. */
-  readonly onStanding: () => void;
+  readonly onConnected: () => void;
   /** The stream tells of nothing now. `problem` is why, in words; undefined where it is only opened afresh. */
-  readonly onFallen: (problem: string | undefined) => void;
+  readonly onDisconnected: (problem: string | undefined) => void;
   /** Changes may have been missed: list everything. */
   readonly onGap: () => void;
 }
@@ -71,7 +71,7 @@ export function watchEventStream(options: EventStreamOptions, signal: AbortSigna
 }
 
 async function keepOpen(stream: EventStream, options: EventStreamOptions, signal: AbortSignal): Promise<void> {
-  const { clock, log, metrics, onFallen } = options;
+  const { clock, log, metrics, onDisconnected } = options;
   const warned = new WarnedOnce(clock);
   let failures = 0;
   while (!signal.aborted) {
@@ -80,7 +80,7 @@ async function keepOpen(stream: EventStream, options: EventStreamOptions, signal
       await stream.follow(signal);
     } catch (error) {
       if (signal.aborted) break;
-      onFallen(messageOf(error));
+      onDisconnected(messageOf(error));
       const wasSteady = clock.monotonic() - openedAt >= STEADY_MS;
       if (wasSteady) warned.over('stream');
       failures = wasSteady ? 1 : failures + 1;
@@ -115,7 +115,7 @@ class EventStream {
 
   /** Opens the stream and follows it until it is to be opened afresh. Throws when it fails: that Nomad hangs up is a failure too. */
   async follow(signal: AbortSignal): Promise<void> {
-    const { clock, metrics, onFallen } = this.#options;
+    const { clock, metrics, onDisconnected } = this.#options;
     const index = this.#index ?? (await this.#start(signal));
     const renewal = new AbortController();
     this.#renewal = renewal;
@@ -138,7 +138,7 @@ class EventStream {
       throw new NotYetError('stream_silent', `Nomad closed it without one line: ${NO_LINE}`);
     } catch (error) {
       if (!renewal.signal.aborted || signal.aborted) throw error;
-      onFallen(undefined);
+      onDisconnected(undefined);
     } finally {
       hearing.stop();
       stopAging?.();
@@ -155,9 +155,9 @@ class EventStream {
   }
 
   #stand(): void {
-    const { metrics, onStanding, onGap } = this.#options;
+    const { metrics, onConnected, onGap } = this.#options;
     metrics.streamConnected.set(1);
-    onStanding();
+    onConnected();
     onGap();
   }
 

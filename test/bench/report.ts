@@ -1,11 +1,11 @@
 import { renderTable } from '../../src/cli/table.ts';
 import * as gate from './gate-report.ts';
 import type { Goal } from './goal.ts';
+import type { MigrationResults } from './migrations.ts';
 import type { BenchResults, WaysResults } from './results.ts';
 import type { Comparison, Summary } from './samples.ts';
 import * as scale from './scale-report.ts';
 import * as start from './start-report.ts';
-import type { SwapResults } from './swaps.ts';
 
 const METHOD = `Each call is made on the socket of the user's Podman and through the gate in turn, on a kept connection each, and timed
 by the client from the call to the end of the response; what the gate adds is the difference. The two creates that are
@@ -39,7 +39,7 @@ export function toText(results: BenchResults): string {
       ['largest RSS', mib(memory.peak)],
     ],
   );
-  const handed = renderTable(['NETNS', 'n', 'p50', 'p99', '/CNI ADD p50'], swapRows(results.swaps));
+  const handed = renderTable(['NETNS', 'n', 'p50', 'p99', '/CNI ADD p50'], migrationRows(results.migrations));
   const started = start.toText(results.start);
   const scaled = scale.toText(results.scale);
   const ways = gate.toText(results.ways);
@@ -91,7 +91,7 @@ function goalsOf({
   stats,
   memory,
   allocations,
-  swaps,
+  migrations,
   ways,
   start: started,
   scale: scaled,
@@ -104,25 +104,25 @@ function goalsOf({
     {
       what: 'handing over a netns, against the bare move, median',
       unit: 'times',
-      measured: swaps.swap.p50 / swaps.move.p50,
+      measured: migrations.migration.p50 / migrations.move.p50,
       most: 1.5,
     },
     {
       what: 'handing over a netns, against the same by shell',
       unit: 'times',
-      measured: swaps.swap.p50 / swaps.shell.p50,
+      measured: migrations.migration.p50 / migrations.shell.p50,
       most: 0.6,
     },
     {
-      what: `${swaps.atOnce.count} handed over at once, against ${swaps.atOnce.count} bare moves at once`,
+      what: `${migrations.atOnce.count} handed over at once, against ${migrations.atOnce.count} bare moves at once`,
       unit: 'times',
-      measured: swaps.atOnce.swaps / swaps.atOnce.moves,
+      measured: migrations.atOnce.migrations / migrations.atOnce.moves,
       most: 1.5,
     },
     {
       what: 'left of it when the create comes, against the bare move, median',
       unit: 'times',
-      measured: swaps.left.p50 / swaps.move.p50,
+      measured: migrations.left.p50 / migrations.move.p50,
       most: 0.5,
     },
     { what: `agent's RSS with ${allocations} allocations`, unit: 'MiB', measured: memory.prepared, most: 120 },
@@ -143,7 +143,7 @@ function row(what: string, comparison: Comparison, create: Summary | undefined):
   ];
 }
 
-function swapRows({ cni, move, swap, left, shell, atOnce }: SwapResults): string[][] {
+function migrationRows({ cni, move, migration, left, shell, atOnce }: MigrationResults): string[][] {
   const row = (what: string, { count, p50, p99 }: Summary) => [
     what,
     String(count),
@@ -155,11 +155,11 @@ function swapRows({ cni, move, swap, left, shell, atOnce }: SwapResults): string
   return [
     row('CNI ADD', cni),
     row('bare move of the veth', move),
-    row('handed over', swap),
+    row('handed over', migration),
     row('left of it when the create comes', left),
     row('handed over by shell', shell),
     once(`${atOnce.count} bare moves at once`, atOnce.moves),
-    once(`${atOnce.count} handed over at once`, atOnce.swaps),
+    once(`${atOnce.count} handed over at once`, atOnce.migrations),
   ];
 }
 

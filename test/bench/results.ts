@@ -1,8 +1,8 @@
 import type { GateResults } from './gate-report.ts';
+import type { MigrationResults } from './migrations.ts';
 import type { Comparison } from './samples.ts';
 import type { ScaleResults } from './scale-report.ts';
 import type { StartResults } from './start.ts';
-import type { SwapResults } from './swaps.ts';
 
 /** What a run of the bench for the ways to a Podman alone measured; times in milliseconds. */
 export interface WaysResults {
@@ -28,5 +28,5 @@ export interface BenchResults extends WaysResults {
   /** By an agent of its own. */
   readonly scale: ScaleResults;
   /** Handing over the netns of an allocation. */
-  readonly swaps: SwapResults;
+  readonly migrations: MigrationResults;
 }

@@ -7,6 +7,7 @@ import { measureColdCreates, measureCreates, measureReadyCreates } from './creat
 import { measureEventStream } from './event-stream.ts';
 import type { GateResults } from './gate-report.ts';
 import { measureManyAllocations } from './many-allocations.ts';
+import { measureMigrations } from './migrations.ts';
 import { measureNeighbour } from './neighbour.ts';
 import { measurePassThrough } from './pass-through.ts';
 import { PreparedAllocation } from './prepared-allocation.ts';
@@ -14,7 +15,6 @@ import type { BenchResults, WaysResults } from './results.ts';
 import { measureShown } from './shown.ts';
 import { measureSlowNeighbour } from './slow-neighbour.ts';
 import { measureStart } from './start.ts';
-import { measureSwaps } from './swaps.ts';
 
 const ALLOCATIONS = 100;
 
@@ -25,8 +25,8 @@ export async function runBench(say: (what: string) => void): Promise<BenchResult
   const gate = await measureGate(say);
   const ways = await measureWays(say);
   say('measuring: network namespaces handed over');
-  const swaps = await measureSwaps();
-  return { machine: await describeMachine(), start, ...gate, ways, swaps, scale: await measureScale(say) };
+  const migrations = await measureMigrations();
+  return { machine: await describeMachine(), start, ...gate, ways, migrations, scale: await measureScale(say) };
 }
 
 /** Measures the ways to a Podman alone. */
@@ -58,7 +58,7 @@ async function measureScale(say: (what: string) => void): Promise<BenchResults['
 
 async function measureGate(
   say: (what: string) => void,
-): Promise<Omit<BenchResults, 'machine' | 'start' | 'ways' | 'swaps' | 'scale'>> {
+): Promise<Omit<BenchResults, 'machine' | 'start' | 'ways' | 'migrations' | 'scale'>> {
   say(`preparing: a sandbox, the agent as it is installed, ${ALLOCATIONS} allocations`);
   await using bench = await startBench();
   await using allocations = await buildAllocations(bench);

@@ -53,7 +53,7 @@ export function lifecycleCases(environment: () => Environment<NomadUnderTest>): 
     ).toContain('more');
     expect(await containers()).toBe(before);
     const { stdout } = await agent.command(['explain', '--json', allocation.id]);
-    expect(JSON.parse(stdout)).toMatchObject({ state: 'ready', unfollowed: [] });
+    expect(JSON.parse(stdout)).toMatchObject({ state: 'ready', notApplied: [] });
   });
 
   test('a job that changes its user gets an allocation of the new one, and the former keeps nothing', async () => {

@@ -84,7 +84,7 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
     });
     expect(statSync(join(allocDir, ID)).mode & 0o777).toBe(0o755);
     expect(locked().plan({ kind: 'nothing', id: ID, why: 'gone' })).toEqual([]);
-    expect([dataDir.isShut(), dataDir.overmountFor(ALICE)]).toEqual([true, join(base, 'data')]);
+    expect([dataDir.isRootOnly(), dataDir.overmountFor(ALICE)]).toEqual([true, join(base, 'data')]);
   });
 
   test("is nobody's on the host, not that of its user either, subuids included", async () => {

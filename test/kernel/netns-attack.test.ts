@@ -22,7 +22,7 @@ import { dumpNetwork } from '../support/network-dump.ts';
 import { requires } from '../support/requires.ts';
 import { until } from '../support/until.ts';
 
-const SWAP = fileURLToPath(new URL('../support/swap-netns.ts', import.meta.url));
+const MIGRATE = fileURLToPath(new URL('../support/migrate-netns.ts', import.meta.url));
 const ALICES = { uid: ALICE, gid: ALICE };
 const UNIT = fileURLToPath(new URL('../../deploy/systemd/nomad-rootless.service', import.meta.url));
 
@@ -34,7 +34,7 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
   });
   afterEach(() => stage.strike());
 
-  const swap = async () => {
+  const migrate = async () => {
     for (const step of await stage.newResource().plan(wantedNetns(ID, ALICE))) await step.apply();
   };
   const expectUntouched = (before: unknown) => {
@@ -72,12 +72,12 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
     const before = dumpNetwork(ID);
     const stopper = spawn('sh', ['-c', `while :; do pkill -STOP -u ${ALICE} -x 'nsenter|unshare|grep'; done`]);
     onTestFinished(() => void stopper.kill('SIGKILL'));
-    await expect(swap()).rejects.toMatchObject({ code: 'no_network_namespace', retryable: true });
+    await expect(migrate()).rejects.toMatchObject({ code: 'no_network_namespace', retryable: true });
     stopper.kill('SIGKILL');
     await once(stopper, 'exit');
     await until('it has ended', () => childrenOf(process.pid, 'nsenter|unshare|grep').length === 0);
     expectUntouched(before);
-    await swap();
+    await migrate();
     expect(stage.owner()).toBe(ALICE);
   });
 
@@ -115,7 +115,7 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
     const before = dumpNetwork(ID);
     await stage.alice.run('echo 0 >/proc/sys/user/max_net_namespaces');
     const message = /unshare failed: No space left on device/;
-    await expect(swap()).rejects.toMatchObject({ code: 'no_network_namespace', message });
+    await expect(migrate()).rejects.toMatchObject({ code: 'no_network_namespace', message });
     expectUntouched(before);
   });
 
@@ -129,7 +129,7 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
   });
 
   test('cannot answer us in the place of the kernel', async () => {
-    await swap();
+    await migrate();
     using netns = open();
     using route = NetlinkSocket.open(netns, NETLINK.ROUTE);
     const rules = await readObjects(route, OBJECT.rule);
@@ -148,7 +148,7 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
   });
 
   test('cannot send us anything at all, and so neither keep us busy nor our socket full', async () => {
-    await swap();
+    await migrate();
     using netns = open();
     using route = NetlinkSocket.open(netns, NETLINK.ROUTE);
     await readObjects(route, OBJECT.rule);
@@ -157,12 +157,12 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
   });
 
   test('cannot fill our memory with what she puts into it', async () => {
-    await swap();
+    await migrate();
     const add = 'for i in $(seq 0 255); do for j in $(seq 0 79); do echo "route add 10.$i.$j.0/24 dev lo"; done; done';
     const fill = await stage.alice.run(`${add} | nsenter --net=${NETNS_FILE} sh -c 'ip link set lo up; ip -batch -'`);
     expect(fill).toMatchObject({ code: 0 });
     await stage.restartPodman();
-    await expect(swap()).rejects.toMatchObject({ code: 'network_too_large' });
+    await expect(migrate()).rejects.toMatchObject({ code: 'network_too_large' });
     await stage.alice.stop();
   });
 
@@ -177,27 +177,27 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
       'export XTABLES_LOCKFILE=/dev/null; (echo "*filter"; for i in $(seq 9000); do echo "-A INPUT -s 10.1.1.1"; done; echo COMMIT) | iptables-legacy-restore',
     ],
   ])('cannot fill our memory with %s either', async (_, fill) => {
-    await swap();
+    await migrate();
     writeFileSync(`${stage.base}/fill`, fill);
     const filled = await stage.alice.run(`nsenter --net=${NETNS_FILE} sh ${stage.base}/fill`);
     expect(filled).toMatchObject({ code: 0 });
     await stage.restartPodman();
-    await expect(swap()).rejects.toMatchObject({ code: 'network_too_large' });
+    await expect(migrate()).rejects.toMatchObject({ code: 'network_too_large' });
   });
 
   test('cannot keep us busy with links', async () => {
-    await swap();
+    await migrate();
     const add = 'for i in $(seq 20); do ip link add a$i type veth peer name b$i; done';
     expect(await stage.alice.run(`nsenter --net=${NETNS_FILE} sh -c '${add}'`)).toMatchObject({ code: 0 });
     await stage.restartPodman();
-    await expect(swap()).rejects.toMatchObject({
+    await expect(migrate()).rejects.toMatchObject({
       code: 'network_not_carriable',
       message: /has 41 links, more than 32/,
     });
   });
 
   test('cannot keep us busy with links either that come after they were counted', async () => {
-    await swap();
+    await migrate();
     const add = 'for i in $(seq 40); do echo "link add a$i type veth peer name b$i"; done | ip -batch -';
     expect(await stage.alice.run(`nsenter --net=${NETNS_FILE} sh -c '${add}'`)).toMatchObject({ code: 0 });
     using netns = open();
@@ -211,7 +211,7 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
     const capabilities = lines.flatMap((line) => line.slice(line.indexOf('=') + 1).split(' '));
     const kept = capabilities.map((name) => `+${name.replace('CAP_', '').toLowerCase()}`);
     const limited = ['setpriv', '--no-new-privs', `--bounding-set=-all,${kept.join(',')}`, '--inh-caps=-all'];
-    const argv = [...limited, process.execPath, SWAP, stage.base, ID, String(ALICE), 'never'];
+    const argv = [...limited, process.execPath, MIGRATE, stage.base, ID, String(ALICE), 'never'];
     expect(await runCommand(argv, { cwd: '/' })).toEqual({ code: 0, stdout: '', stderr: '' });
     expect(dumpNetwork(ID)).toEqual(before);
     expect(stage.owner()).toBe(ALICE);

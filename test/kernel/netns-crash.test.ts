@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Desired } from '../../src/model/desired.ts';
-import type { SwapPoint } from '../../src/resources/netns/swap.ts';
+import type { MigrationPoint } from '../../src/resources/netns/migration.ts';
 import { runCommand } from '../support/command.ts';
 import { mountsBelow } from '../support/leftovers.ts';
 import { wantedNetns } from '../support/netns-resource.ts';
@@ -20,12 +20,12 @@ import { requires } from '../support/requires.ts';
 import { makeRichNetwork } from '../support/rich-network.ts';
 import { until } from '../support/until.ts';
 
-const SWAP = fileURLToPath(new URL('../support/swap-netns.ts', import.meta.url));
-/** Every point of a swap, in order. */
+const MIGRATE = fileURLToPath(new URL('../support/migrate-netns.ts', import.meta.url));
+/** Every point of a migration, in order. */
 const POINTS = ['read', 'made', 'founded', 'pinned', 'recorded', 'moved', 'carried', 'attached', 'ended'] as const;
 const SIGKILLED = -1;
 
-requires('root', 'sandbox')('a swap of a network namespace that was killed', () => {
+requires('root', 'sandbox')('a migration of a network namespace that was killed', () => {
   let stage: NetnsStage;
 
   beforeEach(async () => {
@@ -33,9 +33,9 @@ requires('root', 'sandbox')('a swap of a network namespace that was killed', () 
   });
   afterEach(() => stage.strike());
 
-  /** Runs a swap in a process of its own, which ends by SIGKILL when it gets there. */
-  async function killedAt(point: SwapPoint, without?: 'without'): Promise<void> {
-    const argv = [process.execPath, SWAP, stage.base, ID, String(ALICE), point, ...(without ? [without] : [])];
+  /** Runs a migration in a process of its own, which ends by SIGKILL when it gets there. */
+  async function killedAt(point: MigrationPoint, without?: 'without'): Promise<void> {
+    const argv = [process.execPath, MIGRATE, stage.base, ID, String(ALICE), point, ...(without ? [without] : [])];
     const { code, stderr } = await runCommand(argv, { cwd: '/' });
     expect({ code, stderr }).toEqual({ code: SIGKILLED, stderr: '' });
   }
@@ -62,7 +62,7 @@ requires('root', 'sandbox')('a swap of a network namespace that was killed', () 
     stage.makeBridged();
     const before = dumpNetwork(ID);
     await killedAt(point, 'without');
-    await runCommand([process.execPath, SWAP, stage.base, ID, String(ALICE), point, 'without'], { cwd: '/' });
+    await runCommand([process.execPath, MIGRATE, stage.base, ID, String(ALICE), point, 'without'], { cwd: '/' });
     await goOn(wantedNetns(ID, ALICE), false);
     expect(dumpNetwork(ID)).toEqual(before);
     expect(stage.journal()).toEqual([]);

@@ -18,7 +18,7 @@ export function accessOf(
     usesConnect: false,
     netns: undefined,
     volumes: [],
-    unfollowed: [],
+    notApplied: [],
     ...more,
   };
 }

@@ -3,10 +3,10 @@ import { systemClock } from '../../src/clock.ts';
 import type { Desired } from '../../src/model/desired.ts';
 import { DataDir } from '../../src/resources/data-dir.ts';
 import { CniCache } from '../../src/resources/netns/cni-cache.ts';
+import { MigrationJournal } from '../../src/resources/netns/migration-journal.ts';
 import { type NetnsOptions, NetnsResource } from '../../src/resources/netns/netns.ts';
 import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
 import { SpareNamespaces } from '../../src/resources/netns/spare-namespaces.ts';
-import { SwapJournal } from '../../src/resources/netns/swap-journal.ts';
 import { PodmanNamespaces } from '../../src/resources/podman-namespaces.ts';
 import { accessOf } from './access-of.ts';
 import { LeapingClock } from './leaping-clock.ts';
@@ -34,7 +34,7 @@ export function newNetnsResource(
   const resource = new NetnsResource({
     dataDir: new DataDir(join(base, 'alloc'), base),
     directory: new NetnsDirectory('/var/run/netns', beneath),
-    journal: new SwapJournal(join(base, 'state')),
+    journal: new MigrationJournal(join(base, 'state')),
     spares: new SpareNamespaces(systemClock),
     namespaces,
     owners: () => [owner],

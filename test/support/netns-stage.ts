@@ -105,7 +105,7 @@ export class NetnsStage {
     rmSync(join(this.base, 'alloc', ID), { recursive: true });
   }
 
-  /** What there is of swaps under way: names in the state directory. */
+  /** What there is of migrations under way: names in the state directory. */
   journal(): string[] {
     const directory = join(this.base, 'state/netns');
     return existsSync(directory) ? readdirSync(directory) : [];

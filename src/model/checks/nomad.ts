@@ -48,7 +48,7 @@ export interface DataDirFacts {
   /** Whether the filesystem of the allocations takes POSIX ACLs. */
   readonly takesAcls: boolean;
   /** Whether nobody but root comes to the allocations. */
-  readonly isShut: boolean;
+  readonly isRootOnly: boolean;
 }
 
 /** What Nomad's conflist for network mode bridge names: client/allocrunner/networking_bridge_linux.go. */
@@ -100,13 +100,13 @@ export const NOMAD_CHECKS: readonly CheckOf<NomadFacts>[] = [
     judge: ({ dataDir }) => {
       if (!dataDir) return undefined;
       if ('problem' in dataDir) return failed(dataDir.problem);
-      const { path, allocDir, filesystem, takesAcls, isShut } = dataDir.value;
+      const { path, allocDir, filesystem, takesAcls, isRootOnly } = dataDir.value;
       if (!takesAcls) {
         return failed(
           `${allocDir} (${filesystem}) does not support POSIX ACLs, which protect allocations; put Nomad's alloc_dir on ext4, XFS, btrfs or tmpfs, mounted without noacl`,
         );
       }
-      if (isShut) return ok(`${path} (${filesystem ?? 'unknown'}), closed to all but root`);
+      if (isRootOnly) return ok(`${path} (${filesystem ?? 'unknown'}), closed to all but root`);
       return warning(
         `${path} (${filesystem}) can be entered by users other than root: tasks see ids as they are on disk, and allocations that have ended are open`,
         `chmod 0700 ${shellWord(path)}`,

@@ -9,14 +9,14 @@ import type { DataDir } from '../data-dir.ts';
 import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
-import { NetnsSwap, type SwapOptions } from './swap.ts';
+import { type MigrationOptions, NetnsMigration } from './migration.ts';
 import { taskSetUp } from './task-set-up.ts';
 
 /** In that time Nomad has set a task up: without a gate, a container is created. */
 const SET_UP_POLL_MS = 20;
 
 /** What the resource works with. */
-export interface NetnsOptions extends SwapOptions {
+export interface NetnsOptions extends MigrationOptions {
   readonly dataDir: DataDir;
   readonly namespaces: PodmanNamespaces;
   /** The users that have a gate. */
@@ -44,14 +44,14 @@ type Ownership = 'root' | 'current' | 'former' | 'foreign';
 export class NetnsResource implements Resource {
   readonly kind = 'netns';
   readonly #options: NetnsOptions;
-  readonly #swap: NetnsSwap;
+  readonly #migration: NetnsMigration;
   readonly #owned = new Set<string>();
   /** The allocations whose network is still to be handed over, with the uid of its user. */
   readonly #coming = new Map<string, number>();
 
   constructor(options: NetnsOptions) {
     this.#options = options;
-    this.#swap = new NetnsSwap(options);
+    this.#migration = new NetnsMigration(options);
   }
 
   async plan(desired: Desired): Promise<Step[]> {
@@ -67,7 +67,7 @@ export class NetnsResource implements Resource {
     const { id } = desired;
     if (this.#options.journal.ids().includes(id)) {
       const what = `finished the interrupted migration of the network namespace of ${id}`;
-      return [this.#step(what, () => this.#swap.resume(id, owner))];
+      return [this.#step(what, () => this.#migration.resume(id, owner))];
     }
     const [namespace] = await this.#options.namespaces.of(owner);
     using current = this.#options.directory.open(id);
@@ -102,7 +102,7 @@ export class NetnsResource implements Resource {
     return this.#owned.has(id);
   }
 
-  /** The ids of allocations whose swap was begun and not ended. */
+  /** The ids of allocations whose migration was begun and not ended. */
   allocationIds(): string[] {
     return this.#options.journal.ids();
   }
@@ -119,14 +119,14 @@ export class NetnsResource implements Resource {
 
   async #discard(id: string): Promise<void> {
     using allocation = this.#options.dataDir.open(id);
-    await this.#swap.discard(id, allocation === undefined);
+    await this.#migration.discard(id, allocation === undefined);
   }
 
   async #replace(id: string, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
     using former = this.#options.directory.open(id);
     if (!former) throw this.#notUp(id, 'is not there');
     this.#coming.delete(id); // it takes one of the spares now
-    await this.#swap.begin(id, former, owner, userNamespace);
+    await this.#migration.begin(id, former, owner, userNamespace);
   }
 
   /**

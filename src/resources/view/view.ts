@@ -88,7 +88,7 @@ export class ViewResource implements Resource {
     if (idmap === 'off') return [];
     const open = `${PLAIN_IDS}, because users can enter Nomad's data dir: close it to all but root (chmod 0700), or set idmap: off`;
     const unable = `${PLAIN_IDS} for some allocations: kernel or filesystem cannot map ids (tmpfs from Linux 6.3 on); set idmap: off to have that everywhere`;
-    return [...(dataDir.isShut() ? [] : [open]), ...(mounts.hasUnmappable ? [unable] : [])];
+    return [...(dataDir.isRootOnly() ? [] : [open]), ...(mounts.hasUnmappable ? [unable] : [])];
   }
 
   notes(desired: Desired): string[] {
@@ -201,7 +201,7 @@ export class ViewResource implements Resource {
    * nobody can come to them on the host: below a data dir that lets nobody but root in.
    */
   #ids(): Leaf['ids'] {
-    return this.#options.idmap === 'auto' && this.#options.dataDir.isShut() ? 'mapped' : 'plain';
+    return this.#options.idmap === 'auto' && this.#options.dataDir.isRootOnly() ? 'mapped' : 'plain';
   }
 
   #planRemoval(id: string, uid: number): Step[] {

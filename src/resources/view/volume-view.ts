@@ -122,7 +122,7 @@ export class VolumeViewResource implements UserResource {
     const { volume } = one;
     return directories.open(one.id, volume).map((directory) => {
       const source = opened.use(directory);
-      const mapped = rights === 'idmap' && volume.claim.type === 'host' && dataDir.isShut(dirname(source.path));
+      const mapped = rights === 'idmap' && volume.claim.type === 'host' && dataDir.isRootOnly(dirname(source.path));
       const ids = mapped && !mounts.isUnmappable(source) ? 'mapped' : 'plain';
       if (volume.claim.type === 'host' && ids === 'plain') refuseShut(source, volume, owner);
       return {

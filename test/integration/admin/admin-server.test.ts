@@ -48,7 +48,7 @@ const explanation: Explanation = {
   metaKey: 'podman_user',
   verdict: 'refused',
   refusal: { code: 'not_in_policy', reason: 'the policy does not let it' },
-  unfollowed: [],
+  notApplied: [],
   tasks: [
     {
       name: 't',

@@ -92,7 +92,7 @@ const explanation: Explanation = {
   verdict: 'access',
   state: 'ready',
   since: new ManualClock().now(),
-  unfollowed: [],
+  notApplied: [],
   tasks: [
     {
       name: 'web',

@@ -48,8 +48,8 @@ async function watchedNomad() {
   const callbacks = {
     onAllocation: (id: string) => void ids.push(id),
     onGap: () => listing.refresh(),
-    onStanding: () => undefined,
-    onFallen: () => undefined,
+    onConnected: () => undefined,
+    onDisconnected: () => undefined,
   };
   const stream = watchEventStream({ ...common, lifeMs: INTERVAL_MS, ...callbacks }, controller.signal);
   onTestFinished(async () => {

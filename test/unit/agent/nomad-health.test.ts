@@ -14,14 +14,14 @@ describe('what is told of Nomad', () => {
   /** Nomad has said who it is, its stream stands, and a second later its allocations were asked for and listed. */
   function allWell(): void {
     health.attached();
-    health.streamStands();
+    health.streamConnected();
     clock.advance(1000);
     health.listed(clock.monotonic());
   }
 
   test('is one thing until Nomad has said who it is, then what is missing yet, then nothing', () => {
     expect(health.reasons(0)).toEqual(['Nomad has not been asked yet']);
-    health.ill('agent', 'nobody listens');
+    health.failed('agent', 'nobody listens');
     expect(health.reasons(0)).toEqual(['nobody listens']);
     health.attached();
     expect(health.reasons(0)).toHaveLength(2);
@@ -33,18 +33,18 @@ describe('what is told of Nomad', () => {
 
   test('is each thing that went wrong, until it goes well again', () => {
     allWell();
-    health.streamFell('silent');
-    health.ill('listing', 'refused');
+    health.streamDisconnected('silent');
+    health.failed('listing', 'refused');
     expect(health.reasons(0)).toEqual(['silent', 'refused']);
     health.listed(clock.monotonic());
     expect([health.reasons(0), health.isConnected]).toEqual([['silent'], false]);
-    health.streamStands();
+    health.streamConnected();
     expect([health.reasons(0), health.isConnected]).toEqual([[], true]);
   });
 
   test('is no problem where the stream is only opened afresh', () => {
     allWell();
-    health.streamFell(undefined);
+    health.streamDisconnected(undefined);
     expect([health.reasons(0), health.isConnected]).toEqual([[], true]);
   });
 
@@ -65,16 +65,16 @@ describe('what is known is up to date', () => {
     clock.advance(10);
     const askedBefore = clock.monotonic();
     clock.advance(10);
-    health.streamStands();
+    health.streamConnected();
     clock.advance(10);
     health.listed(askedBefore);
     expect(health.isUpToDate()).toBe(false);
     health.listed(clock.monotonic());
     expect(health.isUpToDate()).toBe(true);
-    health.streamFell(undefined);
+    health.streamDisconnected(undefined);
     expect(health.isUpToDate()).toBe(false);
     clock.advance(10);
-    health.streamStands();
+    health.streamConnected();
     expect(health.isUpToDate()).toBe(false);
     clock.advance(10);
     health.listed(clock.monotonic());

@@ -28,14 +28,14 @@ function readinessOf(
     );
   };
   const whenIdle = async () => undefined;
-  const noticeStart = (id: string) => void asked.push(`start of ${id}`);
+  const enqueueStart = (id: string) => void asked.push(`start of ${id}`);
   const awaitNetns = (id: string) => void asked.push(`netns of ${id}`);
   const awaitMounts = (_: string, task: string, paths: readonly string[]) =>
     void asked.push(`mounts ${[task, ...paths].join(', ')}`);
   const reconciler = {
     passNow: next('pass'),
     nextOutcome: next('next'),
-    noticeStart,
+    enqueueStart,
     desired: async () => decisions.shift() ?? access(),
     whenIdle,
     awaitNetns,

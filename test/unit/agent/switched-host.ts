@@ -23,11 +23,11 @@ export class SwitchedHost implements Host {
     this.resources = [{ kind: 'acl', plan: (desired) => this.#plan(desired) }];
   }
 
-  readonly handedOver = {
+  readonly migratedNetns = {
     ids: () => [],
     pathOf: (id: string) => `${this.netnsDir}/${id}`,
     ownerOf: () => undefined,
-    isBeingHandedOver: () => false,
+    isBeingMigrated: () => false,
     hasLinks: async () => false,
     remove: () => undefined,
   };

@@ -20,7 +20,7 @@ const explanation: Explanation = {
   taskGroup: 'g',
   metaKey: 'podman_user',
   verdict: 'finished',
-  unfollowed: [],
+  notApplied: [],
   tasks: [],
   parts: [],
 };

@@ -53,7 +53,7 @@ describe('an allocation', () => {
       usesConnect: false,
       netns: undefined,
       volumes: [],
-      unfollowed: [],
+      notApplied: [],
     });
   });
 
@@ -169,7 +169,7 @@ describe('an allocation whose task has been prepared for a user', () => {
   test('follows no change of the user, and says so', () => {
     const given = desired(withUser('bob'), granted(1001));
     expect(given).toMatchObject({ kind: 'access', podman: [{ name: 'alice', tasks: ['t'] }] });
-    expect(given).toHaveProperty('unfollowed', [
+    expect(given).toHaveProperty('notApplied', [
       `task t: the job now has podman_user = "bob", but the task was prepared for alice and keeps running as that user; run: nomad alloc stop ${ALLOCATION_ID}`,
     ]);
   });
@@ -178,16 +178,16 @@ describe('an allocation whose task has been prepared for a user', () => {
     const given = desired(withUser(value), granted(1001));
     expect(given).toMatchObject({
       podman: [{ uid: 1001 }],
-      unfollowed: [expect.stringContaining('keeps running as that user')],
+      notApplied: [expect.stringContaining('keeps running as that user')],
     });
   });
 
   test('has nothing to say while the user is the same, however it is written', () => {
-    expect(desired(withUser('1001'), granted(1001))).toMatchObject({ podman: [{ uid: 1001 }], unfollowed: [] });
+    expect(desired(withUser('1001'), granted(1001))).toMatchObject({ podman: [{ uid: 1001 }], notApplied: [] });
   });
 
   test('keeps no user who may no longer run it', () => {
-    expect(desired(withUser('bob'), granted(1004))).toMatchObject({ podman: [{ uid: 1002 }], unfollowed: [] });
+    expect(desired(withUser('bob'), granted(1004))).toMatchObject({ podman: [{ uid: 1002 }], notApplied: [] });
     const policy = [{ namespace: '*', jobs: '*', users: new Set(['bob']) }];
     expect(desired(withUser('bob'), { policy, ...granted(1001) })).toMatchObject({ podman: [{ uid: 1002 }] });
   });

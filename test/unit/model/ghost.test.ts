@@ -64,7 +64,7 @@ describe('a container is left alone', () => {
 });
 
 describe('a network', () => {
-  const seen = { isUsers: true, isBeingHandedOver: false };
+  const seen = { isUsers: true, isBeingMigrated: false };
 
   test.each([
     ['of an allocation that is over', FAILED],
@@ -75,7 +75,7 @@ describe('a network', () => {
 
   test.each([
     ["that is root's", { ...seen, isUsers: false }, FAILED, false],
-    ['that is being handed over', { ...seen, isBeingHandedOver: true }, FAILED, false],
+    ['that is being handed over', { ...seen, isBeingMigrated: true }, FAILED, false],
     ['whose allocation has its directory', seen, FAILED, true],
     ['whose allocation runs', seen, found('running', 'running'), false],
     ['of which Nomad did not answer', seen, { kind: 'unanswered', why: '' }, false],

@@ -173,9 +173,9 @@ test('says what is not followed, and whom the task runs as still', async () => {
     ]),
     granted: new Map([['t', 1002]]),
   };
-  const { unfollowed, tasks } = await explainOf(allocationOf({ tasks: [taskOf('t', { meta: metaOf('alice') })] }), {
+  const { notApplied, tasks } = await explainOf(allocationOf({ tasks: [taskOf('t', { meta: metaOf('alice') })] }), {
     rules,
   });
-  expect(unfollowed).toEqual([expect.stringContaining('was prepared for bob and keeps running as that user')]);
+  expect(notApplied).toEqual([expect.stringContaining('was prepared for bob and keeps running as that user')]);
   expect(tasks[0]).toMatchObject({ user: { name: 'alice' }, runsAs: { name: 'bob', uid: 1002 } });
 });

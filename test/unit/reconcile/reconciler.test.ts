@@ -166,7 +166,7 @@ describe('the reconciler', () => {
     await reconciler.passNow(ALLOCATION_ID, never);
     nomad.set(ALLOCATION_ID, allocationOf({ modifyIndex: 2, tasks: [taskOf('t', { meta: metaOf('bob') })] }));
     for (const _ of [1, 2]) {
-      reconciler.notice(ALLOCATION_ID);
+      reconciler.enqueue(ALLOCATION_ID);
       const outcome = await reconciler.passNow(ALLOCATION_ID, never);
       expect(outcome).toMatchObject({ desired: { podman: [{ name: 'alice' }] } });
     }
@@ -181,19 +181,19 @@ describe('the reconciler', () => {
     const { reconciler, granted } = setUp();
     granted.set('t', 1002);
     const outcome = await reconciler.passNow(ALLOCATION_ID, never);
-    expect(outcome).toMatchObject({ desired: { podman: [{ name: 'bob' }], unfollowed: [expect.any(String)] } });
+    expect(outcome).toMatchObject({ desired: { podman: [{ name: 'bob' }], notApplied: [expect.any(String)] } });
   });
 
   test('says what is decided when the driver has begun to start a task, before the host is ready for it', async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const slow: Resource = { kind: 'acl', plan: () => promise.then(() => []) };
     const { reconciler, switches, nomad } = setUp([slow]);
-    reconciler.noticeStart(ALLOCATION_ID);
+    reconciler.enqueueStart(ALLOCATION_ID);
     expect(await reconciler.desired(ALLOCATION_ID, never)).toMatchObject({ kind: 'access' });
     expect([...switches.on]).toEqual([]);
     // What was decided before the next start says nothing of that one.
     nomad.set(ALLOCATION_ID, allocationOf({ nodeId: '35ef367e-8026-c171-16fa-c405e00b640b' }));
-    reconciler.noticeStart(ALLOCATION_ID);
+    reconciler.enqueueStart(ALLOCATION_ID);
     const next = reconciler.desired(ALLOCATION_ID, never);
     resolve();
     expect(await next).toMatchObject({ kind: 'nothing', why: 'gone' });
@@ -202,7 +202,7 @@ describe('the reconciler', () => {
   test('says nothing of what is decided before Nomad has answered, until whoever asks gives up', async () => {
     const { reconciler, nomad, clock } = setUp();
     nomad.set(ALLOCATION_ID, away);
-    reconciler.noticeStart(ALLOCATION_ID);
+    reconciler.enqueueStart(ALLOCATION_ID);
     const giveUp = new AbortController();
     const given = reconciler.desired(ALLOCATION_ID, giveUp.signal);
     const decided = reconciler.desired(ALLOCATION_ID, never);
@@ -221,7 +221,7 @@ describe('the reconciler', () => {
     const first = reconciler.passNow(ALLOCATION_ID, never);
     for (let turn = 0; turn < 50; turn++) await undefined;
     nomad.set(ALLOCATION_ID, allocationOf());
-    reconciler.noticeStart(ALLOCATION_ID);
+    reconciler.enqueueStart(ALLOCATION_ID);
     const decided = reconciler.desired(ALLOCATION_ID, never);
     resolve();
     expect(await first).toMatchObject({ desired: { kind: 'nothing', why: 'gone' } });
@@ -237,7 +237,7 @@ describe('the reconciler', () => {
     expect(kept && stateOf(kept)).toBe('waiting');
     pending.clear();
     const next = reconciler.nextOutcome(ALLOCATION_ID, never);
-    reconciler.noticeAnswer();
+    reconciler.enqueueWaiting();
     expect(await next).toMatchObject({ kind: 'settled' });
     expect([...switches.on]).toEqual([ALLOCATION_ID]);
   });
@@ -250,7 +250,7 @@ describe('the reconciler', () => {
       ALLOCATION_ID,
       allocationOf({ modifyIndex: 2, clientStatus: 'complete', tasks: [taskOf('t', { state: 'dead' })] }),
     );
-    reconciler.notice(ALLOCATION_ID);
+    reconciler.enqueue(ALLOCATION_ID);
     expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({
       kind: 'settled',
       desired: { why: 'finished' },
@@ -325,7 +325,7 @@ describe('the reconciler', () => {
     await reconciler.passNow(ALLOCATION_ID, never);
     asked.length = 0;
     const outcome = reconciler.nextOutcome(ALLOCATION_ID, never);
-    reconciler.noticeListed([]);
+    reconciler.enqueueListed([]);
     await outcome;
     expect(asked).toEqual([ALLOCATION_ID]);
     expect([...switches.on]).toEqual([ALLOCATION_ID]);
@@ -334,12 +334,12 @@ describe('the reconciler', () => {
   test('does not ask again for what was just listed, but does after news of it', async () => {
     const { reconciler, asked } = setUp();
     let outcome = reconciler.nextOutcome(ALLOCATION_ID, never);
-    reconciler.noticeListed([allocationOf()]);
+    reconciler.enqueueListed([allocationOf()]);
     await outcome;
     expect(asked).toEqual([]);
     outcome = reconciler.nextOutcome(ALLOCATION_ID, never);
-    reconciler.noticeListed([allocationOf()]);
-    reconciler.notice(ALLOCATION_ID);
+    reconciler.enqueueListed([allocationOf()]);
+    reconciler.enqueue(ALLOCATION_ID);
     await outcome;
     expect(asked).toEqual([ALLOCATION_ID]);
   });
@@ -352,7 +352,7 @@ describe('the reconciler', () => {
     const listed = async (modifyIndex: number) => {
       asked.length = 0;
       const outcome = reconciler.nextOutcome(ALLOCATION_ID, never);
-      reconciler.noticeListed([allocationOf({ modifyIndex })]);
+      reconciler.enqueueListed([allocationOf({ modifyIndex })]);
       await outcome;
       return [asked.length, record()?.allocation?.modifyIndex];
     };
@@ -368,12 +368,12 @@ describe('the reconciler', () => {
     nomad.delete(ALLOCATION_ID);
     await reconciler.passNow(ALLOCATION_ID, never);
     const outcome = reconciler.nextOutcome(ALLOCATION_ID, never);
-    reconciler.noticeListed([allocationOf()]);
+    reconciler.enqueueListed([allocationOf()]);
     await outcome;
     expect([...switches.on]).toEqual([]);
     nomad.set(ALLOCATION_ID, allocationOf());
     const back = reconciler.nextOutcome(ALLOCATION_ID, never);
-    reconciler.noticeListed([allocationOf()]);
+    reconciler.enqueueListed([allocationOf()]);
     await back;
     expect([...switches.on]).toEqual([ALLOCATION_ID]);
   });
@@ -383,7 +383,7 @@ describe('the reconciler', () => {
     nomad.delete(ALLOCATION_ID);
     const gone = reconciler.passNow(ALLOCATION_ID, never);
     await Promise.resolve();
-    reconciler.noticeListed([allocationOf()]);
+    reconciler.enqueueListed([allocationOf()]);
     await gone;
     await reconciler.passNow(ALLOCATION_ID, never);
     expect([...switches.on]).toEqual([]);
@@ -392,8 +392,8 @@ describe('the reconciler', () => {
   test('knows what was listed when Nomad goes away before it is read', async () => {
     const { nomad, reconciler, switches } = setUp();
     nomad.set(ALLOCATION_ID, away);
-    reconciler.noticeListed([allocationOf()]);
-    reconciler.notice(ALLOCATION_ID);
+    reconciler.enqueueListed([allocationOf()]);
+    reconciler.enqueue(ALLOCATION_ID);
     expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ kind: 'settled' });
     expect([...switches.on]).toEqual([ALLOCATION_ID]);
   });
@@ -472,7 +472,7 @@ describe('the reconciler', () => {
     expect(record()?.readError).toBe(away);
     const listed = reconciler.nextOutcome(ALLOCATION_ID, never);
     nomad.set(ALLOCATION_ID, allocationOf());
-    reconciler.noticeListed([allocationOf()]);
+    reconciler.enqueueListed([allocationOf()]);
     await listed;
     expect(record()?.readError).toBeUndefined();
   });
@@ -579,8 +579,8 @@ describe('the reconciler', () => {
     ]);
     const dead = taskOf('t', { volumes: ['disk'], state: 'dead' });
     nomad.set(ALLOCATION_ID, { ...claiming(), tasks: [dead], clientStatus: 'failed', modifyIndex: 2 });
-    reconciler.noticeListed([]);
-    reconciler.noticeFound([]);
+    reconciler.enqueueListed([]);
+    reconciler.enqueueFound([]);
     expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ desired: { kind: 'nothing' } });
     expect(shared.removals.at(-1)).toEqual({ uid: 1001, isComplete: true, allocations: new Set(), volumes: [] });
   });
@@ -604,18 +604,18 @@ describe('the reconciler', () => {
     const { nomad, reconciler } = setUp([], [shared]);
     const found = ALLOCATION_ID.replace(/^./, 'b');
     nomad.set(found, away);
-    reconciler.noticeListed([allocationOf()]);
+    reconciler.enqueueListed([allocationOf()]);
     await reconciler.passNow(ALLOCATION_ID, never);
     expect(shared.removals).toEqual([]); // what is on the host is not known
-    reconciler.noticeFound([found, ALLOCATION_ID]);
+    reconciler.enqueueFound([found, ALLOCATION_ID]);
     expect(await reconciler.passNow(found, never)).toMatchObject({ kind: 'failed' });
     const tasks = [taskOf('t', { state: 'dead' })];
     nomad.set(ALLOCATION_ID, allocationOf({ tasks, clientStatus: 'failed', modifyIndex: 2 }));
-    reconciler.notice(ALLOCATION_ID);
+    reconciler.enqueue(ALLOCATION_ID);
     expect(await reconciler.passNow(ALLOCATION_ID, never)).toMatchObject({ desired: { kind: 'nothing' } });
     expect(shared.removals).toEqual([]);
     nomad.set(found, allocationOf({ id: found }));
-    reconciler.notice(found);
+    reconciler.enqueue(found);
     await reconciler.passNow(found, never);
     await reconciler.stop();
     expect(shared.removals).toEqual([{ uid: 1001, isComplete: true, allocations: new Set([found]), volumes: [] }]);
@@ -626,11 +626,11 @@ describe('the reconciler', () => {
     const { nomad, reconciler } = setUp([], [shared]);
     const named = ALLOCATION_ID.replace(/^./, 'b');
     nomad.set(named, away);
-    reconciler.noticeListed([]);
-    reconciler.noticeFound([]);
+    reconciler.enqueueListed([]);
+    reconciler.enqueueFound([]);
     expect(await reconciler.passNow(named, never)).toMatchObject({ kind: 'failed' });
     shared.removals.splice(0);
-    reconciler.noticeFound([]);
+    reconciler.enqueueFound([]);
     await reconciler.stop();
     expect(shared.removals).toHaveLength(1);
   });
@@ -645,7 +645,7 @@ describe('the reconciler', () => {
     expect(asked).toEqual([ALLOCATION_ID]);
     nomad.delete(ALLOCATION_ID);
     const outcome = reconciler.nextOutcome(ALLOCATION_ID, never);
-    reconciler.notice(ALLOCATION_ID);
+    reconciler.enqueue(ALLOCATION_ID);
     await outcome;
     expect(asked).toEqual([ALLOCATION_ID, ALLOCATION_ID]);
     expect([...switches.on]).toEqual([]);
@@ -657,7 +657,7 @@ describe('the reconciler', () => {
     stream.stands = true;
     nomad.set(ALLOCATION_ID, away);
     const outcome = reconciler.nextOutcome(ALLOCATION_ID, never);
-    reconciler.notice(ALLOCATION_ID);
+    reconciler.enqueue(ALLOCATION_ID);
     await outcome;
     await reconciler.passNow(ALLOCATION_ID, never);
     expect(asked).toEqual([ALLOCATION_ID, ALLOCATION_ID, ALLOCATION_ID]);
@@ -747,9 +747,9 @@ describe('the reconciler', () => {
       fc.asyncProperty(fc.array(happening, { maxLength: 12 }), fc.boolean(), async (happenings, there) => {
         const { nomad, reconciler, switches } = setUp();
         for (const what of happenings) {
-          if (what === 'notice') reconciler.notice(ALLOCATION_ID);
-          else if (what === 'listed') reconciler.noticeListed([allocationOf()]);
-          else if (what === 'empty listing') reconciler.noticeListed([]);
+          if (what === 'notice') reconciler.enqueue(ALLOCATION_ID);
+          else if (what === 'listed') reconciler.enqueueListed([allocationOf()]);
+          else if (what === 'empty listing') reconciler.enqueueListed([]);
           else if (what === 'away') nomad.set(ALLOCATION_ID, away);
           else if (what === 'back') nomad.set(ALLOCATION_ID, allocationOf());
           else if (what === 'gone') nomad.delete(ALLOCATION_ID);
@@ -758,7 +758,7 @@ describe('the reconciler', () => {
         }
         nomad.delete(ALLOCATION_ID);
         if (there) nomad.set(ALLOCATION_ID, allocationOf());
-        reconciler.notice(ALLOCATION_ID);
+        reconciler.enqueue(ALLOCATION_ID);
         await reconciler.passNow(ALLOCATION_ID, never);
         expect([...switches.on]).toEqual(there ? [ALLOCATION_ID] : []);
       }),

@@ -52,8 +52,8 @@ function watched(indexes: (number | Error)[] = [40]) {
   const callbacks = {
     onAllocation: (id: string) => void told.push(id),
     onGap: () => void told.push('gap'),
-    onStanding: () => void states.push('stands'),
-    onFallen: (problem: string | undefined) => void states.push(problem),
+    onConnected: () => void states.push('stands'),
+    onDisconnected: (problem: string | undefined) => void states.push(problem),
   };
   const { finished, cover } = watchEventStream(
     { nomad, nodeId: NODE_ID, lifeMs: LIFE_MS, clock, log, metrics, ...callbacks },

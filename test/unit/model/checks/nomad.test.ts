@@ -30,7 +30,7 @@ const DATA_DIR: DataDirFacts = {
   allocDir: '/opt/nomad/data/alloc',
   filesystem: 'ext4',
   takesAcls: true,
-  isShut: true,
+  isRootOnly: true,
 };
 const GOOD: NomadFacts = {
   address: 'http://127.0.0.1:4646',
@@ -108,7 +108,7 @@ describe("Nomad's client", () => {
     ],
     [
       'open to all',
-      dataDir({ isShut: false, path: '/data; reboot' }),
+      dataDir({ isRootOnly: false, path: '/data; reboot' }),
       'data_dir',
       'warning',
       /users other than root/,

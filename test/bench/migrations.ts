@@ -34,12 +34,12 @@ const SET_UP_MS = 49;
 const FIRST = 2;
 
 /** What handing over a netns costs, in one run; durations of one of each, milliseconds. */
-export interface SwapResults {
+export interface MigrationResults {
   /** CNI ADD of the network that is then handed over. */
   readonly cni: Summary;
   /** The bare move of the veth into another netns. */
   readonly move: Summary;
-  readonly swap: Summary;
+  readonly migration: Summary;
   /**
    * What is left of it for the create to wait: from the mount of a task's secrets directory on, SET_UP_MS later the driver's
    * look-ups, inspect by name and image inspect.
@@ -48,16 +48,16 @@ export interface SwapResults {
   /** The same done by nsenter, ip and mount. */
   readonly shell: Summary;
   /** All of them together, milliseconds. */
-  readonly atOnce: { readonly count: number; readonly swaps: number; readonly moves: number };
+  readonly atOnce: { readonly count: number; readonly migrations: number; readonly moves: number };
 }
 
 /** Measures in a sandbox of its own, with a real rootless Podman and real CNI plugins; the kinds in turn, so that all see the same noise. */
-export async function measureSwaps(): Promise<SwapResults> {
+export async function measureMigrations(): Promise<MigrationResults> {
   await using sandbox = await createSandbox({ users: ['alice'] });
-  await using stage = new SwapStage(join(sandbox.directory, 'swaps'), sandbox.user('alice'));
+  await using stage = new MigrationStage(join(sandbox.directory, 'migrations'), sandbox.user('alice'));
   using podman = new TimedApi(sandbox.user('alice').socket);
-  const durations: Record<'cni' | 'move' | 'swap' | 'left' | 'shell', number[]> = {
-    ...{ cni: [], move: [], swap: [], left: [], shell: [] },
+  const durations: Record<'cni' | 'move' | 'migration' | 'left' | 'shell', number[]> = {
+    ...{ cni: [], move: [], migration: [], left: [], shell: [] },
   };
   for (let round = 0; round < ROUNDS + FIRST; round++) {
     const ids: string[] = [];
@@ -66,41 +66,41 @@ export async function measureSwaps(): Promise<SwapResults> {
       ids.push(await stage.make());
       durations.cni.push(performance.now() - started);
     }
-    const [toSwap = '', toShell = '', toMoveOnly = '', toSwapBeside = ''] = ids;
+    const [toMigrate = '', toShell = '', toMoveOnly = '', toMigrateBeside = ''] = ids;
     await stage.settle();
-    durations.swap.push(await timed(() => stage.swap(toSwap)));
-    durations.shell.push(await timed(() => stage.swapByShell(toShell)));
+    durations.migration.push(await timed(() => stage.migrate(toMigrate)));
+    durations.shell.push(await timed(() => stage.migrateByShell(toShell)));
     durations.move.push(await timed(await stage.bareMove(toMoveOnly)));
     await stage.settle();
-    durations.left.push(await timeLeft(await stage.setUpTask(toSwapBeside), lookUps(podman, toSwapBeside)));
+    durations.left.push(await timeLeft(await stage.setUpTask(toMigrateBeside), lookUps(podman, toMigrateBeside)));
     for (const id of ids) await stage.destroy(id);
   }
   const counted = (all: number[], each = 1) => summarize(all.slice(FIRST * each));
   return {
     cni: counted(durations.cni, NETWORKS),
     move: counted(durations.move),
-    swap: counted(durations.swap),
+    migration: counted(durations.migration),
     left: counted(durations.left),
     shell: counted(durations.shell),
     atOnce: await measureAtOnce(stage),
   };
 }
 
-async function measureAtOnce(stage: SwapStage): Promise<SwapResults['atOnce']> {
+async function measureAtOnce(stage: MigrationStage): Promise<MigrationResults['atOnce']> {
   const make = async () => {
     const ids: string[] = [];
     while (ids.length < AT_ONCE) ids.push(await stage.make());
     return ids;
   };
-  const toSwap = await make();
+  const toMigrate = await make();
   await stage.settle();
-  const swaps = await timed(() => Promise.all(toSwap.map((id) => stage.swap(id))));
-  for (const id of toSwap) await stage.destroy(id);
+  const migrations = await timed(() => Promise.all(toMigrate.map((id) => stage.migrate(id))));
+  for (const id of toMigrate) await stage.destroy(id);
   const toMoveOnly = await make();
   const prepared = await Promise.all(toMoveOnly.map((id) => stage.bareMove(id)));
   const moves = await timed(() => Promise.all(prepared.map((move) => move())));
   for (const id of toMoveOnly) await stage.destroy(id);
-  return { count: AT_ONCE, swaps, moves };
+  return { count: AT_ONCE, migrations, moves };
 }
 
 /** What comes before the driver creates a container of an image that is there, once Nomad has begun to set a task up. */
@@ -124,7 +124,7 @@ async function timed(action: () => Promise<unknown>): Promise<number> {
 }
 
 /** Networks of allocations, made as Nomad has them made, and the ways to hand them over. */
-export class SwapStage implements AsyncDisposable {
+export class MigrationStage implements AsyncDisposable {
   readonly #base: string;
   readonly #user: SandboxUser;
   readonly #networks: GroupNetworks;
@@ -159,7 +159,7 @@ export class SwapStage implements AsyncDisposable {
     await setTimeout(BACKGROUND_MS);
   }
 
-  async swap(id: string): Promise<void> {
+  async migrate(id: string): Promise<void> {
     for (const step of await this.#resource.plan(wantedNetns(id, this.#user.uid))) await step.apply();
   }
 
@@ -168,14 +168,14 @@ export class SwapStage implements AsyncDisposable {
     const directory = join(this.#base, 'alloc', id);
     mkdirSync(directory, { recursive: true });
     const { promise: first, resolve, reject } = Promise.withResolvers<void>();
-    const swap = async () => {
+    const migrate = async () => {
       const steps = await this.#resource.plan(wantedNetns(id, this.#user.uid, false));
       if (steps.length === 0) throw new Error('not known to be finished: this takes Linux 6.8');
       for (const step of steps) await step.apply();
     };
     const watch = new TaskDirsWatch({
       ...{ allocDir: join(this.#base, 'alloc'), others: [], once: true, log: pino({ enabled: false }) },
-      onAllocation: () => void swap().then(resolve, reject),
+      onAllocation: () => void migrate().then(resolve, reject),
     });
     watch.follow(id, true);
     await setTimeout(BACKGROUND_MS); // it stands
@@ -188,7 +188,7 @@ export class SwapStage implements AsyncDisposable {
     return { first };
   }
 
-  swapByShell(id: string): Promise<unknown> {
+  migrateByShell(id: string): Promise<unknown> {
     const pause = this.#user.pausePid();
     if (pause === undefined) throw new Error('no pause process');
     return mustRun(['sh', '-ec', BY_SHELL, 'sh', id, String(pause)]);

@@ -15,8 +15,8 @@ import type { CniCacheFile } from './cni-cache.ts';
 import type { Network } from './network.ts';
 import type { ObjectKind } from './normal-form.ts';
 
-/** A swap that was begun and not ended. */
-export interface Swap {
+/** A migration that was begun and not ended. */
+export interface Migration {
   readonly network: Network;
   /** The network namespaces, as nameOfNamespace has them: the one that Nomad made, and the user's. */
   readonly formerName: string;
@@ -55,7 +55,7 @@ const link = z.object({
   configuration: z.object({ ipv4: z.string(), ipv6: z.string() }).catch({ ipv4: '', ipv6: '' }),
 });
 const nftTypes = ['table', 'set', 'object', 'chain', 'element', 'rule', 'flowtable'] as const;
-const swap = z.object({
+const migration = z.object({
   formerName: z.string(),
   name: z.string(),
   attachments: z.array(z.object({ file: z.string(), text: z.string() })).default([]),
@@ -76,12 +76,12 @@ const swap = z.object({
 });
 
 /**
- * Swaps under way, so that the next start finishes what a crash interrupts: `<state_dir>/netns/<id>` holds the new
+ * Migrations under way, so that the next start finishes what a crash interrupts: `<state_dir>/netns/<id>` holds the new
  * network namespace, `<id>.json` beside it says what the network was before its first link was moved. There is nothing
  * here of an allocation whose network is settled. All of it lies in /run: a reboot takes it away together with the
  * namespaces.
  */
-export class SwapJournal {
+export class MigrationJournal {
   readonly #path: string;
 
   constructor(stateDir: string) {
@@ -95,8 +95,8 @@ export class SwapJournal {
     return [...new Set(names)].filter(isAllocationId);
   }
 
-  /** Writes down a swap before anything is moved. @param network as it is to be; @throws SyscallError, an Error of node:fs */
-  begin(id: string, netns: Handle, record: Swap, reached: (point: 'pinned') => void): void {
+  /** Writes down a migration before anything is moved. @param network as it is to be; @throws SyscallError, an Error of node:fs */
+  begin(id: string, netns: Handle, record: Migration, reached: (point: 'pinned') => void): void {
     makeDirectories(this.#path, 0o700);
     makeMountPoint(this.pathOf(id));
     using file = openAbsolute(this.pathOf(id), O.PATH | O.NOFOLLOW);
@@ -106,13 +106,13 @@ export class SwapJournal {
     writeTextWhole(join(this.#path, `${id}.json`), JSON.stringify(toJson(record)));
   }
 
-  /** The swap of an allocation that was begun; undefined where there is none. @throws ParseError */
-  record(id: string): Swap | undefined {
+  /** The migration of an allocation that was begun; undefined where there is none. @throws ParseError */
+  record(id: string): Migration | undefined {
     const path = join(this.#path, `${id}.json`);
     const text = readTextIfThere(path, MOST_BYTES);
     if (text === undefined) return undefined;
-    const parsed = swap.safeParse(JSON.parse(text));
-    if (!parsed.success) throw new ParseError(path, 'a swap of a network namespace', parsed.error.message);
+    const parsed = migration.safeParse(JSON.parse(text));
+    if (!parsed.success) throw new ParseError(path, 'a migration of a network namespace', parsed.error.message);
     return parsed.data;
   }
 
@@ -130,7 +130,7 @@ export class SwapJournal {
     return undefined;
   }
 
-  /** Strikes a swap out: it is done, or there is nothing to be done any more. First what says that there is one. */
+  /** Strikes a migration out: it is done, or there is nothing to be done any more. First what says that there is one. */
   end(id: string): void {
     removeFile(join(this.#path, `${id}.json`));
     removeFile(join(this.#path, `${id}.json.new`));
@@ -139,7 +139,7 @@ export class SwapJournal {
   }
 }
 
-function toJson({ network, ...names }: Swap): object {
+function toJson({ network, ...names }: Migration): object {
   const payloads = (list: readonly NetlinkObject[]) =>
     list.map(({ header, attributes: all }) => Buffer.concat([header, encodeAttributes(all)]).toString('base64'));
   return {

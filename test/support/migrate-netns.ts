@@ -1,6 +1,6 @@
 /**
  * Runs in a process of its own: brings an allocation's network namespace to its user, as the agent does, and kills itself
- * by SIGKILL when the swap reaches a point. Arguments: the base directory of a test, the allocation, uid of alice, the
+ * by SIGKILL when the migration reaches a point. Arguments: the base directory of a test, the allocation, uid of alice, the
  * point (or `never`), and `without` to do without mounting beneath.
  */
 import { newNetnsResource, wantedNetns } from './netns-resource.ts';

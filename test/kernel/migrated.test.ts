@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { HandedOverNetns } from '../../src/resources/netns/handed-over.ts';
+import { MigratedNetns } from '../../src/resources/netns/migrated.ts';
+import { MigrationJournal } from '../../src/resources/netns/migration-journal.ts';
 import { NetnsDirectory } from '../../src/resources/netns/netns-directory.ts';
-import { SwapJournal } from '../../src/resources/netns/swap-journal.ts';
 import { runCommand } from '../support/command.ts';
 import { mountsBelow } from '../support/leftovers.ts';
 import { wantedNetns } from '../support/netns-resource.ts';
@@ -15,12 +15,12 @@ import { until } from '../support/until.ts';
 
 requires('root', 'sandbox')('a network namespace that lies where Nomad had put its own', () => {
   let stage: NetnsStage;
-  let handedOver: HandedOverNetns;
+  let migratedNetns: MigratedNetns;
 
   beforeEach(async () => {
     stage = await NetnsStage.set();
     stage.makeBridged();
-    handedOver = new HandedOverNetns(new NetnsDirectory(), new SwapJournal(join(stage.base, 'state')));
+    migratedNetns = new MigratedNetns(new NetnsDirectory(), new MigrationJournal(join(stage.base, 'state')));
   });
   afterEach(() => stage.strike());
 
@@ -29,44 +29,44 @@ requires('root', 'sandbox')('a network namespace that lies where Nomad had put i
   }
 
   test("is root's until it is handed over, and then its user's", async () => {
-    expect(handedOver.ids()).toEqual([ID]);
-    expect(handedOver.ownerOf(ID)).toBeUndefined();
+    expect(migratedNetns.ids()).toEqual([ID]);
+    expect(migratedNetns.ownerOf(ID)).toBeUndefined();
     await handOver();
-    expect(handedOver.ownerOf(ID)).toBe(ALICE);
-    expect(handedOver.isBeingHandedOver(ID)).toBe(false);
-    expect(await handedOver.hasLinks(ID)).toBe(true);
+    expect(migratedNetns.ownerOf(ID)).toBe(ALICE);
+    expect(migratedNetns.isBeingMigrated(ID)).toBe(false);
+    expect(await migratedNetns.hasLinks(ID)).toBe(true);
   });
 
   test("is its user's when her Podman is no more", async () => {
     await handOver();
     await stage.alice.stop();
-    expect(handedOver.ownerOf(ID)).toBe(ALICE);
+    expect(migratedNetns.ownerOf(ID)).toBe(ALICE);
   });
 
   test("is not removed where it is root's", () => {
-    handedOver.remove(ID);
+    migratedNetns.remove(ID);
     expect(existsSync(NETNS_FILE)).toBe(true);
     expect(mountsBelow(NETNS_FILE)).not.toEqual([]);
   });
 
   test("is removed where it is a user's, and the other end of its link goes with it", async () => {
     await handOver();
-    handedOver.remove(ID);
+    migratedNetns.remove(ID);
     expect(existsSync(NETNS_FILE)).toBe(false);
     expect(mountsBelow(NETNS_FILE)).toEqual([]);
     await until(
       'the other end is gone',
       async () => !(await runCommand(['ip', '-brief', 'link'])).stdout.includes('veth-a'),
     );
-    handedOver.remove(ID);
-    expect(handedOver.ids()).toEqual([]);
+    migratedNetns.remove(ID);
+    expect(migratedNetns.ids()).toEqual([]);
   });
 
   test('is removed although somebody is in it', async () => {
     await handOver();
     const inside = spawn('ip', ['netns', 'exec', ID, 'sleep', '1000']);
     await until('somebody is in it', async () => (await runCommand(['ip', 'netns', 'pids', ID])).stdout !== '');
-    handedOver.remove(ID);
+    migratedNetns.remove(ID);
     expect(existsSync(NETNS_FILE)).toBe(false);
     inside.kill('SIGKILL');
     await once(inside, 'exit');

@@ -7,13 +7,13 @@ import type { PodmanOwner } from '../podman-namespaces.ts';
 import { carryAddresses, carryFoundation, carryLinks, hasLinks, refuseObstacles } from './carry.ts';
 import { type CniCache, type CniCacheFile, parseAttachment } from './cni-cache.ts';
 import { deleteAttachment } from './cni-delete.ts';
+import type { Migration, MigrationJournal } from './migration-journal.ts';
 import type { NetnsDirectory } from './netns-directory.ts';
 import { surveyNetwork } from './network.ts';
 import type { SpareNamespaces } from './spare-namespaces.ts';
-import type { Swap, SwapJournal } from './swap-journal.ts';
 
-/** How far a swap has come: for the log, and for tests that kill the agent there. */
-export type SwapPoint =
+/** How far a migration has come: for the log, and for tests that kill the agent there. */
+export type MigrationPoint =
   | 'made'
   | 'read'
   | 'founded'
@@ -24,27 +24,27 @@ export type SwapPoint =
   | 'attached'
   | 'ended';
 
-/** What a swap works with. */
-export interface SwapOptions {
+/** What a migration works with. */
+export interface MigrationOptions {
   readonly directory: NetnsDirectory;
-  readonly journal: SwapJournal;
+  readonly journal: MigrationJournal;
   readonly spares: SpareNamespaces;
   readonly cache: Pick<CniCache, 'read'>;
   /** Where CNI plugins lie, absolute. */
   readonly pluginDirs: readonly string[];
   readonly clock: Pick<Clock, 'sleep'>;
-  /** Told of each point that a swap reaches. */
-  readonly reached?: (id: string, point: SwapPoint) => void;
+  /** Told of each point that a migration reaches. */
+  readonly reached?: (id: string, point: MigrationPoint) => void;
 }
 
 /**
  * Replaces the network namespace of an allocation by one that is made in a user's user namespace and gets everything that
  * the old one had. Until the first link is moved a crash loses nothing; from then on the journal says what is to be done.
  */
-export class NetnsSwap {
-  readonly #options: SwapOptions;
+export class NetnsMigration {
+  readonly #options: MigrationOptions;
 
-  constructor(options: SwapOptions) {
+  constructor(options: MigrationOptions) {
     this.#options = options;
   }
 
@@ -85,7 +85,7 @@ export class NetnsSwap {
    * From what is written down to the end, wherever it stands.
    * @returns what cannot be carried, in words: then all is as it was before
    */
-  async #finish(id: string, record: Swap, netns: Handle, sysctls?: Sysctls): Promise<string[]> {
+  async #finish(id: string, record: Migration, netns: Handle, sysctls?: Sysctls): Promise<string[]> {
     const { directory, journal, clock } = this.#options;
     using former = directory.open(id);
     try {
@@ -109,7 +109,7 @@ export class NetnsSwap {
   }
 
   /**
-   * Takes away what a crash left of a swap whose allocation needs it no more, also what CNI plugins have on the host for links that
+   * Takes away what a crash left of a migration whose allocation needs it no more, also what CNI plugins have on the host for links that
    * Nomad did not find: it may have taken the network down already. Doing that twice does no harm.
    * @param isTornDown whether Nomad has taken away all that it had of the allocation
    * @throws as deleteAttachment
@@ -128,7 +128,7 @@ export class NetnsSwap {
   }
 
   /** The kernel takes the addresses off links that it moves, and by these the plugins know their packet filters. */
-  async #delete(id: string, { network, attachments }: Swap, netns: Handle): Promise<void> {
+  async #delete(id: string, { network, attachments }: Migration, netns: Handle): Promise<void> {
     const { journal, pluginDirs } = this.#options;
     await carryAddresses(network, netns);
     for (const one of attachments) {
@@ -136,13 +136,13 @@ export class NetnsSwap {
     }
   }
 
-  #reached(id: string, point: SwapPoint): void {
+  #reached(id: string, point: MigrationPoint): void {
     this.#options.reached?.(id, point);
   }
 }
 
 /** What is amiss with the cache keeps nobody from a network; the look for ghosts tells of it. */
-function readIfSound(cache: SwapOptions['cache'], id: string): CniCacheFile[] {
+function readIfSound(cache: MigrationOptions['cache'], id: string): CniCacheFile[] {
   try {
     return cache.read(id);
   } catch (error) {

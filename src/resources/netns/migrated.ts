@@ -5,18 +5,18 @@ import { nameOfNamespace, openOwnNamespace, ownerUid, owningUserNamespace } from
 import { isSameFile, stat } from '../../linux/stat.ts';
 import { isAllocationId } from '../../model/allocation.ts';
 import { hasLinks } from './carry.ts';
+import type { MigrationJournal } from './migration-journal.ts';
 import type { NetnsDirectory } from './netns-directory.ts';
-import type { SwapJournal } from './swap-journal.ts';
 
 /**
  * The network namespaces that were handed to users and lie where Nomad had put its own. Only root can mount something
  * there; one that belongs to a user namespace of a user's is one that we made, for Nomad's own are root's.
  */
-export class HandedOverNetns {
+export class MigratedNetns {
   readonly #directory: NetnsDirectory;
-  readonly #journal: Pick<SwapJournal, 'ids'>;
+  readonly #journal: Pick<MigrationJournal, 'ids'>;
 
-  constructor(directory: NetnsDirectory, journal: Pick<SwapJournal, 'ids'>) {
+  constructor(directory: NetnsDirectory, journal: Pick<MigrationJournal, 'ids'>) {
     this.#directory = directory;
     this.#journal = journal;
   }
@@ -37,8 +37,8 @@ export class HandedOverNetns {
     return netns && usersUid(netns);
   }
 
-  /** Whether a swap of it that was begun is not ended. */
-  isBeingHandedOver(id: string): boolean {
+  /** Whether a migration of it that was begun is not ended. */
+  isBeingMigrated(id: string): boolean {
     return this.#journal.ids().includes(id);
   }
 
