@@ -183,7 +183,9 @@ export const FileSchema = section({
   metrics: section({
     address: text(listenAddress, (value) => isOff(value) || isListenAddress(value))
       .default('127.0.0.1:4656')
-      .describe('Where the status page, `/metrics`, `/livez` and `/readyz` are served.'),
+      .describe(
+        'Where the status page, `/metrics`, `/livez` and `/readyz` are served. A reverse proxy in front of a TCP address has to send `Host: localhost`.',
+      ),
     group: groupName
       .optional()
       .describe('Group that may connect, beside root, where `metrics.address` is a unix socket: its name or gid.'),
