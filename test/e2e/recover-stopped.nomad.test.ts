@@ -5,7 +5,7 @@ import { requires } from '../support/requires.ts';
 import { until } from '../support/until.ts';
 import { jobOf, nothingLeftCase, runJob, shell } from './cases.ts';
 
-const HELD = 'nomad_rootless_gate_hold_duration_seconds_count';
+const HELD = 'nomad_rootless_gate_hold_duration_seconds_count{user="alice"}';
 const SCRIPT = 'echo up >>/alloc/data/x && cat /alloc/data/x; exec sleep 1000';
 
 requires(
