@@ -3,8 +3,8 @@ const REMOVED = '[removed]';
 /** Shorter ones are in too much that is no secret. */
 const LEAST_LENGTH = 6;
 
-/** What the name of something secret has in it. Not the directory secrets/ of a task. */
-const SECRET_NAME = String.raw`(?!(?<=/)secrets:)(?:token|secret|passw(?:or)?d|passphrase|credential|api_?key|access_?key|private_?key|authorization)[\w.-]{0,64}`;
+/** What the name of something secret has in it. Not the last name of a path, of which an error tells: `/etc/nomad/token: expected …`. */
+const SECRET_NAME = String.raw`(?!(?<=/[\w.-]{0,64})[\w.-]{1,64}: )(?:token|secret|passw(?:or)?d|passphrase|credential|api_?key|access_?key|private_?key|authorization)[\w.-]{0,64}`;
 /** A text in quotes, which may themselves be quoted, as in JSON within JSON; one that does not end; a bare word, of a header two. */
 const VALUE = String.raw`(?<quote>\\*["'])[^\n]*?(?<!\\)\k<quote>|\\*["'][^\n]*|(?:(?:Bearer|Basic) +)?[^\s,;&)}\]"'\\]+`;
 

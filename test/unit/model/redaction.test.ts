@@ -30,6 +30,8 @@ describe('what is handed on', () => {
 
   test.each([
     'statfs /opt/nomad/data/alloc/1/t/secrets: permission denied',
+    '/etc/nomad/token: expected a file, got nothing',
+    '/etc/nomad/my-token.key: expected a token, got an empty file',
     'the token is not valid, or its policy lacks: namespace "*"',
     'nomad.token_file: /etc/nomad-rootless/token',
     '"tokenFile": "/etc/nomad-rootless/token"',
