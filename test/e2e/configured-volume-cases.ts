@@ -63,7 +63,7 @@ export function configuredVolumeCases(environment: () => Environment<NomadUnderT
     chownSync(path, uid, gid);
     const allocation = await runJob(nomad, jobWith('alice', 'inside', 'configured-inside'));
     expect(await driverFailure(allocation, 't')).toMatch(
-      /host volume inside is .*\/inside, in Nomad's data dir but no directory of .*\/host_volumes: it is not shown/,
+      /host volume inside is .*\/inside, in Nomad's data dir but not a directory of .*\/host_volumes: it is not shown/,
     );
     expect(await aclsBelow(path)).toEqual([]);
   });

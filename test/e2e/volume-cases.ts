@@ -69,7 +69,7 @@ export function volumeCases(environment: () => Environment<NomadUnderTest>): voi
     const { uid } = sandbox.user('alice');
     expect(await driverFailure(allocation, 't')).toMatch(
       new RegExp(
-        `host volume shut .* is root's alone .*create it with parameters of its plugin .*uid = ${uid}.*volumes: acl`,
+        `host volume shut .* belongs to root alone .*create it with parameters of its plugin .*uid = ${uid}.*volumes: acl`,
       ),
     );
   });
