@@ -1,5 +1,6 @@
 import type { Environment } from '../environment.ts';
 import type { StandInNomad } from '../stand-in-nomad.ts';
+import { until } from '../until.ts';
 import type { Dice } from './dice.ts';
 
 /** Longest that something is away, milliseconds. */
@@ -24,7 +25,11 @@ export const TROUBLES: Readonly<Record<string, Trouble>> = {
     await dice.pause(AWAY_MS);
     process.kill(agent.pid, 'SIGCONT');
   },
-  'clock of the agent set': async ({ agent }) => void process.kill(agent.pid, 'SIGUSR2'),
+  'clock of the agent set': async ({ agent }) => {
+    // Before it has loaded what sets the clock the signal would end it.
+    await until('the agent answers', () => agent.livez().then(() => true));
+    process.kill(agent.pid, 'SIGUSR2');
+  },
   'Podman service killed': async ({ sandbox }, dice) => {
     const user = dice.pick(sandbox.users);
     await user.stopService('SIGKILL');
