@@ -16,6 +16,8 @@ const CLOCK = fileURLToPath(new URL('./jumping-clock.ts', import.meta.url));
 const AT_ONCE = 5;
 /** Longest that one lives on and that nothing goes wrong, milliseconds. */
 const [LIFE_MS, QUIET_MS] = [1500, 2500];
+/** An agent that is killed again and again while it starts, from its source, is away for most of half a minute. */
+const COLLECTS_MS = 120_000;
 /** What is left is looked at until it is what is expected, or for this long: the agent tries some things again. */
 const SETTLES_MS = 90_000;
 /** What is left behind is found and taken away soon. */
@@ -112,10 +114,11 @@ class Run {
       count(this.failures, withoutIds(messageOf(error)));
     }
     // A client collects until it has.
-    await until('it is collected', async () => {
+    const collect = async () => {
       await allocation.gc();
       return true;
-    });
+    };
+    await until('it is collected', collect, COLLECTS_MS);
   }
 
   async trouble(isOver: () => boolean): Promise<void> {
