@@ -50,7 +50,7 @@ export function startHoldMs({ podman, timeoutMs }: HeldParts): number {
 
 /**
  * Resolves when nothing is being done to the allocations that start at this gate. Nomad tears a network down as soon as one of
- * its tasks has failed: CNI DEL in the middle of a hand-over finds no link, and leaves its rules on the host for ever. So
+ * its tasks has failed: CNI DEL in the middle of a migration finds no link, and leaves its rules on the host until the allocation is over. So
  * nothing that fails a start is said before.
  */
 export async function whenQuiet({ starts, readiness, clock }: HeldParts): Promise<void> {

@@ -62,8 +62,7 @@ type KnownNamespace = FoundNamespace & PodmanNamespace;
  */
 export class PodmanNamespaces {
   readonly #clock: Pick<Clock, 'monotonic'>;
-  readonly #known = new Map<number, readonly KnownNamespace[]>();
-  readonly #foundAt = new Map<number, number>();
+  readonly #known = new Map<number, { readonly all: readonly KnownNamespace[]; readonly at: number }>();
   readonly #looking = new Map<number, Promise<void>>();
 
   constructor(clock: Pick<Clock, 'monotonic'>) {
@@ -95,17 +94,15 @@ export class PodmanNamespaces {
   }
 
   async #find(owner: PodmanOwner): Promise<readonly PodmanNamespace[]> {
-    const before = this.#known.get(owner.uid) ?? [];
-    const age = this.#clock.monotonic() - (this.#foundAt.get(owner.uid) ?? Number.NEGATIVE_INFINITY);
-    if (age < FRESH_MS && before.length > 0 && before.every(({ process }) => process.isAlive()))
-      return onceEach(before);
+    const { all: before, at } = this.#known.get(owner.uid) ?? { all: [], at: 0 };
+    const isFresh = before.length > 0 && this.#clock.monotonic() - at < FRESH_MS;
+    if (isFresh && before.every(({ process }) => process.isAlive())) return onceEach(before);
     const pids = new Set([...(await this.#servicePids(owner)), ...pausePid(owner.uid)]);
     const found = [...pids].flatMap(
       (pid) => before.find((one) => one.pid === pid && one.process.isAlive()) ?? identifyWithIds(pid, owner.uid) ?? [],
     );
     for (const one of before) if (!found.includes(one)) close(one);
-    this.#known.set(owner.uid, found);
-    this.#foundAt.set(owner.uid, this.#clock.monotonic());
+    this.#known.set(owner.uid, { all: found, at: this.#clock.monotonic() });
     return onceEach(found);
   }
 
@@ -132,14 +129,14 @@ export class PodmanNamespaces {
   }
 
   close(): void {
-    for (const known of this.#known.values()) known.forEach(close);
+    for (const { all } of this.#known.values()) all.forEach(close);
     this.#known.clear();
   }
 
   async #servicePids(owner: PodmanOwner): Promise<number[]> {
     const listener = await listenerOf(owner.socket);
     if (listener?.uid !== owner.uid) return [];
-    const cached = (this.#known.get(owner.uid) ?? []).map((one) => one.pid);
+    const cached = this.#known.get(owner.uid)?.all.map((one) => one.pid) ?? [];
     if (cached.includes(listener.pid)) return [listener.pid];
     using ours = openOwnNamespace('mnt');
     return livesIn(listener.pid, stat(ours), 'mnt') ? inheritorsOf(owner) : [listener.pid];

@@ -44,7 +44,7 @@ export class UserTrees {
   readonly #namespace: ViewNamespace;
   /** Nobody but us changes them: what was read once holds until we change it, or find that root took it away. */
   readonly #known = new Map<number, UserTree>();
-  #uids: ReadonlySet<number> | undefined;
+  #uids: readonly number[] | undefined;
 
   constructor(namespace: ViewNamespace) {
     this.#namespace = namespace;
@@ -52,13 +52,13 @@ export class UserTrees {
 
   /** The uids that have a tree, or what a kill left of one. */
   uids(): readonly number[] {
-    const names = () => this.#namespace.enter(() => entriesAt('/')) ?? [];
-    this.#uids ??= new Set(
-      names()
-        .filter((name) => /^\d+$/.test(name))
-        .map(Number),
-    );
-    return [...this.#uids];
+    this.#uids ??=
+      this.#namespace.enter(() =>
+        entriesAt('/')
+          .filter((name) => /^\d+$/.test(name))
+          .map(Number),
+      ) ?? [];
+    return this.#uids;
   }
 
   /** A user's tree; undefined where there is none. Not to be closed. @throws ParseError */
