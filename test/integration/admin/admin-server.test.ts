@@ -22,23 +22,11 @@ import { ServiceManager } from '../../../src/linux/service-manager.ts';
 import { createLog } from '../../../src/log.ts';
 import type { Explanation } from '../../../src/model/explanation.ts';
 import type { AgentStatus } from '../../../src/model/status.ts';
+import { AGENT_STATUS } from '../../support/agent-status.ts';
 import { until } from '../../support/until.ts';
 
 const log = createLog({ level: 'silent', format: 'json' });
-const status: AgentStatus = {
-  version: '1.2.3',
-  nodeId: 'node-1',
-  startedAt: 1,
-  nomad: { connected: true, lastListing: 2 },
-  ready: true,
-  reasons: [],
-  warnings: [],
-  users: [],
-  allocations: [],
-  ghosts: [],
-  held: [],
-  refusals: [],
-};
+const status: AgentStatus = { ...AGENT_STATUS, startedAt: 1, nomad: { connected: true, lastListing: 2 } };
 const ID = '11111111-2222-3333-4444-555555555555';
 const explanation: Explanation = {
   id: ID,

@@ -9,35 +9,14 @@ import { explainCommand } from '../../../src/cli/explain.ts';
 import { runProgram } from '../../../src/cli/program.ts';
 import { statusCommand } from '../../../src/cli/status.ts';
 import type { Explanation } from '../../../src/model/explanation.ts';
-import type { AgentStatus } from '../../../src/model/status.ts';
+import type { AgentStatus, AllocationStatus } from '../../../src/model/status.ts';
+import { AGENT_STATUS, ALLOCATION_STATUS } from '../../support/agent-status.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
-const allocation = {
-  id: '1a2b3c4d-0000-0000-0000-000000000000',
-  namespace: 'default',
-  jobId: 'web',
-  taskGroup: 'front',
-  users: ['alice'],
-  view: 'mounted',
-  acl: 'set',
-  netns: 'owned',
-  state: 'ready',
-  since: 0,
-  late: false,
-} as const;
+const allocation: AllocationStatus = { ...ALLOCATION_STATUS, netns: 'owned' };
 const status: AgentStatus = {
-  version: '1.2.3',
-  nodeId: 'node-1',
-  startedAt: 0,
-  nomad: { connected: true },
-  ready: true,
-  reasons: [],
-  warnings: [],
-  users: [],
+  ...AGENT_STATUS,
   allocations: [allocation, { ...allocation, id: '1a2b9999-0000-0000-0000-000000000000', jobId: 'db' }],
-  ghosts: [],
-  held: [],
-  refusals: [],
 };
 
 let directory: string;

@@ -9,24 +9,13 @@ import { MetricsServer, type MetricsServerParts } from '../../../src/agent/metri
 import { systemClock } from '../../../src/clock.ts';
 import { createLog } from '../../../src/log.ts';
 import { createMetrics, exemplarOf } from '../../../src/metrics.ts';
-import type { AgentStatus } from '../../../src/model/status.ts';
+import { AGENT_STATUS } from '../../support/agent-status.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { until } from '../../support/until.ts';
 import { recordingLog } from '../../unit/watch/recording-log.ts';
 
 const log = createLog({ level: 'silent', format: 'json' });
 const READY = { ready: true, reasons: [], warnings: [], users: [] };
-const STATUS: AgentStatus = {
-  ...READY,
-  version: '1.2.3',
-  nodeId: 'node-1',
-  startedAt: 0,
-  nomad: { connected: true },
-  allocations: [],
-  ghosts: [],
-  held: [],
-  refusals: [],
-};
 let server: MetricsServer | undefined;
 afterEach(() => {
   server?.close();
@@ -42,7 +31,7 @@ async function serve(parts: Partial<MetricsServerParts> = {}): Promise<string> {
     openMetrics,
     names: false,
     health: () => READY,
-    status: () => STATUS,
+    status: () => AGENT_STATUS,
     secrets: () => [],
     clock: systemClock,
     log,
@@ -93,7 +82,7 @@ test('says no secret, neither on the page nor of why it is not ready', async () 
   const told = { ready: false, reasons, warnings: reasons, users: [bob] };
   const url = await serve({
     health: () => told,
-    status: () => ({ ...STATUS, ...told }),
+    status: () => ({ ...AGENT_STATUS, ...told }),
     secrets: () => ['planted-1'],
   });
   for (const path of ['/', '/readyz']) {
@@ -252,7 +241,7 @@ test('shows the status as a page, made once a second, however many ask', async (
   const url = await serve({
     clock,
     names: true,
-    status: () => ({ ...STATUS, nodeId: `asked ${++asked} times` }),
+    status: () => ({ ...AGENT_STATUS, nodeId: `asked ${++asked} times` }),
   });
   const ask = async () => await fetch(`${url}/`);
   const answers = await Promise.all([ask(), ask(), ask()]);

@@ -2,23 +2,16 @@ import { createServer } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
 import { statusPage } from '../../../src/agent/status-page.ts';
 import type { AgentStatus } from '../../../src/model/status.ts';
+import { AGENT_STATUS } from '../../support/agent-status.ts';
 import { loadInChromium } from '../../support/chromium.ts';
 import { requires } from '../../support/requires.ts';
 
 const SCRIPT = '<script>document.title = "taken over"</script>';
 const HOSTILE = `">${SCRIPT}<img src=x onerror='document.title = "taken over"'>`;
 const status: AgentStatus = {
-  version: '1.2.3',
-  nodeId: 'node-1',
-  startedAt: 0,
-  nomad: { connected: true },
-  ready: true,
-  reasons: [],
+  ...AGENT_STATUS,
   warnings: [HOSTILE],
   users: [{ name: 'alice', podman: 'down', since: 0, problem: HOSTILE }],
-  allocations: [],
-  ghosts: [],
-  held: [],
   refusals: [{ at: 0, user: 'alice', task: HOSTILE, code: 'x', reason: HOSTILE }],
 };
 

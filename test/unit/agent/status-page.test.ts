@@ -3,30 +3,16 @@ import { expect, test } from 'vitest';
 import { statusPage } from '../../../src/agent/status-page.ts';
 import { ToldTexts } from '../../../src/agent/told-texts.ts';
 import type { AgentStatus, AllocationStatus } from '../../../src/model/status.ts';
+import { AGENT_STATUS, ALLOCATION_STATUS } from '../../support/agent-status.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const HOSTILE = `"><script>alert('1')</script><img src=x onerror=alert(2)>&amp;\u202e\u0007`;
 
-const allocation: AllocationStatus = {
-  id: '1a2b3c4d-0000-0000-0000-000000000000',
-  namespace: 'default',
-  jobId: 'web',
-  taskGroup: 'front',
-  users: ['alice'],
-  view: 'mounted',
-  acl: 'set',
-  netns: 'none',
-  state: 'ready',
-  since: now - 65_000,
-  late: false,
-};
+const allocation: AllocationStatus = { ...ALLOCATION_STATUS, since: now - 65_000 };
 const status: AgentStatus = {
-  version: '1.2.3',
-  nodeId: 'node-1',
+  ...AGENT_STATUS,
   startedAt: now - 3_600_000,
   nomad: { connected: true, lastListing: now - 12_000 },
-  ready: true,
-  reasons: [],
   warnings: ['the data dir may be entered by all'],
   users: [
     { name: 'alice', uid: 1001, gate: '/run/gate/alice.sock', podman: 'up', version: '5.4.2', since: now - 60_000 },

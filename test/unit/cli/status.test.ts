@@ -1,37 +1,18 @@
 import { expect, test } from 'vitest';
 import { render } from '../../../src/cli/status.ts';
 import type { AgentStatus, AllocationStatus, GhostStatus } from '../../../src/model/status.ts';
+import { AGENT_STATUS, ALLOCATION_STATUS } from '../../support/agent-status.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const marked = { paint: (style: string, text: string) => `<${style}:${text}>` };
 const plain = { paint: (_: string, text: string) => text };
 
-const allocation: AllocationStatus = {
-  id: '1a2b3c4d-0000-0000-0000-000000000000',
-  namespace: 'default',
-  jobId: 'web',
-  taskGroup: 'front',
-  users: ['alice'],
-  view: 'mounted',
-  acl: 'set',
-  netns: 'none',
-  state: 'ready',
-  since: now - 65_000,
-  late: false,
-};
+const allocation: AllocationStatus = { ...ALLOCATION_STATUS, since: now - 65_000 };
 const status: AgentStatus = {
-  version: '1.2.3',
-  nodeId: 'node-1',
+  ...AGENT_STATUS,
   startedAt: now - 3_600_000,
   nomad: { connected: true, lastListing: now - 12_000 },
-  ready: true,
-  reasons: [],
-  warnings: [],
-  users: [],
   allocations: [allocation],
-  ghosts: [],
-  held: [],
-  refusals: [],
 };
 
 test('shows the agent, and a row for each allocation', () => {
