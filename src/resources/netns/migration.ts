@@ -1,3 +1,4 @@
+import PQueue from 'p-queue';
 import type { Clock } from '../../clock.ts';
 import { codeOf, ParseError, RefusedError } from '../../errors.ts';
 import type { Handle } from '../../linux/handle.ts';
@@ -28,7 +29,7 @@ export type MigrationPoint =
 export interface MigrationOptions {
   readonly directory: NetnsDirectory;
   readonly journal: MigrationJournal;
-  readonly spares: SpareNamespaces;
+  readonly spares: Pick<SpareNamespaces, 'take' | 'keep'>;
   readonly cache: Pick<CniCache, 'read'>;
   /** Where CNI plugins lie, absolute. */
   readonly pluginDirs: readonly string[];
@@ -38,21 +39,35 @@ export interface MigrationOptions {
 }
 
 /**
+ * Migrations of one user at a time. The kernel moves one link at a time anyway: of twenty at once each takes twice the
+ * processor time, since the kernel's lock goes from one to the other between any two steps. Others have turns of their own:
+ * a user can keep hers from being verified for seconds.
+ */
+const MOST_OF_A_USER = 2;
+
+/**
  * Replaces the network namespace of an allocation by one that is made in a user's user namespace and gets everything that
  * the old one had. Until the first link is moved a crash loses nothing; from then on the journal says what is to be done.
  */
 export class NetnsMigration {
   readonly #options: MigrationOptions;
+  readonly #turns = new Map<number, PQueue>();
 
   constructor(options: MigrationOptions) {
     this.#options = options;
   }
 
   /**
-   * From the beginning to the end.
+   * From the beginning to the end, when the user has a turn.
    * @throws RefusedError `network_not_carriable` that names what cannot be carried; NotYetError; SyscallError
    */
-  async begin(id: string, former: Handle, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
+  begin(id: string, former: Handle, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
+    const turns = this.#turns.get(owner.uid) ?? new PQueue({ concurrency: MOST_OF_A_USER });
+    this.#turns.set(owner.uid, turns);
+    return turns.add(() => this.#begin(id, former, owner, userNamespace));
+  }
+
+  async #begin(id: string, former: Handle, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
     const { journal, spares, cache } = this.#options;
     const made = await spares.take(owner, userNamespace);
     using netns = made.netns;
