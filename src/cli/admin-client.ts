@@ -3,10 +3,10 @@ import { text } from 'node:stream/consumers';
 import * as z from 'zod';
 import { signalAfter } from '../clock.ts';
 import { failedWith, ParseError } from '../errors.ts';
-import type { Explanation } from '../model/explanation.ts';
-import type { AgentStatus } from '../model/status.ts';
+import { type Explanation, ExplanationSchema } from '../model/explanation.ts';
+import { type AgentStatus, AgentStatusSchema } from '../model/status.ts';
+import { parse } from '../parse.ts';
 import { printable } from '../printable.ts';
-import { AgentStatusSchema, ExplanationSchema } from './admin-schemas.ts';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-code.ts';
 
@@ -15,7 +15,7 @@ const TIMEOUT_MS = 15_000;
 
 /**
  * Asks the running agent for its status.
- * @throws CommandError `agent_not_running` (exit code 3), `admin_refused` (not root), `admin_failed`; ParseError
+ * @throws CommandError `agent_not_running` (exit code 3), `admin_refused` (not root), `admin_failed`
  */
 export function fetchStatus(socketPath: string): Promise<AgentStatus> {
   return get(socketPath, '/v1/status', AgentStatusSchema);
@@ -36,7 +36,8 @@ async function get<T>(socketPath: string, path: string, schema: z.ZodType<T>): P
     if (status !== 200) throw refusedBy(status, body);
     return parse(schema, JSON.parse(body), `${socketPath}: ${path}`);
   } catch (error) {
-    throw error instanceof CommandError || error instanceof ParseError ? error : explain(socketPath, error);
+    if (error instanceof ParseError) throw ofAnotherVersion(error);
+    throw error instanceof CommandError ? error : notAnswered(socketPath, error);
   }
 }
 
@@ -48,14 +49,6 @@ function ask(socketPath: string, path: string): Promise<{ status: number; body: 
       .on('error', reject)
       .end();
   });
-}
-
-function parse<T>(schema: z.ZodType<T>, body: unknown, where: string): T {
-  const parsed = schema.safeParse(body);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const expected = 'an answer that this version knows; restart the agent after an update';
-  throw new ParseError(`${where}: ${issue?.path.join('.')}`, expected, issue?.message ?? 'none');
 }
 
 function refusedBy(statusCode: number, text: string): CommandError {
@@ -73,7 +66,12 @@ function messageIn(text: string): string {
   }
 }
 
-function explain(socketPath: string, error: unknown): CommandError {
+function ofAnotherVersion(error: ParseError): CommandError {
+  const message = `the agent's answer is not one of this version; restart the agent after an update: ${error.message}`;
+  return new CommandError(EXIT.error, 'admin_failed', message, error);
+}
+
+function notAnswered(socketPath: string, error: unknown): CommandError {
   if (failedWith(error, 'ENOENT', 'ECONNREFUSED')) {
     const message = `the agent is not running: nothing listens on ${socketPath}; see \`systemctl status nomad-rootless\``;
     return new CommandError(EXIT.notRunning, 'agent_not_running', message, error);

@@ -1,84 +1,92 @@
-import type { MetaValue } from './podman-user.ts';
-import type { AllocationState, AllocationStatus, GateRefusal } from './status.ts';
+import * as z from 'zod';
+import { AllocationStateSchema, GateRefusalSchema, LastErrorSchema } from './status.ts';
 
 /**
- * What the agent says of one allocation over the admin socket, `GET /v1/explain/<id>`: what was decided and why, and how far
- * the host is. Times are milliseconds since the Unix epoch.
+ * What the agent says of one allocation over the admin socket: what was decided and why, and how far the host is. As in status.ts, the
+ * schemas are for who asks, and times are milliseconds since the Unix epoch.
  */
-export interface Explanation {
-  readonly id: string;
-  readonly namespace: string;
-  readonly jobId: string;
-  /** The job that Nomad made this one of: a parameterized or periodic one. */
-  readonly parentJobId?: string | undefined;
-  readonly taskGroup: string;
-  readonly metaKey: string;
-  /** `unmanaged`: no task names a user. `gone`: it is on another node. */
-  readonly verdict: 'access' | 'refused' | 'unmanaged' | 'finished' | 'gone';
-  /** Where it is refused. */
-  readonly refusal?: Refusal | undefined;
-  /** Undefined where no pass over it has come to its end: it is none of ours, or the first one runs. */
-  readonly state?: AllocationState | undefined;
-  /** Since when it is in that state. */
-  readonly since?: number | undefined;
-  readonly lastError?: AllocationStatus['lastError'];
-  /** Why Nomad did not say more of it when it was last asked. */
-  readonly readError?: AllocationStatus['lastError'];
-  /** Changes of users that came too late for what runs, in words. */
-  readonly notApplied: readonly string[];
-  readonly tasks: readonly TaskExplanation[];
-  readonly parts: readonly PartExplanation[];
-  /** What a gate has last turned away of it, the newest first. */
-  readonly turnedAway?: readonly GateRefusal[] | undefined;
-}
 
-/** Why something must not be; `code` is stable. */
-export interface Refusal {
-  readonly code: string;
-  readonly reason: string;
-}
+/** Why something is refused; `code` is stable. */
+const RefusalSchema = z.object({ code: z.string(), reason: z.string() }).readonly();
+export type Refusal = z.infer<typeof RefusalSchema>;
 
-/** Whom one task runs as, and why. */
-export interface TaskExplanation {
-  readonly name: string;
-  readonly driver: string;
-  /** Of a task of another driver, the `user` of its job, where it has one. */
-  readonly otherUser?: string | undefined;
-  /** Where its meta, its group's or its job's has the key: the first one decides, an empty one for nobody. */
-  readonly meta: readonly MetaValue[];
-  /** Whom its meta names. */
-  readonly user?: { readonly name: string; readonly uid: number } | undefined;
-  /** Whom it runs as: where a change of user came too late, not the one that its meta names. */
-  readonly runsAs?: { readonly name: string; readonly uid: number } | undefined;
-  /** Undefined where there is no policy: every configured user is everybody's. */
-  readonly policy?: { readonly entry?: PolicyEntryExplanation | undefined } | undefined;
-  readonly refusal?: Refusal | undefined;
-  readonly volumes: readonly VolumeExplanation[];
-}
-
-/** The entry of the policy that allows a task its user: its place, from 1, and what it is for. */
-export interface PolicyEntryExplanation {
-  readonly place: number;
-  readonly namespace: string;
-  readonly jobs: string;
-}
+const UserSchema = z.object({ name: z.string(), uid: z.number() }).readonly();
 
 /** A volume that a task mounts. */
-export interface VolumeExplanation {
-  readonly name: string;
-  readonly type: string;
-  readonly source: string;
-  readonly readOnly: boolean;
-  /** Of a host volume, where Nomad has it. */
-  readonly path?: string | undefined;
-}
+const VolumeExplanationSchema = z
+  .object({
+    name: z.string(),
+    type: z.string(),
+    source: z.string(),
+    readOnly: z.boolean(),
+    /** Of a host volume, where Nomad has it. */
+    path: z.string().optional(),
+  })
+  .readonly();
+
+/** The entry of the policy that allows a task its user: its place, from 1, and what it is for. */
+const PolicyEntryExplanationSchema = z
+  .object({ place: z.number(), namespace: z.string(), jobs: z.string() })
+  .readonly();
+
+/** Whom one task runs as, and why. */
+const TaskExplanationSchema = z
+  .object({
+    name: z.string(),
+    driver: z.string(),
+    /** Of a task of another driver, the `user` of its job, where it has one. */
+    otherUser: z.string().optional(),
+    /** Where its meta, its group's or its job's has the key: the first one decides, an empty one for nobody. */
+    meta: z.array(z.object({ level: z.enum(['task', 'group', 'job']), value: z.string() }).readonly()).readonly(),
+    /** Whom its meta names. */
+    user: UserSchema.optional(),
+    /** Whom it runs as: where a change of user came too late, not the one that its meta names. */
+    runsAs: UserSchema.optional(),
+    /** Undefined where there is no policy: every configured user is everybody's. */
+    policy: z.object({ entry: PolicyEntryExplanationSchema.optional() }).readonly().optional(),
+    refusal: RefusalSchema.optional(),
+    volumes: z.array(VolumeExplanationSchema).readonly(),
+  })
+  .readonly();
+export type TaskExplanation = z.infer<typeof TaskExplanationSchema>;
+
+/** `missing` and `left` are done and removed in a pass; `waiting` is for something else; `refused` and `failed` say why. */
+const PartStateSchema = z.enum(['done', 'missing', 'left', 'waiting', 'refused', 'failed']);
+export type PartState = z.infer<typeof PartStateSchema>;
 
 /** One kind of thing that an allocation needs on this host, and what is still to be done, in words. */
-export interface PartExplanation {
-  readonly kind: string;
-  readonly state: PartState;
-  readonly what: readonly string[];
-}
+const PartExplanationSchema = z
+  .object({ kind: z.string(), state: PartStateSchema, what: z.array(z.string()).readonly() })
+  .readonly();
+export type PartExplanation = z.infer<typeof PartExplanationSchema>;
 
-/** `missing` and `left` are done and taken away in a pass; `waiting` is for something else; `refused` and `failed` say why. */
-export type PartState = 'done' | 'missing' | 'left' | 'waiting' | 'refused' | 'failed';
+/** `GET /v1/explain/<id>`. */
+export const ExplanationSchema = z
+  .object({
+    id: z.string(),
+    namespace: z.string(),
+    jobId: z.string(),
+    /** The job that Nomad made this one of: a parameterized or periodic one. */
+    parentJobId: z.string().optional(),
+    taskGroup: z.string(),
+    metaKey: z.string(),
+    /** `unmanaged`: no task names a user. `gone`: it is on another node. */
+    verdict: z.enum(['access', 'refused', 'unmanaged', 'finished', 'gone']),
+    /** Where it is refused. */
+    refusal: RefusalSchema.optional(),
+    /** Undefined where no pass over it has come to its end: it is unmanaged, or the first one runs. */
+    state: AllocationStateSchema.optional(),
+    /** Since when it is in that state. */
+    since: z.number().optional(),
+    lastError: LastErrorSchema.optional(),
+    /** Why Nomad did not say more of it when it was last asked. */
+    readError: LastErrorSchema.optional(),
+    /** Changes of users that came too late for what runs, in words. */
+    notApplied: z.array(z.string()).readonly(),
+    tasks: z.array(TaskExplanationSchema).readonly(),
+    parts: z.array(PartExplanationSchema).readonly(),
+    /** What a gate has last turned away of it, the newest first. */
+    turnedAway: z.array(GateRefusalSchema).readonly().optional(),
+  })
+  .readonly();
+export type Explanation = z.infer<typeof ExplanationSchema>;

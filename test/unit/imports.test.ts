@@ -90,4 +90,12 @@ describe('imports', () => {
       expect(readFileSync(join(SRC, file), 'utf8')).not.toMatch(/\bsystemClock\b/);
     },
   );
+
+  test.each(files)('of src/%s: schemas of the admin API are loaded only by who asks over it', (file) => {
+    const loaded = importsOf(file).filter(({ typeOnly, specifier }) => {
+      const target = relative(SRC, resolve(join(SRC, dirname(file)), specifier));
+      return !typeOnly && ['model/status.ts', 'model/explanation.ts'].includes(target);
+    });
+    if (!['cli/admin-client.ts', 'model/explanation.ts'].includes(file)) expect(loaded).toEqual([]);
+  });
 });

@@ -101,6 +101,12 @@ test('gives the status to whoever runs the agent', async () => {
   expect(await fetchStatus(socketPath)).toEqual(status);
 });
 
+test('says of an answer of another version what is amiss in it, and what to do', async () => {
+  await serve({ status: () => Object.assign({ ...status }, { ready: 'yes' }) });
+  const message = expect.stringMatching(/restart the agent after an update: .*ready: expected boolean, got "yes"/);
+  await expect(fetchStatus(socketPath)).rejects.toMatchObject({ code: 'admin_failed', message });
+});
+
 test('explains an allocation, with all that the agent says of it', async () => {
   await serve();
   expect(await fetchExplanation(socketPath, ID)).toEqual(explanation);
