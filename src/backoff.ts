@@ -9,6 +9,3 @@ export function backoffMs(failures: number, { firstMs, mostMs }: BackoffOptions,
   const full = Math.min(mostMs, firstMs * 2 ** Math.min(failures - 1, 30));
   return full * (1 - random / 2);
 }
-
-/** Between tries to reach Nomad: soon at first, and never so seldom that a restarted server is not found within half a minute. */
-export const NOMAD_BACKOFF: BackoffOptions = { firstMs: 250, mostMs: 30_000 };

@@ -42,6 +42,15 @@ export function signalAfter(ms: number): AbortSignal {
   return AbortSignal.timeout(ms);
 }
 
+/** Sleeps, or until the signal is aborted: waking early is no failure here. */
+export async function rest(clock: Pick<Clock, 'sleep'>, ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await clock.sleep(ms, signal);
+  } catch (error) {
+    if (!signal?.aborted) throw error;
+  }
+}
+
 /** What a promise resolves with, or undefined where `ms` pass before. @throws what the promise rejects with before */
 export async function within<T>(clock: Pick<Clock, 'after'>, ms: number, promise: Promise<T>): Promise<T | undefined> {
   let stop: () => void = () => undefined;

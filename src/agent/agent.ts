@@ -1,4 +1,3 @@
-import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { knownSecrets } from '../config/known-secrets.ts';
@@ -11,6 +10,7 @@ import type { Explanation } from '../model/explanation.ts';
 import type { AgentStatus } from '../model/status.ts';
 import { Nomad } from '../nomad/nomad.ts';
 import { Accounts } from '../reconcile/accounts.ts';
+import { retry } from '../retry.ts';
 import { AdminServer } from './admin-server.ts';
 import { Gates } from './gates.ts';
 import { makeHost } from './host.ts';
@@ -205,16 +205,11 @@ export class Agent {
   async #serveMetrics(): Promise<void> {
     const { clock, log, metrics } = this.#parts;
     const { signal } = this.#stopping;
-    for (let failures = 1; this.#metricsServer && !signal.aborted; failures++) {
-      try {
-        await this.#metricsServer.listen();
-        return;
-      } catch (error) {
-        metrics.errors.inc({ code: codeOf(error) });
-        log.error({ code: codeOf(error), failures }, messageOf(error));
-        await clock.sleep(backoffMs(failures, NOMAD_BACKOFF, Math.random()), signal).catch(() => undefined);
-      }
-    }
+    const onFailure = (error: unknown, failures: number) => {
+      metrics.errors.inc({ code: codeOf(error) });
+      log.error({ code: codeOf(error), failures }, messageOf(error));
+    };
+    await retry(async () => this.#metricsServer?.listen(), { clock, signal, onFailure });
   }
 
   async #followUsers(): Promise<void> {

@@ -10,6 +10,7 @@ import { claimSocketPath, type SocketClaim } from '../linux/socket-path.ts';
 import { listenAt, removeSocketFile } from '../linux/unix-listener.ts';
 import type { Log } from '../log.ts';
 import type { AgentStatus } from '../model/status.ts';
+import { WarnedOnce } from '../warned-once.ts';
 import { FewConnections } from './few-connections.ts';
 import { answerOneRequest, type PageRequest } from './one-request.ts';
 import { isMeantForUs } from './requested-host.ts';
@@ -72,11 +73,12 @@ export class MetricsServer {
   readonly #statusPage: SharedRendering<Answer>;
   #connections: FewConnections | undefined;
   #claim: SocketClaim | undefined;
-  #problem: string | undefined;
+  readonly #warned: WarnedOnce;
 
   constructor(parts: MetricsServerParts) {
     const { registry, openMetrics, names, clock } = parts;
     this.#parts = parts;
+    this.#warned = new WarnedOnce(clock);
     this.#metrics = new SharedRendering(() => metricsPage(registry), METRICS_AGE_MS, clock);
     this.#openMetrics = names
       ? new SharedRendering(() => metricsPage(openMetrics), METRICS_AGE_MS, clock)
@@ -137,8 +139,7 @@ export class MetricsServer {
     } catch (error) {
       const reason = messageOf(error);
       // Whoever can connect can ask again and again.
-      if (reason !== this.#problem) this.#parts.log.error({ reason }, 'cannot answer a metrics request');
-      this.#problem = reason;
+      this.#parts.log[this.#warned.levelOf('request', reason)]({ reason }, 'cannot answer a metrics request');
       return { status: 500, body: 'see the log\n' };
     }
   }

@@ -1,6 +1,6 @@
-import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
+import { rest } from '../clock.ts';
 import type { Config } from '../config/config.ts';
-import { codeOf, messageOf, NotYetError, retryInMs } from '../errors.ts';
+import { codeOf, messageOf, NotYetError } from '../errors.ts';
 import type { Readiness, ReadyAnswer, ReadyRequest } from '../gate/readiness.ts';
 import { withGhosts } from '../ghosts/explain-ghosts.ts';
 import type { Explanation } from '../model/explanation.ts';
@@ -8,6 +8,8 @@ import type { GhostStatus } from '../model/status.ts';
 import type { AgentSelf } from '../nomad/agent-self.ts';
 import type { Nomad } from '../nomad/nomad.ts';
 import type { AllocationRecord } from '../reconcile/record.ts';
+import { retry } from '../retry.ts';
+import { WarnedOnce } from '../warned-once.ts';
 import { FollowedNode, type NodeParts } from './followed-node.ts';
 import { requireOwnNode } from './node-identity.ts';
 import { NomadHealth } from './nomad-health.ts';
@@ -33,12 +35,14 @@ export class NodeFollower implements Readiness {
   #attached: FollowedNode | undefined;
   #attaching = newAttaching();
   #health: NomadHealth;
+  readonly #warned: WarnedOnce;
   /** What Nomad last said of itself, also where it cannot be followed by that. */
   #said: AgentSelf | undefined;
 
   constructor(parts: NodeFollowerParts) {
     this.#parts = parts;
     this.#health = new NomadHealth(parts.clock);
+    this.#warned = new WarnedOnce(parts.clock);
   }
 
   /** What Nomad says of itself, with what the configuration says in its place. Undefined until it has. */
@@ -98,7 +102,7 @@ export class NodeFollower implements Readiness {
       );
       if (failure) this.#detach(attached, failure.error);
       await attached.close();
-      if (failure) await this.#parts.clock.sleep(AFTER_FAILURE_MS, signal).catch(() => undefined);
+      if (failure) await rest(this.#parts.clock, AFTER_FAILURE_MS, signal);
     }
   }
 
@@ -199,26 +203,21 @@ export class NodeFollower implements Readiness {
   }
 
   /** Asks Nomad again and again until it answers. @returns undefined once the signal is aborted */
-  async #untilAnswered<T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  #untilAnswered<T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
     const { config, clock, log } = this.#parts;
-    let reported: string | undefined;
-    for (let failures = 1; !signal.aborted; failures++) {
-      try {
-        const answer = await ask();
-        this.#health.well('agent');
-        return answer;
-      } catch (error) {
-        if (signal.aborted) break;
-        const message = messageOf(error);
-        this.#health.failed('agent', message);
-        const fields = { code: codeOf(error), address: config.nomad.address, failures };
-        log[message === reported ? 'debug' : 'warn'](fields, `waiting for Nomad: ${message}`);
-        reported = message;
-        const inMs = Math.min(backoffMs(failures, NOMAD_BACKOFF, Math.random()), retryInMs(error));
-        await clock.sleep(inMs, signal).catch(() => undefined);
-      }
-    }
-    return undefined;
+    const onFailure = (error: unknown, failures: number) => {
+      const message = messageOf(error);
+      this.#health.failed('agent', message);
+      const fields = { code: codeOf(error), address: config.nomad.address, failures };
+      log[this.#warned.levelOf('agent', message)](fields, `waiting for Nomad: ${message}`);
+    };
+    const answered = async () => {
+      const answer = await ask();
+      this.#health.well('agent');
+      this.#warned.over('agent');
+      return answer;
+    };
+    return retry(answered, { clock, signal, onFailure });
   }
 
   /** @throws as FollowedNode.follow */

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import { messageOf } from '../errors.ts';
 import type { ServiceManager } from '../linux/service-manager.ts';
 import type { Log } from '../log.ts';
+import { WarnedOnce } from '../warned-once.ts';
 
 /** How often the text that `systemctl status` shows is brought up to date, in milliseconds. */
 const TOLD_EACH_MS = 5000;
@@ -13,7 +14,7 @@ export class ServiceState {
   readonly #log: Log;
   readonly #text: () => string;
   #told = '';
-  #problem: string | undefined;
+  readonly #warned: WarnedOnce;
   #stopTimer: () => void = () => undefined;
 
   /** @param text what people are told of the agent, in a line */
@@ -25,6 +26,7 @@ export class ServiceState {
     this.#clock = clock;
     this.#log = log;
     this.#text = text;
+    this.#warned = new WarnedOnce(clock);
   }
 
   /** The gates are open and answer. From here on the manager hears that the main loop turns. */
@@ -70,12 +72,10 @@ export class ServiceState {
   #try(tell: () => void): void {
     try {
       tell();
-      this.#problem = undefined;
+      this.#warned.over('notify');
     } catch (error) {
       const reason = messageOf(error);
-      // It is told every few seconds: what stays as it is, is logged once.
-      if (reason !== this.#problem) this.#log.warn({ reason }, 'cannot notify the service manager');
-      this.#problem = reason;
+      this.#log[this.#warned.levelOf('notify', reason)]({ reason }, 'cannot notify the service manager');
     }
   }
 }

@@ -119,7 +119,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
       [allocDir]: (onError) => watchAllocationEntries(allocDir, { onAllocation: onDirectory, onError }),
       [netnsDir]: (onError) => watchAllocationEntries(netnsDir, { onAllocation: onNetns, onError }),
     },
-    log,
+    { clock, log },
   );
   const onAbort = () => {
     watches.stop();

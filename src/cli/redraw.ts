@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import { type Clock, rest } from '../clock.ts';
 import { messageOf } from '../errors.ts';
 import { printable } from '../printable.ts';
 import { CommandError } from './command-error.ts';
@@ -35,7 +35,7 @@ export async function redraw(
     const shown = await text().catch((error: unknown) => `${printable(messageOf(error))}\n`);
     const lines = fitted(shown.trimEnd().split('\n'), terminal.rows ?? 0).map((line) => line + ERASE_LINE);
     terminal.write(CUT + HOME + lines.join('\n') + ERASE_BELOW + WRAP);
-    await clock.sleep(EACH_MS, signal).catch(() => undefined);
+    await rest(clock, EACH_MS, signal);
   }
 }
 

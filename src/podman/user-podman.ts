@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { type Clock, within } from '../clock.ts';
+import { type Clock, rest, within } from '../clock.ts';
 import { messageOf, NotYetError, ParseError, RootlessError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -84,7 +84,7 @@ export class UserPodman {
   /** @throws NotYetError `unknown_user` once the signal is aborted */
   async userWhenKnown(signal: AbortSignal): Promise<PodmanUser> {
     while (!this.#user && !signal.aborted) {
-      await this.#parts.clock.sleep(TRIED_EACH_MS, signal).catch(() => undefined);
+      await rest(this.#parts.clock, TRIED_EACH_MS, signal);
     }
     return this.user;
   }

@@ -1,4 +1,3 @@
-import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import { codeOf, messageOf, NotYetError, ParseError } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -7,6 +6,7 @@ import { type EventLine, readEventLine } from '../nomad/event-line.ts';
 import type { Nomad } from '../nomad/nomad.ts';
 import { READ_JOB } from '../nomad/nomad-failure.ts';
 import type { Line } from '../nomad/split-lines.ts';
+import { retry } from '../retry.ts';
 import { WarnedOnce } from '../warned-once.ts';
 import { watchSilence } from './silence.ts';
 
@@ -73,25 +73,20 @@ export function watchEventStream(options: EventStreamOptions, signal: AbortSigna
 async function keepOpen(stream: EventStream, options: EventStreamOptions, signal: AbortSignal): Promise<void> {
   const { clock, log, metrics, onDisconnected } = options;
   const warned = new WarnedOnce(clock);
-  let failures = 0;
-  while (!signal.aborted) {
-    const openedAt = clock.monotonic();
-    try {
-      await stream.follow(signal);
-    } catch (error) {
-      if (signal.aborted) break;
-      onDisconnected(messageOf(error));
-      const wasSteady = clock.monotonic() - openedAt >= STEADY_MS;
-      if (wasSteady) warned.over('stream');
-      failures = wasSteady ? 1 : failures + 1;
-      const inMs = Math.round(backoffMs(failures, NOMAD_BACKOFF, Math.random()));
-      metrics.errors.inc({ code: codeOf(error) });
-      const level = warned.levelOf('stream', messageOf(error));
-      log[level]({ code: codeOf(error), failures, inMs }, `event stream: ${messageOf(error)}; trying again`);
-      if (!(await slept(clock, inMs, signal))) break;
-    }
-    metrics.streamReconnects.inc();
-  }
+  const onFailure = (error: unknown, failures: number, inMs: number) => {
+    onDisconnected(messageOf(error));
+    if (failures === 1) warned.over('stream');
+    metrics.errors.inc({ code: codeOf(error) });
+    const level = warned.levelOf('stream', messageOf(error));
+    log[level]({ code: codeOf(error), failures, inMs }, `event stream: ${messageOf(error)}; trying again`);
+  };
+  const follow = async () => {
+    if (wasOpened) metrics.streamReconnects.inc();
+    wasOpened = true;
+    await stream.follow(signal);
+  };
+  let wasOpened = false;
+  while (!signal.aborted) await retry(follow, { clock, signal, onFailure, steadyMs: STEADY_MS });
 }
 
 class EventStream {
@@ -199,14 +194,4 @@ function silent(spoke: boolean): NotYetError {
     ? `no heartbeat for ${PATIENCE.thenMs / 1000} s`
     : `not one line in ${PATIENCE.firstMs / 1000} s: ${NO_LINE}`;
   return new NotYetError('stream_silent', message);
-}
-
-async function slept(clock: Clock, ms: number, signal: AbortSignal): Promise<boolean> {
-  try {
-    await clock.sleep(ms, signal);
-    return true;
-  } catch (error) {
-    if (signal.aborted) return false;
-    throw error;
-  }
 }

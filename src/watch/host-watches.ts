@@ -1,5 +1,7 @@
+import type { Clock } from '../clock.ts';
 import { messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { WarnedOnce } from '../warned-once.ts';
 
 /** Begins to watch a directory. @returns a function that ends it */
 export type StartWatch = (onError: (error: Error) => void) => () => void;
@@ -17,10 +19,12 @@ interface HostWatch {
 export class HostWatches {
   readonly #watches = new Map<string, HostWatch>();
   readonly #log: Log;
+  readonly #warned: WarnedOnce;
 
   /** @param starts what begins to watch each directory, by its path */
-  constructor(starts: Readonly<Record<string, StartWatch>>, log: Log) {
+  constructor(starts: Readonly<Record<string, StartWatch>>, { clock, log }: { clock: Clock; log: Log }) {
     this.#log = log;
+    this.#warned = new WarnedOnce(clock);
     for (const [path, start] of Object.entries(starts)) this.#start(path, start);
   }
 
@@ -31,7 +35,7 @@ export class HostWatches {
       if (problem === undefined) continue;
       watch.problem = undefined;
       stop();
-      this.#start(path, start, problem);
+      this.#start(path, start);
     }
   }
 
@@ -49,13 +53,13 @@ export class HostWatches {
     this.#watches.clear();
   }
 
-  #start(path: string, start: StartWatch, told?: string): void {
+  #start(path: string, start: StartWatch): void {
     const watch: HostWatch = { start, stop: () => undefined, problem: undefined };
     this.#watches.set(path, watch);
     watch.stop = start((error) => {
       watch.problem = messageOf(error);
-      // Once for as long as it stays so.
-      if (watch.problem !== told) this.#log.warn({ path, code: 'watch' }, `watching ${path}: ${watch.problem}`);
+      const level = this.#warned.levelOf(path, watch.problem);
+      this.#log[level]({ path, code: 'watch' }, `watching ${path}: ${watch.problem}`);
     });
   }
 }

@@ -1,10 +1,10 @@
-import { backoffMs, NOMAD_BACKOFF } from '../backoff.ts';
-import type { Clock } from '../clock.ts';
+import { type Clock, rest } from '../clock.ts';
 import { codeOf, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
-import type { AllocationListing, Nomad } from '../nomad/nomad.ts';
+import type { Nomad } from '../nomad/nomad.ts';
+import { retry } from '../retry.ts';
 import { WarnedOnce } from '../warned-once.ts';
 
 /** What the listing of a node's allocations needs, and what it tells. */
@@ -47,55 +47,39 @@ export function watchListing(options: ListingOptions, signal: AbortSignal): List
 }
 
 async function run(options: ListingOptions, signal: AbortSignal, newWake: () => AbortSignal): Promise<void> {
-  const { clock, log, metrics, intervalMs, onListing, onFailure } = options;
+  const { clock, metrics, intervalMs, onListing } = options;
   const warned = new WarnedOnce(clock);
-  let failures = 0;
-  while (!signal.aborted) {
+  const onFailure = (error: unknown, failures: number, inMs: number) => {
+    options.onFailure(messageOf(error));
+    metrics.errors.inc({ code: codeOf(error) });
+    const level = warned.levelOf('listing', messageOf(error));
+    const message = `listing allocations: ${messageOf(error)}; trying again`;
+    options.log[level]({ code: codeOf(error), failures, inMs }, message);
+  };
+  const ask = async () => {
     const woken = newWake();
     const askedAt = clock.monotonic();
-    const listing = await list(options, signal);
-    if (signal.aborted) return;
-    if ('allocations' in listing) {
-      failures = 0;
-      warned.over('listing');
-      metrics.resyncTimestamp.set(clock.now() / 1000);
-      onListing(listing.allocations, askedAt);
-      await pause(clock, QUIET_MS, signal);
-      await pause(clock, intervalMs - QUIET_MS, AbortSignal.any([signal, woken]));
-    } else {
-      failures += 1;
-      const inMs = Math.round(backoffMs(failures, NOMAD_BACKOFF, Math.random()));
-      const { error } = listing;
-      onFailure(messageOf(error));
-      metrics.errors.inc({ code: codeOf(error) });
-      const level = warned.levelOf('listing', messageOf(error));
-      log[level]({ code: codeOf(error), failures, inMs }, `listing allocations: ${messageOf(error)}; trying again`);
-      await pause(clock, inMs, signal);
-    }
+    return { allocations: await list(options, signal), askedAt, woken };
+  };
+  while (!signal.aborted) {
+    const listing = await retry(ask, { clock, signal, onFailure });
+    if (!listing || signal.aborted) return;
+    warned.over('listing');
+    metrics.resyncTimestamp.set(clock.now() / 1000);
+    onListing(listing.allocations, listing.askedAt);
+    await rest(clock, QUIET_MS, signal);
+    await rest(clock, intervalMs - QUIET_MS, AbortSignal.any([signal, listing.woken]));
   }
 }
 
 async function list(
   { nomad, nodeId, log, metrics }: ListingOptions,
   signal: AbortSignal,
-): Promise<AllocationListing | { readonly error: unknown }> {
-  try {
-    const listing = await nomad.nodeAllocations(nodeId, signal);
-    for (const { id, error } of listing.malformed) {
-      metrics.errors.inc({ code: error.code });
-      log.warn({ code: error.code, allocation: id }, `listing allocations: ${messageOf(error)}; left out`);
-    }
-    return listing;
-  } catch (error) {
-    return { error };
+): Promise<readonly Allocation[]> {
+  const { allocations, malformed } = await nomad.nodeAllocations(nodeId, signal);
+  for (const { id, error } of malformed) {
+    metrics.errors.inc({ code: error.code });
+    log.warn({ code: error.code, allocation: id }, `listing allocations: ${messageOf(error)}; left out`);
   }
-}
-
-/** Sleeps, or until the signal: waking early is no failure here. */
-async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await clock.sleep(ms, signal);
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
+  return allocations;
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { HostWatches } from '../../../src/watch/host-watches.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { recordingLog } from './recording-log.ts';
 
 const EXHAUSTED = new Error('EMFILE: too many open files, watch');
@@ -18,7 +19,7 @@ function newDirectory() {
 test('a directory that cannot be watched is told of, and is watched at last', () => {
   const { directory, start } = newDirectory();
   const log = recordingLog();
-  const watches = new HostWatches({ '/alloc': start }, log);
+  const watches = new HostWatches({ '/alloc': start }, { clock: new ManualClock(), log });
   expect(watches.warnings()).toEqual([
     expect.stringMatching(/^\/alloc cannot be watched \(EMFILE.*\): .*raise fs\.inotify\.max_user_instances/),
   ]);
@@ -34,14 +35,14 @@ test('a directory that cannot be watched is told of, and is watched at last', ()
 test('one that is watched is left alone', () => {
   const { directory, start } = newDirectory();
   directory.works = true;
-  const watches = new HostWatches({ '/alloc': start }, recordingLog());
+  const watches = new HostWatches({ '/alloc': start }, { clock: new ManualClock(), log: recordingLog() });
   watches.retry();
   expect(directory).toMatchObject({ starts: 1, stops: 0 });
 });
 
 test('none is begun once they are stopped', () => {
   const { directory, start } = newDirectory();
-  const watches = new HostWatches({ '/alloc': start }, recordingLog());
+  const watches = new HostWatches({ '/alloc': start }, { clock: new ManualClock(), log: recordingLog() });
   watches.stop();
   watches.retry();
   expect(directory).toMatchObject({ starts: 1, stops: 1 });
