@@ -17,7 +17,6 @@ import { NetnsDirectory } from '../resources/netns/netns-directory.ts';
 import { SpareNamespaces } from '../resources/netns/spare-namespaces.ts';
 import { PodmanNamespaces, type PodmanOwner } from '../resources/podman-namespaces.ts';
 import type { NodeResource, Resource, UserResource } from '../resources/resource.ts';
-import { planFormerViews } from '../resources/view/former-views.ts';
 import { TreeRemoval } from '../resources/view/tree-removal.ts';
 import { UserTrees } from '../resources/view/user-trees.ts';
 import { ViewResource } from '../resources/view/view.ts';
@@ -124,10 +123,7 @@ export function makeHost({ config, paths, accountOf, clock, onMigration }: HostO
     resources: [acl, view, logFifo, netns],
     // Rights before the way to what they are on; the tree when nothing is in it any more.
     userResources: [volumeAcl, volumeView, new TreeRemoval({ trees, mounts, owners })],
-    nodeResources: [
-      { kind: 'view', plan: () => planFormerViews(stateDir) },
-      { kind: 'netns', plan: () => spares.planSweep() },
-    ],
+    nodeResources: [{ kind: 'netns', plan: () => spares.planSweep() }],
     netnsDir: directory.path,
     grantedOn: (id) => view.granted(id),
     isNetnsOwned: (id) => netns.isOwned(id),

@@ -8,6 +8,11 @@ import { failedWith, RefusedError } from '../errors.ts';
  * @throws RefusedError `file_too_large`, or `file_unreadable` with the cause
  */
 export function readTextIfThere(path: string, maxBytes: number): string | undefined {
+  return readIfThere(path, maxBytes)?.toString('utf8');
+}
+
+/** As readTextIfThere, the bytes. */
+export function readIfThere(path: string, maxBytes: number): Buffer | undefined {
   try {
     return readAtMost(path, maxBytes);
   } catch (cause) {
@@ -17,7 +22,7 @@ export function readTextIfThere(path: string, maxBytes: number): string | undefi
   }
 }
 
-function readAtMost(path: string, maxBytes: number): string {
+function readAtMost(path: string, maxBytes: number): Buffer {
   const fd = openSync(path, 'r');
   try {
     const buffer = Buffer.alloc(maxBytes + 1);
@@ -27,7 +32,7 @@ function readAtMost(path: string, maxBytes: number): string {
     }
     if (length > maxBytes)
       throw new RefusedError('file_too_large', `${path}: expected at most ${maxBytes} bytes, got more`);
-    return buffer.toString('utf8', 0, length);
+    return buffer.subarray(0, length);
   } finally {
     closeSync(fd);
   }

@@ -5,8 +5,8 @@ import { closeSync, constants, openSync, renameSync, rmSync, writeFileSync } fro
  * @param mode only root reads it, unless told
  * @throws an Error of node:fs
  */
-export function writeTextWhole(path: string, text: string, mode = 0o600): void {
-  writeFileSync(`${path}.new`, text, { mode });
+export function writeWhole(path: string, content: string | Buffer, mode = 0o600): void {
+  writeFileSync(`${path}.new`, content, { mode });
   renameSync(`${path}.new`, path);
 }
 

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.ts';
 import { messageOf } from '../errors.ts';
 import { makeDirectories } from '../linux/directory.ts';
 import { readTextIfThere } from '../linux/read-file.ts';
-import { writeTextWhole } from '../linux/write-file.ts';
+import { writeWhole } from '../linux/write-file.ts';
 import type { Log } from '../log.ts';
 import { parseJson } from '../parse.ts';
 
@@ -81,7 +81,7 @@ export class LastAnswers {
     this.#writtenAt.set(user, now);
     try {
       makeDirectories(this.#directory, 0o700);
-      writeTextWhole(join(this.#directory, `${user}.json`), JSON.stringify(this.#known.get(user)));
+      writeWhole(join(this.#directory, `${user}.json`), JSON.stringify(this.#known.get(user)));
     } catch (error) {
       this.#log.warn({ user, reason: messageOf(error) }, 'cannot keep what the Podman of a user answered');
     }

@@ -6,7 +6,7 @@ import { openAbsoluteIfThere } from '../linux/handle.ts';
 import { O } from '../linux/libc.ts';
 import { readTextIfThere } from '../linux/read-file.ts';
 import { stat } from '../linux/stat.ts';
-import { writeTextWhole } from '../linux/write-file.ts';
+import { writeWhole } from '../linux/write-file.ts';
 import { type Change, commandsAgainst, commandsFor } from '../model/setup.ts';
 
 const MOST_BYTES = 1024 * 1024;
@@ -29,5 +29,5 @@ function edit(file: string, change: (text: string) => string): void {
   makeDirectories(dirname(path), 0o755);
   using opened = openAbsoluteIfThere(path, O.PATH | O.NOFOLLOW);
   const mode = opened ? stat(opened).mode & PERMISSIONS : 0o600;
-  writeTextWhole(path, change(readTextIfThere(path, MOST_BYTES) ?? ''), mode);
+  writeWhole(path, change(readTextIfThere(path, MOST_BYTES) ?? ''), mode);
 }

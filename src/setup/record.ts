@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import * as z from 'zod';
 import { makeDirectories } from '../linux/directory.ts';
 import { readTextIfThere } from '../linux/read-file.ts';
-import { removeFile, writeTextWhole } from '../linux/write-file.ts';
+import { removeFile, writeWhole } from '../linux/write-file.ts';
 import type { Change } from '../model/setup.ts';
 import { parseJson } from '../parse.ts';
 
@@ -41,5 +41,5 @@ export function writeRecord(changes: readonly Change[], path = RECORD): void {
     return;
   }
   makeDirectories(dirname(path), 0o700);
-  writeTextWhole(path, `${JSON.stringify(changes, null, 2)}\n`);
+  writeWhole(path, `${JSON.stringify(changes, null, 2)}\n`);
 }

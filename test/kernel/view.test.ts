@@ -15,7 +15,6 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Desired } from '../../src/model/desired.ts';
 import type { Resource } from '../../src/resources/resource.ts';
-import { planFormerViews } from '../../src/resources/view/former-views.ts';
 import type { UserTrees } from '../../src/resources/view/user-trees.ts';
 import { accessOf } from '../support/access-of.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
@@ -442,17 +441,6 @@ requires('root', 'sandbox')('what a user is shown of her allocation', () => {
     await end(parts, ID);
     expect(parts.trees.uids()).toEqual([]);
     expect(await restarted().planRemoval()).toEqual([]);
-  });
-
-  test('takes along what an earlier version kept on the host', () => {
-    const views = join(base, 'state/views');
-    mkdirSync(join(views, String(ALICE)), { recursive: true });
-    writeFileSync(join(views, `${ALICE}.cover`), `${base}/data`);
-    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', join(views, String(ALICE))]);
-    mkdirSync(join(views, String(ALICE), 'alloc'));
-    for (const step of planFormerViews(join(base, 'state'))) void step.apply();
-    expect(execFileSync('ls', ['-A', join(base, 'state')], { encoding: 'utf8' })).toBe('');
-    expect(planFormerViews(join(base, 'state'))).toEqual([]);
   });
 
   test('is not swept while an allocation needs it', async () => {

@@ -1,19 +1,16 @@
 import { join } from 'node:path';
-import * as z from 'zod';
+import { deserialize, serialize } from 'node:v8';
 import { ParseError } from '../../errors.ts';
 import { entriesOf, makeDirectories } from '../../linux/directory.ts';
 import { type Handle, openAbsolute, openAbsoluteIfThere, openMountedBeneath } from '../../linux/handle.ts';
 import { O } from '../../linux/libc.ts';
 import { attach, cloneTree, unmountAt } from '../../linux/mount.ts';
-import { decodeAttributes, encodeAttributes } from '../../linux/net/netlink-message.ts';
 import { isNetworkNamespace } from '../../linux/net/network-namespace.ts';
-import { type NetlinkObject, OBJECT } from '../../linux/net/rtnetlink.ts';
-import { readTextIfThere } from '../../linux/read-file.ts';
-import { makeMountPoint, removeFile, writeTextWhole } from '../../linux/write-file.ts';
+import { readIfThere } from '../../linux/read-file.ts';
+import { makeMountPoint, removeFile, writeWhole } from '../../linux/write-file.ts';
 import { isAllocationId } from '../../model/allocation.ts';
 import type { CniCacheFile } from './cni-cache.ts';
 import type { Network } from './network.ts';
-import type { ObjectKind } from './normal-form.ts';
 
 /** A migration that was begun and not ended. */
 export interface Migration {
@@ -26,60 +23,14 @@ export interface Migration {
 }
 
 const MOST_BYTES = 64 * 1024 * 1024;
-const bytes = z.base64().transform((text) => Buffer.from(text, 'base64'));
-const attributes = bytes.transform(decodeAttributes);
-const objects = (kind: ObjectKind) =>
-  z.array(
-    bytes.transform(
-      (payload): NetlinkObject => ({
-        header: payload.subarray(0, OBJECT[kind].headerSize),
-        attributes: decodeAttributes(payload.subarray(OBJECT[kind].headerSize)),
-      }),
-    ),
-  );
-const link = z.object({
-  index: z.number(),
-  name: z.string(),
-  altNames: z.array(z.string()),
-  kind: z.string(),
-  flags: z.number(),
-  mtu: z.number(),
-  address: z.string(),
-  txQueueLength: z.number(),
-  group: z.number(),
-  alias: z.string(),
-  master: z.number().optional(),
-  hasXdpProgram: z.boolean(),
-  hasToken: z.boolean(),
-  // Versions before this one wrote another form of it, or none.
-  configuration: z.object({ ipv4: z.string(), ipv6: z.string() }).catch({ ipv4: '', ipv6: '' }),
-});
-const nftTypes = ['table', 'set', 'object', 'chain', 'element', 'rule', 'flowtable'] as const;
-const migration = z.object({
-  formerName: z.string(),
-  name: z.string(),
-  attachments: z.array(z.object({ file: z.string(), text: z.string() })).default([]),
-  network: z.object({
-    links: z.array(link.transform((one) => ({ ...one, master: one.master }))),
-    objects: z.object({
-      address: objects('address'),
-      route: objects('route'),
-      rule: objects('rule'),
-      neighbour: objects('neighbour'),
-    }),
-    ruleset: z.array(z.object({ type: z.enum(nftTypes), family: z.number(), attributes })),
-    xTables: z.array(
-      z.object({ family: z.number(), name: z.string(), hooks: bytes, count: z.number(), entries: bytes }),
-    ),
-    sysctls: z.record(z.string(), z.string()),
-  }),
-});
+/** To be counted up with every change of what a Migration holds: what another version has begun must not be taken for ours. */
+const FORMAT = 1;
 
 /**
  * Migrations under way, so that the next start finishes what a crash interrupts: `<state_dir>/netns/<id>` holds the new
- * network namespace, `<id>.json` beside it says what the network was before its first link was moved. There is nothing
- * here of an allocation whose network is settled. All of it lies in /run: a reboot takes it away together with the
- * namespaces.
+ * network namespace, `<id>.migration` beside it says what the network was before its first link was moved, as v8.serialize has it.
+ * There is nothing here of an allocation whose network is settled. All of it lies in /run: a reboot takes it away together
+ * with the namespaces. Only root can write there.
  */
 export class MigrationJournal {
   readonly #path: string;
@@ -91,7 +42,7 @@ export class MigrationJournal {
   /** The allocations with something here. */
   ids(): string[] {
     using directory = openAbsoluteIfThere(this.#path, O.RDONLY | O.DIRECTORY);
-    const names = directory ? entriesOf(directory).map((name) => name.replace(/\.json(\.new)?$/, '')) : [];
+    const names = directory ? entriesOf(directory).map((name) => name.replace(/\.migration(\.new)?$/, '')) : [];
     return [...new Set(names)].filter(isAllocationId);
   }
 
@@ -103,17 +54,17 @@ export class MigrationJournal {
     using tree = cloneTree(netns);
     attach(tree, file);
     reached('pinned');
-    writeTextWhole(join(this.#path, `${id}.json`), JSON.stringify(toJson(record)));
+    writeWhole(this.#recordOf(id), serialize({ format: FORMAT, record }));
   }
 
   /** The migration of an allocation that was begun; undefined where there is none. @throws ParseError */
   record(id: string): Migration | undefined {
-    const path = join(this.#path, `${id}.json`);
-    const text = readTextIfThere(path, MOST_BYTES);
-    if (text === undefined) return undefined;
-    const parsed = migration.safeParse(JSON.parse(text));
-    if (!parsed.success) throw new ParseError(path, 'a migration of a network namespace', parsed.error.message);
-    return parsed.data;
+    const path = this.#recordOf(id);
+    const bytes = readIfThere(path, MOST_BYTES);
+    if (bytes === undefined) return undefined;
+    const written = deserialized(bytes);
+    if (!isOfThisFormat(written)) throw new ParseError(path, `a migration of format ${FORMAT}`, 'another, or none');
+    return written.record;
   }
 
   /** Where the network namespace that is kept for an allocation is mounted. */
@@ -132,30 +83,25 @@ export class MigrationJournal {
 
   /** Strikes a migration out: it is done, or there is nothing to be done any more. First what says that there is one. */
   end(id: string): void {
-    removeFile(join(this.#path, `${id}.json`));
-    removeFile(join(this.#path, `${id}.json.new`));
+    removeFile(this.#recordOf(id));
+    removeFile(`${this.#recordOf(id)}.new`);
     unmountAt(this.pathOf(id));
     removeFile(this.pathOf(id));
   }
+
+  #recordOf(id: string): string {
+    return `${this.pathOf(id)}.migration`;
+  }
 }
 
-function toJson({ network, ...names }: Migration): object {
-  const payloads = (list: readonly NetlinkObject[]) =>
-    list.map(({ header, attributes: all }) => Buffer.concat([header, encodeAttributes(all)]).toString('base64'));
-  return {
-    ...names,
-    network: {
-      ...network,
-      objects: Object.fromEntries(Object.entries(network.objects).map(([kind, list]) => [kind, payloads(list)])),
-      ruleset: network.ruleset.map((one) => ({
-        ...one,
-        attributes: encodeAttributes(one.attributes).toString('base64'),
-      })),
-      xTables: network.xTables.map((one) => ({
-        ...one,
-        hooks: one.hooks.toString('base64'),
-        entries: one.entries.toString('base64'),
-      })),
-    },
-  };
+function deserialized(bytes: Buffer): unknown {
+  try {
+    return deserialize(bytes);
+  } catch {
+    return undefined; // no such thing
+  }
+}
+
+function isOfThisFormat(written: unknown): written is { readonly record: Migration } {
+  return typeof written === 'object' && written !== null && Reflect.get(written, 'format') === FORMAT;
 }

@@ -14,7 +14,7 @@ import {
 } from '../../linux/mount.ts';
 import { readTextIfThere } from '../../linux/read-file.ts';
 import { stat } from '../../linux/stat.ts';
-import { removeFile, writeTextWhole } from '../../linux/write-file.ts';
+import { removeFile, writeWhole } from '../../linux/write-file.ts';
 import { emptyTree } from './mount-points.ts';
 import type { ViewNamespace } from './view-namespace.ts';
 
@@ -93,7 +93,7 @@ export class UserTrees {
       using there = openRoot(uid);
       if (there) return;
       makeDirectories(`/${uid}`, 0o700);
-      writeTextWhole(noteFile(uid), JSON.stringify(note));
+      writeWhole(noteFile(uid), JSON.stringify(note));
       using directory = openAbsolute(`/${uid}`);
       using tmpfs = newTmpfs(TMPFS, ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | ATTRIBUTE.NOEXEC);
       setMountAttributes(tmpfs, 0, PROPAGATION.SHARED);
