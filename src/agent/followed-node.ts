@@ -13,7 +13,7 @@ import type { RuleSources } from '../reconcile/rules.ts';
 import type { Host, HostOptions } from './host.ts';
 import { HostVolumes } from './host-volumes.ts';
 import type { NomadHealth } from './nomad-health.ts';
-import { ReconcilerReadiness } from './readiness.ts';
+import { ReconcilerReadiness } from './reconciler-readiness.ts';
 import { watchGhosts } from './watch-ghosts.ts';
 import { type NodeWatch, watchNode } from './watch-node.ts';
 

@@ -6,7 +6,7 @@ import { isSelinuxOn } from '../linux/selinux.ts';
 import type { ClientPaths } from '../nomad/agent-self.ts';
 import type { PodmanUser } from '../podman/connect.ts';
 import type { HostUser } from '../reconcile/host-user.ts';
-import { AclResource } from '../resources/acl.ts';
+import { AllocationAclResource } from '../resources/allocation-acl.ts';
 import { DataDir } from '../resources/data-dir.ts';
 import { LogFifoResource } from '../resources/log-fifo.ts';
 import { CniCache } from '../resources/netns/cni-cache.ts';
@@ -80,7 +80,7 @@ export function makeHost({ config, paths, accountOf, clock, onMigration }: HostO
   const trees = new UserTrees(namespace);
   const mounts = new ViewMounts({ dataDir, namespace, trees, namespaces });
   const owners = (): readonly PodmanOwner[] => podmanUsersIn(config.users, accountOf);
-  const acl = new AclResource(dataDir);
+  const acl = new AllocationAclResource(dataDir);
   const selinux = isSelinuxOn();
   const view = new ViewResource({
     dataDir,

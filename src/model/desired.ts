@@ -1,7 +1,7 @@
 import { type Allocation, isFinished, type Task } from './allocation.ts';
 import { PODMAN_DRIVER, podmanTasks } from './podman-user.ts';
 import { rootPathRefusal } from './root-paths.ts';
-import { judge, type KnownUser, refusalFor, type UserRules, type Verdict } from './verdict.ts';
+import { type KnownUser, refusalFor, type UserRules, type Verdict, verdictOn } from './verdict.ts';
 import { type DesiredVolume, desiredVolumes } from './volume.ts';
 
 /** What decides, beside the allocation itself. */
@@ -85,7 +85,7 @@ export function desire(allocation: Allocation, rules: Rules): Desired {
   const podman = new Map<number, Access>();
   const notApplied: string[] = [];
   for (const task of podmanTasks(allocation)) {
-    const verdict = judge(task, allocation, rules);
+    const verdict = verdictOn(task, allocation, rules);
     const former = formerUser(verdict, allocation, rules);
     if (former) notApplied.push(tooLate(verdict, former, id, rules));
     else if (verdict.refusal) return { kind: 'refused', id, ...verdict.refusal };

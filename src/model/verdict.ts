@@ -35,8 +35,8 @@ export interface Verdict {
   readonly refusal: Refusal | undefined;
 }
 
-/** Judges one podman task of an allocation. */
-export function judge(task: Task, allocation: Allocation, rules: UserRules): Verdict {
+/** Whom one podman task of an allocation is to run as. */
+export function verdictOn(task: Task, allocation: Allocation, rules: UserRules): Verdict {
   const named = podmanUserOf(task, rules.metaKey);
   const nothing = { task: task.name, meta: undefined, user: undefined, policyEntry: undefined, refusal: undefined };
   if (!named) return nothing;

@@ -14,7 +14,7 @@ export type Right = typeof AGENT_READ | typeof NODE_READ | typeof READ_JOB;
  * elected, without anything changing that we would hear of. What is ours, such as why a connection was not made, comes
  * back as it is, and so does what is not the client's error.
  */
-export function explain(error: unknown, right: Right): unknown {
+export function failureOf(error: unknown, right: Right): unknown {
   if (error instanceof NomadUnreachableError) {
     if (error.cause instanceof RootlessError) return error.cause;
     return new NotYetError('nomad_unreachable', 'Nomad did not answer', error);

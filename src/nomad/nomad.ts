@@ -6,7 +6,7 @@ import { type AgentSelf, type KnownOfSelf, parseAgentSelf } from './agent-self.t
 import { allocationIdIn, namespaceIn, parseAllocation } from './allocation-json.ts';
 import { type DriverReport, parseDriver } from './driver-json.ts';
 import { parseHostVolumes } from './node-json.ts';
-import { AGENT_READ, explain, isNoSuchAllocation, NODE_READ, READ_JOB, type Right } from './nomad-failure.ts';
+import { AGENT_READ, failureOf, isNoSuchAllocation, NODE_READ, READ_JOB, type Right } from './nomad-failure.ts';
 import { type Line, splitLines } from './split-lines.ts';
 
 /** The allocations of a node that the token may read. One that is missing may still exist: ask for it by its id. */
@@ -170,7 +170,7 @@ async function ask<T>(right: Right, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
-    throw explain(error, right);
+    throw failureOf(error, right);
   }
 }
 

@@ -4,12 +4,12 @@ import { type Desired, desire, type Rules } from '../model/desired.ts';
 import type { Explanation, PartExplanation, PartState, TaskExplanation } from '../model/explanation.ts';
 import { metaValuesOf, PODMAN_DRIVER } from '../model/podman-user.ts';
 import type { UserNeeds } from '../model/user-needs.ts';
-import { judge } from '../model/verdict.ts';
+import { verdictOn } from '../model/verdict.ts';
 import { ORDER, type Resource, type Step, type UserResource } from '../resources/resource.ts';
 import { type AllocationRecord, lastErrorOf, stateOf } from './record.ts';
 
-/** What the host says. */
-interface Observed {
+/** What passes go by. */
+interface PassParts {
   readonly resources: readonly Resource[];
   readonly userResources: readonly UserResource[];
   /** What is known that a user needs, with what it is now that this allocation desires. */
@@ -22,7 +22,7 @@ export async function explain(
   record: Readonly<AllocationRecord>,
   allocation: Allocation,
   rules: Rules,
-  observed: Observed,
+  passParts: PassParts,
 ): Promise<Explanation> {
   const { id, outcome, readError } = record;
   const desired = desire(allocation, rules);
@@ -41,14 +41,14 @@ export async function explain(
     readError: readError === undefined ? undefined : { code: codeOf(readError), message: messageOf(readError) },
     notApplied: desired.kind === 'access' ? desired.notApplied : [],
     tasks: allocation.tasks.map((task) => explainTask(task, allocation, rules, desired)),
-    parts: await explainParts(desired, observed),
+    parts: await explainParts(desired, passParts),
   };
 }
 
 function explainTask(task: Task, allocation: Allocation, rules: Rules, desired: Desired): TaskExplanation {
   const { name, driver } = task;
   if (driver !== PODMAN_DRIVER) return { name, driver, otherUser: task.user || undefined, meta: [], volumes: [] };
-  const { meta, user, policyEntry, refusal } = judge(task, allocation, rules);
+  const { meta, user, policyEntry, refusal } = verdictOn(task, allocation, rules);
   const entry = policyEntry === undefined ? undefined : rules.policy?.[policyEntry];
   const allowing = entry && { place: (policyEntry ?? 0) + 1, namespace: entry.namespace, jobs: entry.jobs };
   const runsAs = desired.kind === 'access' ? desired.podman.find(({ tasks }) => tasks.includes(name)) : undefined;
@@ -66,8 +66,8 @@ function explainTask(task: Task, allocation: Allocation, rules: Rules, desired: 
 }
 
 /** Plans and applies nothing. */
-async function explainParts(desired: Desired, observed: Observed): Promise<PartExplanation[]> {
-  const { resources, userResources, needsOf, isNetnsOwned } = observed;
+async function explainParts(desired: Desired, passParts: PassParts): Promise<PartExplanation[]> {
+  const { resources, userResources, needsOf, isNetnsOwned } = passParts;
   const parts: PartExplanation[] = [];
   const explain = async (one: Resource | UserResource, plan: () => Planned, notes?: () => readonly string[]) => {
     const part = await explainPart(one.kind, plan, notes);

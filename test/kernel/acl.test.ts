@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Access, Desired } from '../../src/model/desired.ts';
-import { AclResource } from '../../src/resources/acl.ts';
+import { AllocationAclResource } from '../../src/resources/allocation-acl.ts';
 import { DataDir } from '../../src/resources/data-dir.ts';
 import { LogFifoResource } from '../../src/resources/log-fifo.ts';
 import { readMarkedAcl } from '../../src/resources/marked-acl.ts';
@@ -56,7 +56,7 @@ requires('root', 'sandbox')('access to an allocation directory', () => {
     writeFileSync(join(allocDir, id, 't/local/file'), id);
   }
 
-  const locked = () => new AclResource(dataDir);
+  const locked = () => new AllocationAclResource(dataDir);
   const acl = (path: string) =>
     execFileSync('getfacl', ['-cpn', path], { encoding: 'utf8' }).trim().split('\n').join(',');
   const canRead = (uid: number, path: string) => {

@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, sta
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Access, Desired } from '../../src/model/desired.ts';
-import { AclResource } from '../../src/resources/acl.ts';
+import { AllocationAclResource } from '../../src/resources/allocation-acl.ts';
 import { accessOf } from '../support/access-of.ts';
 import { PodmanLikeProcess } from '../support/podman-like-process.ts';
 import { requires } from '../support/requires.ts';
@@ -19,7 +19,7 @@ requires('root', 'sandbox')('a user with a view of her allocation', () => {
   let base: string;
   let allocDir: string;
   let parts: ViewParts;
-  let acl: AclResource;
+  let acl: AllocationAclResource;
   let alice: PodmanLikeProcess;
 
   beforeEach(async () => {
@@ -42,7 +42,7 @@ requires('root', 'sandbox')('a user with a view of her allocation', () => {
     buildTask('t');
     const owner = { name: 'alice', uid: ALICE, gid: ALICE, socket: alice.socket };
     parts = viewParts(base, join(base, 'data'), [owner]);
-    acl = new AclResource(parts.dataDir);
+    acl = new AllocationAclResource(parts.dataDir);
   });
 
   afterEach(async () => {

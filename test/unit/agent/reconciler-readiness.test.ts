@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ReconcilerReadiness } from '../../../src/agent/readiness.ts';
+import { ReconcilerReadiness } from '../../../src/agent/reconciler-readiness.ts';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
 import type { Desired } from '../../../src/model/desired.ts';
 import type { PolicyEntry } from '../../../src/model/policy.ts';

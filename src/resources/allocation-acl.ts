@@ -23,7 +23,7 @@ type Granted = Desired & { kind: 'access' };
  *
  * It does not stop the user of another driver's task from what Nomad lets that task do in alloc/ and in its own directory.
  */
-export class AclResource implements Resource {
+export class AllocationAclResource implements Resource {
   readonly kind = 'acl';
   readonly #dataDir: DataDir;
 
