@@ -10,9 +10,8 @@ export function statusOf(
   record: Readonly<AllocationRecord>,
   isNetnsOwned: (id: string) => boolean,
 ): AllocationStatus | undefined {
-  const { id, allocation, desired, since, late } = record;
+  const { id, allocation, desired, since, late, found } = record;
   if (!allocation || (desired?.kind === 'nothing' && desired.why === 'unmanaged')) return undefined;
-  const state = stateOf(record);
   const granted = desired?.kind === 'access';
   return {
     id,
@@ -20,10 +19,10 @@ export function statusOf(
     jobId: allocation.jobId,
     taskGroup: allocation.taskGroup,
     users: granted ? desired.podman.map((user) => user.name) : [],
-    view: granted ? (state === 'ready' ? 'mounted' : 'missing') : 'none',
+    view: found.has('view') ? 'mounted' : granted ? 'missing' : 'none',
     netns: granted && desired.netns ? (isNetnsOwned(id) ? 'owned' : 'missing') : 'none',
-    acl: granted ? (state === 'ready' ? 'set' : 'missing') : 'none',
-    state,
+    acl: found.has('acl') ? 'set' : granted ? 'missing' : 'none',
+    state: stateOf(record),
     since,
     lastError: lastErrorOf(record),
     late,

@@ -96,9 +96,9 @@ const AllocationStatusSchema = z
     taskGroup: z.string(),
     /** Names of its podman users; a uid in digits where it has no name. */
     users: z.array(z.string()).readonly(),
-    /** What the users' Podman is shown of it; `none` where there is to be nothing. */
+    /** Whether all that the users' Podman is to be shown of it was mounted when a pass last looked; `none` where there is, and is to be, nothing. */
     view: z.enum(['mounted', 'missing', 'none']),
-    /** The ACLs on its directories; `none` where there are to be none. */
+    /** Whether the ACLs on its directories were as they are to be when a pass last looked; `none` where there are, and are to be, none. */
     acl: z.enum(['set', 'missing', 'none']),
     /** The network namespace of its group: migrated to its user, not yet, or `none` where the group has none. */
     netns: z.enum(['owned', 'missing', 'none']),

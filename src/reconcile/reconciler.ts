@@ -1,7 +1,7 @@
 import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import { codeOf, isRetryable, messageOf, NotYetError, retryInMs } from '../errors.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics, StepKind } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import { type Desired, desire, desireIfEnded, grantedBy, type Rules } from '../model/desired.ts';
 import type { Explanation } from '../model/explanation.ts';
@@ -9,6 +9,7 @@ import { needsOf, type UserNeeds } from '../model/user-needs.ts';
 import { USER_NOT_LOOKED_UP } from '../resources/podman-namespaces.ts';
 import { ORDER, type Resource, type Step, type UserResource } from '../resources/resource.ts';
 import { explain } from './explain.ts';
+import { nextTold } from './listeners.ts';
 import { AllocationReader, type ReaderOptions } from './reader.ts';
 import { type AllocationRecord, newRecord, type Outcome, resultOf, shareOf, UNDECIDED } from './record.ts';
 import { PassReports } from './report.ts';
@@ -142,7 +143,7 @@ export class Reconciler {
    */
   passNow(id: string, signal: AbortSignal): Promise<Outcome> {
     if (!this.#options.isUpToDate()) this.#reader.markStale(id);
-    return this.#nextOutcome(id, signal, () => this.#queue.add(id, 'awaited'));
+    return nextTold(this.#recordOf(id).waiting, signal, () => this.#queue.add(id, 'awaited'));
   }
 
   /** The driver has begun to start a task of it: a create is to come, which will not have to wait for what is done by then. */
@@ -162,21 +163,7 @@ export class Reconciler {
     const record = this.#recordOf(id);
     if (record.starts === 0) this.enqueueStart(id);
     const { starts } = record;
-    while (!record.desired || record.decidedStarts < starts) {
-      await new Promise<void>((resolve, reject) => {
-        if (signal.aborted) return reject(signal.reason);
-        const onAbort = () => {
-          record.deciding.delete(onDecided);
-          reject(signal.reason);
-        };
-        const onDecided = () => {
-          signal.removeEventListener('abort', onAbort);
-          resolve();
-        };
-        signal.addEventListener('abort', onAbort, { once: true });
-        record.deciding.add(onDecided);
-      });
-    }
+    while (!record.desired || record.decidedStarts < starts) await nextTold(record.deciding, signal);
     return record.desired;
   }
 
@@ -194,7 +181,7 @@ export class Reconciler {
 
   /** Resolves with the outcome of the next pass, whenever something causes it. */
   nextOutcome(id: string, signal: AbortSignal): Promise<Outcome> {
-    return this.#nextOutcome(id, signal, () => undefined);
+    return nextTold(this.#recordOf(id).waiting, signal);
   }
 
   /** Calls when an allocation that had access is over, with the uids of the users that it was prepared for. */
@@ -314,26 +301,36 @@ export class Reconciler {
 
   /** Nothing is granted after what failed. */
   async #prepare(record: AllocationRecord, desired: Granted): Promise<void> {
-    const { resources, userResources } = this.#options;
-    const { id } = record;
     for (const kind of ORDER) {
-      for (const resource of resources.filter((one) => one.kind === kind)) {
-        await settle(
-          () => resource.plan(desired),
-          async (steps) => {
-            this.#reports.late(record, resource, steps);
-            for (const step of steps) await this.#reports.apply(step, { allocation: id });
-          },
-        );
+      try {
+        await this.#prepareKind(kind, record, desired);
+        record.found.add(kind);
+      } catch (error) {
+        record.found.delete(kind);
+        throw error;
       }
-      const shared = userResources.filter((one) => one.kind === kind);
-      const uids = new Set(shared.flatMap((resource) => [...resource.neededBy(desired)]));
-      await Promise.all([...uids].map((uid) => this.#users.settle(uid, id)));
     }
   }
 
+  async #prepareKind(kind: StepKind, record: AllocationRecord, desired: Granted): Promise<void> {
+    const { resources, userResources } = this.#options;
+    const { id } = record;
+    for (const resource of resources.filter((one) => one.kind === kind)) {
+      await settle(
+        () => resource.plan(desired),
+        async (steps) => {
+          this.#reports.late(record, resource, steps);
+          for (const step of steps) await this.#reports.apply(step, { allocation: id });
+        },
+      );
+    }
+    const shared = userResources.filter((one) => one.kind === kind);
+    const uids = new Set(shared.flatMap((resource) => [...resource.neededBy(desired)]));
+    await Promise.all([...uids].map((uid) => this.#users.settle(uid, id)));
+  }
+
   /** Each thing goes that can: what fails keeps nothing else there. @throws the first of what failed */
-  async #remove({ id, granted }: AllocationRecord, desired: Desired): Promise<void> {
+  async #remove({ id, granted, found }: AllocationRecord, desired: Desired): Promise<void> {
     const { resources } = this.#options;
     let isRemoved = false;
     const apply = async (step: Step) => {
@@ -341,11 +338,13 @@ export class Reconciler {
       isRemoved = true;
     };
     const inOrder = ORDER.flatMap((kind) => resources.filter((one) => one.kind === kind));
-    const remove = (resource: Resource) =>
-      settle(
+    const remove = async (resource: Resource) => {
+      await settle(
         () => resource.plan(desired),
         (steps) => attemptEach(steps, apply),
       );
+      found.delete(resource.kind);
+    };
     try {
       await attemptEach(inOrder, remove);
     } finally {
@@ -399,24 +398,6 @@ export class Reconciler {
     this.#undecided.delete(id);
     this.#reader.forget(id, allocation);
     if (granted) for (const tell of this.#onEnded) tell(granted.values());
-  }
-
-  #nextOutcome(id: string, signal: AbortSignal, wake: () => void): Promise<Outcome> {
-    const record = this.#recordOf(id);
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
-      const onAbort = () => {
-        record.waiting.delete(onOutcome);
-        reject(signal.reason);
-      };
-      const onOutcome = (outcome: Outcome) => {
-        signal.removeEventListener('abort', onAbort);
-        resolve(outcome);
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
-      record.waiting.add(onOutcome);
-      wake();
-    });
   }
 }
 

@@ -1,8 +1,9 @@
 import { codeOf, messageOf, NotYetError, RefusedError } from '../errors.ts';
-import type { PassResult } from '../metrics.ts';
+import type { PassResult, StepKind } from '../metrics.ts';
 import type { Allocation } from '../model/allocation.ts';
 import type { Desired } from '../model/desired.ts';
 import type { AllocationState, AllocationStatus } from '../model/status.ts';
+import type { Listeners } from './listeners.ts';
 
 /** How the last pass over an allocation ended. */
 export type Outcome =
@@ -28,6 +29,8 @@ export interface AllocationRecord {
   since: number;
   /** The uids that its tasks have been prepared for, by task; undefined where that was not seen yet. */
   granted: ReadonlyMap<string, number> | undefined;
+  /** Of which kinds all that it needs was there when a pass last came to them. */
+  readonly found: Set<StepKind>;
   /** Of the desired state, what has been reported. */
   notApplied: readonly string[];
   /** A container that joins its netns is held at the gate: Nomad has finished the network. */
@@ -38,7 +41,7 @@ export interface AllocationRecord {
   starts: number;
   decidedStarts: number;
   /** Who waits for a decision. */
-  readonly deciding: Set<() => void>;
+  readonly deciding: Listeners<void>;
   /** What creates of its containers have named as sources of mounts: paths from its directory on. */
   readonly named: Set<string>;
   /** When a container of each task was last to be created, by the monotonic clock, ms. */
@@ -50,7 +53,7 @@ export interface AllocationRecord {
   /** Among whose passes those over it count; that of what is over stays. */
   share: string;
   /** Who waits for the next outcome. */
-  readonly waiting: Set<(outcome: Outcome) => void>;
+  readonly waiting: Listeners<Outcome>;
 }
 
 /** The share of allocations of which it is not known whose they are, or that are nobody's here. */
@@ -78,6 +81,7 @@ export function newRecord(id: string, now: number): AllocationRecord {
     warned: undefined,
     since: now,
     granted: undefined,
+    found: new Set(),
     notApplied: [],
     isNetnsAwaited: false,
     isStarting: false,

@@ -569,6 +569,28 @@ describe('the reconciler', () => {
     expect(ORDER).toEqual(done);
   });
 
+  test('knows of each kind of thing whether all of it was there when a pass last came to it', async () => {
+    let problem: Error | undefined = away;
+    const acl: Resource = { kind: 'acl', plan: () => [] };
+    const view: Resource = {
+      kind: 'view',
+      plan: () => {
+        if (problem) throw problem;
+        return [];
+      },
+    };
+    const { reconciler, record } = setUp([acl, view]);
+    await reconciler.passNow(ALLOCATION_ID, never);
+    expect([...(record()?.found ?? [])]).toEqual(['acl']);
+    problem = undefined;
+    await reconciler.passNow(ALLOCATION_ID, never);
+    expect(record()?.found).toContain('view');
+    problem = away;
+    await reconciler.passNow(ALLOCATION_ID, never);
+    expect(record()?.found).not.toContain('view');
+    expect(record()?.found).toContain('acl');
+  });
+
   test('tells what the allocations of a user need together, of what is prepared and of nothing else', async () => {
     const shared = new SharedVolumes();
     const { nomad, reconciler } = setUp([], [shared]);
