@@ -41,7 +41,7 @@ interface OpenGate {
   readonly path: string;
   /** What the configuration says in place of podman.sock below /run/user. */
   readonly socket: string | undefined;
-  readonly stopWatching: () => void;
+  stopWatching: () => void;
   account: HostUser | undefined;
   /** Resolved when her Podman has been asked what it is, whatever came of it. */
   readonly greeted: PromiseWithResolvers<void>;
@@ -176,9 +176,9 @@ export class Gates {
       metrics,
     });
     await gate.open(fd);
-    const stopWatching = this.#parts.watchAccount(name, (found) => this.#setAccount(open, found));
     const greeted = Promise.withResolvers<void>();
-    const open: OpenGate = { gate, podman, path, socket, stopWatching, account: undefined, greeted };
+    const open: OpenGate = { gate, podman, path, socket, stopWatching: () => undefined, account: undefined, greeted };
+    open.stopWatching = this.#parts.watchAccount(name, (found) => this.#setAccount(open, found));
     this.#open.set(name, open);
   }
 

@@ -61,6 +61,34 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   const { nomad, nodeId, host, reconciler, health, intervalMs, clock, log, metrics } = options;
   const source = { nomad, nodeId, clock, log, metrics };
   const onAllocation = (id: string) => reconciler.enqueue(id);
+  const { allocDir } = host;
+  const onHost = (id: string) => reconciler.enqueueHostChange(id);
+  const isWatched = options.ordering === 'watch';
+  const taskDirs = new TaskDirsWatch({
+    allocDir,
+    others: [ALLOC, SHARED_DIR],
+    once: !isWatched,
+    onAllocation: onHost,
+    log,
+  });
+  const onDirectory = (id: string) => {
+    onAllocation(id);
+    const isThere = host.hasDirectory(id);
+    if (isWatched || !isThere) taskDirs.follow(id, isThere);
+  };
+  const onNetns = (id: string) => {
+    if (isWatched) onHost(id);
+    // With a gate: so that its netns is the user's by the time that the driver is asked to start a task.
+    else if (reconciler.allocation(id)) taskDirs.follow(id, host.hasDirectory(id));
+  };
+  const { netnsDir } = host;
+  const watches = new HostWatches(
+    {
+      [allocDir]: (onError) => watchAllocationEntries(allocDir, { onAllocation: onDirectory, onError }),
+      [netnsDir]: (onError) => watchAllocationEntries(netnsDir, { onAllocation: onNetns, onError }),
+    },
+    { clock, log },
+  );
   const lookedAt = Promise.withResolvers<void>();
   const listing = watchListing(
     {
@@ -93,34 +121,6 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
   const cover = (allocations: readonly Allocation[]) => {
     for (const { namespace } of allocations) stream.cover(namespace);
   };
-  const { allocDir } = host;
-  const onHost = (id: string) => reconciler.enqueueHostChange(id);
-  const isWatched = options.ordering === 'watch';
-  const taskDirs = new TaskDirsWatch({
-    allocDir,
-    others: [ALLOC, SHARED_DIR],
-    once: !isWatched,
-    onAllocation: onHost,
-    log,
-  });
-  const onDirectory = (id: string) => {
-    onAllocation(id);
-    const isThere = host.hasDirectory(id);
-    if (isWatched || !isThere) taskDirs.follow(id, isThere);
-  };
-  const onNetns = (id: string) => {
-    if (isWatched) onHost(id);
-    // With a gate: so that its netns is the user's by the time that the driver is asked to start a task.
-    else if (reconciler.allocation(id)) taskDirs.follow(id, host.hasDirectory(id));
-  };
-  const { netnsDir } = host;
-  const watches = new HostWatches(
-    {
-      [allocDir]: (onError) => watchAllocationEntries(allocDir, { onAllocation: onDirectory, onError }),
-      [netnsDir]: (onError) => watchAllocationEntries(netnsDir, { onAllocation: onNetns, onError }),
-    },
-    { clock, log },
-  );
   const onAbort = () => {
     watches.stop();
     taskDirs.stop();
