@@ -83,7 +83,7 @@ export class FollowedNode {
       metrics,
     });
     this.ghosts = watchGhosts({ ...options, host, reconciler: this.reconciler }, this.#signal);
-    this.reconciler.onEnded((uids) => this.ghosts.noticeEnded(uids));
+    this.reconciler.onEnded((uids) => this.ghosts.lookSoonAt(uids));
     const stopListening = accounts.onAnswer(() => this.reconciler.enqueueWaiting());
     this.#ended.signal.addEventListener('abort', stopListening, { once: true });
     const policy = () => config.policy;
@@ -147,7 +147,7 @@ export class FollowedNode {
   }
 
   async #listed(): Promise<void> {
-    this.ghosts.noticeListed();
+    this.ghosts.lookSoon();
     if (this.#isChecking) return;
     this.#isChecking = true;
     await this.#options.checkSameNode(this, this.#signal);

@@ -50,7 +50,7 @@ export interface Host {
   warnings(): string[];
   /** The users with a gate, as far as their accounts are there. @throws RootlessError (code nss) */
   podmanUsers(): readonly PodmanUser[];
-  /** The network namespaces that were handed to users. */
+  /** The network namespaces that were migrated to users. */
   readonly migratedNetns: Pick<MigratedNetns, keyof MigratedNetns>;
   close(): void;
 }

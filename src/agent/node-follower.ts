@@ -81,7 +81,7 @@ export class NodeFollower implements Readiness {
     return withGhosts(id, await attached.reconciler.explain(id), attached.ghosts.list());
   }
 
-  /** Why what we know may not be what is so, in words. */
+  /** Why what is known of Nomad may be stale, in words. */
   reasons(): string[] {
     return this.#health.reasons(hiddenAmong(this.records()));
   }

@@ -5,7 +5,7 @@ import { READ_JOB } from '../nomad/nomad-failure.ts';
 const SOURCES = ['agent', 'stream', 'listing'] as const;
 type Source = (typeof SOURCES)[number];
 
-/** Whether what we know of Nomad is what is so, and why not: for readiness, for the status, and for who may go without asking. */
+/** Whether what is known of Nomad is up to date, and why not: for readiness, for the status, and for who may go without asking. */
 export class NomadHealth {
   readonly #clock: Clock;
   readonly #problems = new Map<Source, string>([['agent', 'Nomad has not been asked yet']]);

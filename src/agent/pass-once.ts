@@ -19,7 +19,7 @@ export interface OncePass {
   readonly left: readonly AllocationLeft[];
   /** Those that get nothing until their job, the policy or the host is changed. */
   readonly refused: readonly AllocationLeft[];
-  /** Why what is known of Nomad may not be what is so, in words: then there may be more to do. */
+  /** Why what is known of Nomad may be stale, in words: then there may be more to do. */
   readonly reasons: readonly string[];
 }
 

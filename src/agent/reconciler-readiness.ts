@@ -18,7 +18,7 @@ export interface ReadinessOptions extends AdmissionRules {
   readonly policy: () => readonly PolicyEntry[] | undefined;
 }
 
-/** Answers the gate from the reconciler: every create waits for a pass of its own, so that what it finds is so now. */
+/** Answers the gate from the reconciler: every create waits for a pass of its own, so that it knows the state of now. */
 export class ReconcilerReadiness implements Readiness {
   readonly #reconciler: OfReconciler;
   readonly #options: ReadinessOptions;

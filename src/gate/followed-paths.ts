@@ -47,7 +47,7 @@ export async function refuseGuarded(
  * The first of these paths, outside of what is Nomad's, that leads to what is guarded: as it is written, or by a symlink.
  *
  * A guard against accidents, and against the author of a job who left a link in a volume: Podman follows the path anew when it
- * starts the container, in the user's mount namespace. Whoever changes files or mounts of hers in between, she or another job
+ * starts the container, in the user's mount namespace. Whoever changes files or mounts of the user's in between, she or another job
  * that runs as her, is not stopped.
  * @throws as canonicalAsUser
  */

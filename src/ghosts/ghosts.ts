@@ -23,7 +23,7 @@ interface UserWatch {
 }
 
 /**
- * What allocations that are over have left on this host: containers in the users' Podmans, networks that were handed over.
+ * What allocations that are over have left on this host: containers in the users' Podmans, networks that were migrated.
  * Looked for after each listing of all allocations, and when one has ended. Each user has a watch of her own.
  */
 export class Ghosts {
@@ -39,14 +39,14 @@ export class Ghosts {
   }
 
   /** All allocations of the node were listed. */
-  noticeListed(): void {
+  lookSoon(): void {
     this.#followUsers();
     for (const [index, { watch }] of this.#users.entries()) watch.lookIn(this.#settleMs + index * STAGGER_MS);
     this.#networks.lookIn(this.#settleMs);
   }
 
   /** An allocation has ended. @param uids of the users it was prepared for */
-  noticeEnded(uids: Iterable<number>): void {
+  lookSoonAt(uids: Iterable<number>): void {
     const ended = new Set(uids);
     for (const { user, watch } of this.#users) if (ended.has(user.uid)) watch.lookIn(this.#settleMs);
     this.#networks.lookIn(this.#settleMs);

@@ -6,7 +6,7 @@ const left = new Map<number, Set<ChildProcess>>();
 
 /**
  * Stops a user from filling our cgroup and our table of descriptors with children that do not end when they are killed: one that
- * waits for a filesystem of hers, or one that she traces.
+ * waits for a filesystem of the user's, or one that she traces.
  * @throws NotYetError `user_child_left` while there is one
  */
 export function requireNoneLeft(uid: number): void {

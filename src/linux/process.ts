@@ -49,7 +49,7 @@ export class ProcessHandle implements Disposable {
 
   /**
    * A namespace of the process, as an open nsfs file. Not by /proc/<pid>/ns where there is another way: of a process that
-   * never comes to the end of an execve(2), because it closes a file on a filesystem of hers then, newer kernels (6.18.44
+   * never comes to the end of an execve(2), because it closes a file on a filesystem of the user's then, newer kernels (6.18.44
    * for one) do not let that be opened or read, and who tries waits (exec_update_lock).
    * @throws SyscallError
    */
@@ -166,7 +166,7 @@ const SO_ACCEPTCON = 0x10000;
 
 /**
  * The inodes of the sockets that listen at a path, from /proc/net/unix, proc_net(5): Num RefCount Protocol Flags Type St
- * Inode Path. Several, since the path is as whoever bound it said, in a mount namespace of hers perhaps. Any user can fill that
+ * Inode Path. Several, since the path is as whoever bound it said, in a mount namespace of the user's perhaps. Any user can fill that
  * table with tens of thousands of sockets: it is read in pieces, others have the main thread in between.
  * @throws an Error of node:fs
  */

@@ -37,8 +37,8 @@ export async function readConfAsUser(user: User, paths: readonly string[]): Prom
 
 /**
  * These variables of the environment of a process of a user's, proc_pid_environ(5); none where it is gone. Its owner can
- * put anything in them. A child of hers reads them: in a process that never comes to the end of an execve(2), because it
- * closes a file on a filesystem of hers then, nobody gets to look, and who tries waits (exec_update_lock).
+ * put anything in them. A child of the user's reads them: in a process that never comes to the end of an execve(2), because it
+ * closes a file on a filesystem of the user's then, nobody gets to look, and who tries waits (exec_update_lock).
  * @throws as readConfAsUser
  */
 export async function environmentOf(
@@ -54,7 +54,7 @@ export async function environmentOf(
 
 /**
  * Which of these processes of a user's hold one of these sockets, by the inodes that proc_pid_fd(5) names; none of those that
- * are gone. A child of hers looks, as in environmentOf.
+ * are gone. A child of the user's looks, as in environmentOf.
  * @throws as readConfAsUser
  */
 export async function holdersOf(
@@ -73,8 +73,8 @@ export async function holdersOf(
 }
 
 /**
- * Where paths lead, canonical, in the order given: as far as the user can see, and as text from there on. A child of hers looks, as in
- * readConfAsUser. Only to look: it may be otherwise a moment later, and in a mount namespace of hers.
+ * Where paths lead, canonical, in the order given: as far as the user can see, and as text from there on. A child of the user's looks, as in
+ * readConfAsUser. Only to look: it may be otherwise a moment later, and in a mount namespace of the user's.
  * @param paths absolute
  * @throws as readConfAsUser
  */

@@ -5,7 +5,7 @@ import { openUsersFile } from './users-file.ts';
 
 /**
  * Connects to a unix socket whose path a user shapes: by the handle that openUsersFile gives, for a path that leads to a
- * filesystem of hers would stop the whole agent in connect(2). Whose socket it is must be asked afterwards (SO_PEERCRED).
+ * filesystem of the user's would stop the whole agent in connect(2). Whose socket it is must be asked afterwards (SO_PEERCRED).
  * @returns undefined where there is no such file, or no way to it
  * @throws SyscallError, an Error of node:fs
  */

@@ -10,7 +10,7 @@ const FUSE = /^fuse/;
  * filesystem of her own there and opens it to root (`allow_other`): who is stopped by its server, in connect(2) or open(2), is not
  * even ended by SIGKILL. So the way is looked up in the kernel's cache alone, and what lies on such a filesystem is not there:
  * the kernel asks its server for leave (fuse_permission) at whatever is done to it. No symlink or magic link is followed: one to
- * /proc/<pid>/root would lead into a mount namespace of hers.
+ * /proc/<pid>/root would lead into a mount namespace of the user's.
  *
  * What is on tmpfs, as /run/user is, is always in the cache, and so is a socket on which somebody listens, wherever it is: the
  * kernel holds its path (net/unix/af_unix.c, unix_sock.path). Does not stop a file server that root has mounted from hanging.

@@ -16,7 +16,7 @@ export interface MarkedAcl {
 
 /**
  * What a directory should carry: `only` these users and nobody else (an allocation of theirs), or what it had before
- * with an entry `added` for each of these users (0 to fence one out, 1 to let one pass through).
+ * with an entry `added` for each of these users (0 is a deny entry, 1 lets one pass through).
  */
 export type WantedAcl = { readonly only: ReadonlySet<number> } | { readonly added: ReadonlyMap<number, Permissions> };
 

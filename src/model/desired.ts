@@ -33,7 +33,7 @@ export interface Access {
  * - `nothing`: it is gone, finished, or names no podman user. Whatever is there of ours goes.
  * - `refused`: it may not have what it asks for. Nothing is granted, and nothing taken from what already runs.
  * - `access`: `podman` users are shown their leaves and get their log FIFOs; `others` (tasks of other drivers with a
- *   `user`) get an ACL entry so that the lock on the allocation's directory does not shut them out.
+ *   `user`) get an ACL entry so that the restrictive ACL on the allocation's directory does not keep them out.
  */
 export type Desired =
   | { readonly kind: 'nothing'; readonly id: string; readonly why: 'gone' | 'finished' | 'unmanaged' }

@@ -15,7 +15,7 @@ export interface PodmanUser {
 
 /**
  * Connects to the user's Podman and makes sure, before a byte is sent, that it is the user who listens there. Stops a
- * user who puts a link to somebody else's socket in place of hers and so has root speak to it.
+ * user who puts a link to somebody else's socket in place of the user's and so has root speak to it.
  * @returns the connection, with allowHalfOpen
  * @throws NotYetError (code podman_unreachable) where nothing accepts
  * @throws RootlessError (code podman_not_the_users) where somebody else does

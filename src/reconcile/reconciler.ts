@@ -23,7 +23,7 @@ const BACKOFF = { firstMs: 100, mostMs: 30_000 };
 const MOST_SOON = 50;
 /** As many as sixteen users at their worst have at once. */
 const CONCURRENCY = 32;
-/** What a user makes us wait for keeps nobody else waiting, and of hers two things only. */
+/** A user who makes us wait keeps nobody else waiting, and has two passes at most. */
 const USER_SLOTS = 2;
 /** Nomad alone is asked in these. */
 const UNDECIDED_SLOTS = 8;
@@ -46,7 +46,7 @@ type Granted = Desired & { kind: 'access' };
 
 /**
  * Brings this host to what Nomad says of each allocation. A wake-up carries an id and nothing else; each pass reads
- * what is so, makes it what it should be, and looks again. A vanished allocation desires nothing: cleaning up is no
+ * the state of the host, makes it what it should be, and looks again. A vanished allocation desires nothing: cleaning up is no
  * path of its own.
  */
 export class Reconciler {
@@ -167,7 +167,7 @@ export class Reconciler {
     return record.desired;
   }
 
-  /** A container that joins the allocation's netns is held at the gate: it is to be handed to its user from now on. */
+  /** A container that joins the allocation's netns is held at the gate: it is to be migrated to its user from now on. */
   awaitNetns(id: string): void {
     this.#recordOf(id).isNetnsAwaited = true;
   }
@@ -264,7 +264,7 @@ export class Reconciler {
 
   /**
    * The main path: read, desire, observe and plan, apply, observe again.
-   * @param goOn asked once it is known whose the allocation is, before anything of hers is looked at
+   * @param goOn asked once it is known whose the allocation is, before anything of the user's is looked at
    */
   async #reconcile(record: AllocationRecord, goOn: () => boolean): Promise<Outcome | 'put off'> {
     const { starts } = record;

@@ -44,7 +44,7 @@ export class UserPasses {
 
   /**
    * Resolves once an allocation has what it needs of what the user's allocations share, by a pass that begins after the call.
-   * @throws what keeps it from that; what keeps another one of hers does not
+   * @throws what keeps it from that; what keeps another one of the user's does not
    */
   settle(uid: number, id: string): Promise<void> {
     const { due } = this.#wantedOf(uid);

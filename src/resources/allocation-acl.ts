@@ -15,11 +15,11 @@ import { SHARED_DIR } from './view/shared-dir.ts';
 type Granted = Desired & { kind: 'access' };
 
 /**
- * The lock on an allocation's directory: podman users have no way in, for they see what is theirs elsewhere, and neither has
- * anybody else but the users of other drivers' tasks, whom Nomad runs in there. Those are shut out of the directories of
- * podman tasks, and of what these have for alloc/, by entries with their names, since Nomad makes these 0777 again and again. Where there are such users, these
- * directories are made and locked before Nomad makes them: between its mkdir and our lock a user would have time. Nothing
- * deeper is ever touched. In the root only root can rename, so that nobody can make us lock or unlock something else.
+ * The restrictive ACL on an allocation's directory: podman users have no way in, for they see what is theirs elsewhere, and neither has
+ * anybody else but the users of other drivers' tasks, whom Nomad runs in there. Those are kept out of the directories of
+ * podman tasks, and of what these have for alloc/, by deny entries, since Nomad makes these 0777 again and again. Where there are such users, these
+ * directories are made with deny entries before Nomad makes them: between its mkdir and ours a user would have time. Nothing
+ * deeper is ever touched. In the root only root can rename, so that nobody can have us set the ACL of something else.
  *
  * It does not stop the user of another driver's task from what Nomad lets that task do in alloc/ and in its own directory.
  */
@@ -40,14 +40,14 @@ export class AllocationAclResource implements Resource {
     }
     if (desired.kind === 'refused') return [];
     if (desired.kind === 'nothing') {
-      return [...entriesOf(directory), ''].flatMap((name) => this.#plan(desired.id, name, UNLOCKED));
+      return [...entriesOf(directory), ''].flatMap((name) => this.#plan(desired.id, name, AS_NOMAD_MADE_IT));
     }
     const only = new Set(desired.others.map(({ uid }) => uid));
     // The task directories first: with the entry on the root a user is in.
-    return [...this.#planFences(directory, desired), ...this.#plan(desired.id, '', { only })];
+    return [...this.#planDenyEntries(directory, desired), ...this.#plan(desired.id, '', { only })];
   }
 
-  #planFences(directory: Handle, { id, podman, others }: Granted): Step[] {
+  #planDenyEntries(directory: Handle, { id, podman, others }: Granted): Step[] {
     if (others.length === 0) return [];
     const wanted: WantedAcl = { added: entriesFor(new Set(others.map(({ uid }) => uid)), 0) };
     const names = [...podman.flatMap(({ tasks }) => tasks), SHARED_DIR];
@@ -93,7 +93,7 @@ export class AllocationAclResource implements Resource {
   }
 }
 
-const UNLOCKED: WantedAcl = { added: new Map() };
+const AS_NOMAD_MADE_IT: WantedAcl = { added: new Map() };
 
 /** Nomad opens it up to 0777 when it comes to it (client/allocdir, TaskDir.Build). */
 const TASK_DIR_MODE = 0o755;

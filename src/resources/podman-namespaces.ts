@@ -107,7 +107,7 @@ export class PodmanNamespaces {
   }
 
   /**
-   * The mount namespaces in which processes of the user live, as far as they could be a Podman of hers: also those that her
+   * The mount namespaces in which processes of the user live, as far as they could be a Podman of the user's: also those that her
    * Podman has left, and in which only the monitor of a container is still there. To take something away; what is to be
    * granted goes to `of` alone. Of a user with very many not all are found, Podman's first.
    * @param uid the user; need not have a gate any more
@@ -172,7 +172,7 @@ async function inheritorsOf(owner: PodmanOwner): Promise<number[]> {
   return pids.filter((pid) => holders.has(pid));
 }
 
-/** The user's processes that could be a Podman of hers, in other mount namespaces than that of her pause process. */
+/** The user's processes that could be a Podman of the user's, in other mount namespaces than that of her pause process. */
 async function pidsBesidePause(uid: number): Promise<number[]> {
   const pauses = pausePid(uid).flatMap((pid) => identify(pid, uid) ?? []);
   const known = new Set(pauses.map(({ status }) => status.ino));

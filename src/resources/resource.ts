@@ -51,7 +51,7 @@ export interface NodeResource {
  * once all are.
  */
 export const ORDER = [
-  // The lock comes first: from the moment that users are shown anything, nobody must come into the allocation's directory by
+  // The restrictive ACL comes first: from the moment that users are shown anything, nobody must come into the allocation's directory by
   // another way, whose names Nomad's root looks up.
   'acl',
   'view',

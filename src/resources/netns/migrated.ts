@@ -9,7 +9,7 @@ import type { MigrationJournal } from './migration-journal.ts';
 import type { NetnsDirectory } from './netns-directory.ts';
 
 /**
- * The network namespaces that were handed to users and lie where Nomad had put its own. Only root can mount something
+ * The network namespaces that were migrated to users and lie where Nomad had put its own. Only root can mount something
  * there; one that belongs to a user namespace of a user's is one that we made, for Nomad's own are root's.
  */
 export class MigratedNetns {

@@ -29,7 +29,7 @@ export interface NetnsOptions extends MigrationOptions {
   readonly ordering: 'gate' | 'watch';
 }
 
-/** Whose a network namespace is: root's, the user's Podman's, that of a Podman of hers that is no more, or somebody else's. */
+/** Whose a network namespace is: root's, the user's Podman's, that of a Podman of the user's that is no more, or somebody else's. */
 type Ownership = 'root' | 'current' | 'former' | 'foreign';
 
 /**

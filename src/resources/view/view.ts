@@ -184,7 +184,7 @@ export class ViewResource implements Resource {
 
   /**
    * Only tasks of which a container is being created, or was: before, Nomad's root fills local/ by name (dispatch payloads,
-   * artifacts), and a container of another task of hers would be there. Without gates that is not known.
+   * artifacts), and a container of another task of the user's would be there. Without gates that is not known.
    */
   #begun(id: string, { uid, tasks }: Access, named: readonly string[]): readonly string[] {
     const { ordering, mounts, dataDir } = this.#options;

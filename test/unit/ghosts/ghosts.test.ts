@@ -45,18 +45,18 @@ function setUp() {
 
 test('after a listing everybody is looked at, and after an end only those whose it was', async () => {
   const { ghosts, pass } = setUp();
-  ghosts.noticeListed();
+  ghosts.lookSoon();
   expect(await pass(9000)).toEqual([]);
   expect(await pass(2000)).toEqual(['alice', 'bob', 'networks']);
-  ghosts.noticeEnded([bob.uid]);
-  ghosts.noticeEnded([bob.uid]);
+  ghosts.lookSoonAt([bob.uid]);
+  ghosts.lookSoonAt([bob.uid]);
   expect(await pass(10_000)).toEqual(['bob', 'networks']);
 });
 
 test("one user's Podman that never answers keeps nobody else's from being looked at", async () => {
   const { ghosts, pass } = setUp();
   for (let listing = 0; listing < 3; listing++) {
-    ghosts.noticeListed();
+    ghosts.lookSoon();
     expect(await pass(11_000)).toEqual(listing === 0 ? ['alice', 'bob', 'networks'] : ['bob', 'networks']);
   }
 });
@@ -64,17 +64,17 @@ test("one user's Podman that never answers keeps nobody else's from being looked
 test('users who come are looked at, and those who went are not', async () => {
   const { ghosts, pass, change } = setUp();
   change([bob]);
-  ghosts.noticeListed();
+  ghosts.lookSoon();
   expect(await pass(11_000)).toEqual(['bob', 'networks']);
   change([userOf('carol', 1003)]);
-  ghosts.noticeListed();
+  ghosts.lookSoon();
   expect(await pass(11_000)).toEqual(['carol', 'networks']);
 });
 
 test('nothing is looked at once it is stopped', async () => {
   const { ghosts, pass } = setUp();
-  ghosts.noticeListed();
+  ghosts.lookSoon();
   ghosts.stop();
-  ghosts.noticeEnded([bob.uid]);
+  ghosts.lookSoonAt([bob.uid]);
   expect(await pass(60_000)).toEqual([]);
 });
