@@ -6,6 +6,7 @@ import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compileBundle } from '../../../scripts/bundle/script.ts';
 import { VERSION } from '../../../src/version.ts';
+import { requires } from '../../support/requires.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 const NOBODY = 65534;
@@ -41,13 +42,17 @@ describe('what is built', () => {
     expect(compileBundle(bundle(), readFileSync(`${bundle()}.cache`)).cachedDataRejected).toBe(false);
   });
 
-  test('is the same, byte for byte, built in another directory', () => {
+  test('is the same, byte for byte, built in another directory and with a compile cache', () => {
     const other = mkdtempSync(join(tmpdir(), 'nomad-rootless-build-again-'));
+    const cache = mkdtempSync(join(tmpdir(), 'nomad-rootless-compile-cache-'));
     try {
-      execFileSync(process.execPath, [join(ROOT, 'scripts/build.ts'), other]);
-      expect(contentsOf(other)).toEqual(contentsOf(directory));
+      for (const _ of ['with an empty compile cache', 'with one of the build before']) {
+        const env = { ...process.env, NODE_COMPILE_CACHE: cache };
+        execFileSync(process.execPath, [join(ROOT, 'scripts/build.ts'), other], { env });
+        expect(contentsOf(other)).toEqual(contentsOf(directory));
+      }
     } finally {
-      rmSync(other, { recursive: true });
+      for (const made of [other, cache]) rmSync(made, { recursive: true });
     }
   });
 
@@ -67,9 +72,8 @@ describe('what is built', () => {
     expect(stderr).toMatch(/^nomad-rootless: needs Node\.js 24 or later, but was started by v14\.21\.3 [^\n]*\n$/);
   });
 
-  test
-    .skipIf(process.getuid?.() !== 0)
-    .each([
+  requires('root')('read by somebody else', () => {
+    test.each([
       ['agent'],
       ['status'],
       ['explain', '1a2b3c4d'],
@@ -78,17 +82,18 @@ describe('what is built', () => {
       ['setup', '--dry-run', 'alice'],
       ['cleanup'],
     ])('says in one line that %s is for root, where only root may read the configuration', (...args) => {
-    chmodSync(directory, 0o755);
-    const config = join(directory, 'config.yaml');
-    writeFileSync(config, 'nomad: {token: geheim}\n', { mode: 0o600 });
-    const { status, stderr } = spawnSync(
-      process.execPath,
-      [join(directory, 'nomad-rootless.mjs'), ...args, '--config', config],
-      { encoding: 'utf8', uid: NOBODY, gid: NOBODY },
-    );
-    rmSync(config);
-    expect(status).not.toBe(0);
-    expect(stderr).toMatch(/^nomad-rootless: [^\n]*\broot\b[^\n]*\n$/);
+      chmodSync(directory, 0o755);
+      const config = join(directory, 'config.yaml');
+      writeFileSync(config, 'nomad: {token: geheim}\n', { mode: 0o600 });
+      const { status, stderr } = spawnSync(
+        process.execPath,
+        [join(directory, 'nomad-rootless.mjs'), ...args, '--config', config],
+        { encoding: 'utf8', uid: NOBODY, gid: NOBODY },
+      );
+      rmSync(config);
+      expect(status).not.toBe(0);
+      expect(stderr).toMatch(/^nomad-rootless: [^\n]*\broot\b[^\n]*\n$/);
+    });
   });
 
   test('writes nothing where it is installed', () => {
