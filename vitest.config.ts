@@ -1,8 +1,13 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/support/longest-first.ts';
+import { SANDBOX_POOL } from './test/support/sandbox-pool.ts';
 import { TIME_SCALE } from './test/support/time-scale.ts';
 
-/** Kernel and e2e tests share the machine's users and mounts: one file at a time, after the quick ones. */
-const inTurn = { fileParallelism: false, testTimeout: 60_000 * TIME_SCALE, hookTimeout: 60_000 * TIME_SCALE };
+/** Each file makes users and mounts in a sandbox of its own, beside the others. */
+const sandboxed = { pool: SANDBOX_POOL };
+/** These have the machine, or what looks like it, for themselves: one file at a time. */
+const inTurn = { fileParallelism: false };
 /** A machine boots, and more than once. */
 const booted = { ...inTurn, testTimeout: 180_000 * TIME_SCALE, hookTimeout: 180_000 * TIME_SCALE };
 const nomad = 'test/e2e/**/*.nomad.test.ts';
@@ -12,40 +17,26 @@ export default defineConfig({
     // setns works only on a process's main thread, so no worker threads.
     pool: 'forks',
     // What is to be measured is measured by the bench: a busy machine fails no test.
-    testTimeout: 30_000 * TIME_SCALE,
+    testTimeout: 60_000 * TIME_SCALE,
+    hookTimeout: 60_000 * TIME_SCALE,
     cache: false,
+    // Of a file that starts containers much of the time is spent waiting.
+    maxWorkers: availableParallelism() + 2,
+    sequence: { sequencer: LongestFirst },
     projects: [
-      { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], sequence: { groupOrder: 0 } } },
+      { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      { extends: true, test: { name: 'integration', include: ['test/integration/**/*.test.ts'] } },
+      { extends: true, test: { name: 'kernel', include: ['test/kernel/**/*.test.ts'], ...sandboxed } },
+      { extends: true, test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], exclude: [nomad], ...sandboxed } },
+      { extends: true, test: { name: 'soak', include: ['test/soak/**/*.test.ts'], ...sandboxed } },
+      { extends: true, test: { name: 'nomad', include: [nomad], sequence: { groupOrder: 1 }, ...inTurn } },
       {
         extends: true,
-        test: { name: 'integration', include: ['test/integration/**/*.test.ts'], sequence: { groupOrder: 0 } },
+        test: { name: 'packages', include: ['test/packages/**/*.test.ts'], sequence: { groupOrder: 3 }, ...booted },
       },
       {
         extends: true,
-        test: { name: 'kernel', include: ['test/kernel/**/*.test.ts'], sequence: { groupOrder: 1 }, ...inTurn },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'e2e',
-          include: ['test/e2e/**/*.test.ts'],
-          exclude: [nomad],
-          sequence: { groupOrder: 2 },
-          ...inTurn,
-        },
-      },
-      {
-        extends: true,
-        test: { name: 'soak', include: ['test/soak/**/*.test.ts'], sequence: { groupOrder: 3 }, ...inTurn },
-      },
-      { extends: true, test: { name: 'nomad', include: [nomad], sequence: { groupOrder: 4 }, ...inTurn } },
-      {
-        extends: true,
-        test: { name: 'packages', include: ['test/packages/**/*.test.ts'], sequence: { groupOrder: 6 }, ...booted },
-      },
-      {
-        extends: true,
-        test: { name: 'systemd', include: ['test/systemd/**/*.test.ts'], sequence: { groupOrder: 5 }, ...booted },
+        test: { name: 'systemd', include: ['test/systemd/**/*.test.ts'], sequence: { groupOrder: 2 }, ...booted },
       },
     ],
   },

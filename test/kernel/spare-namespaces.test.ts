@@ -81,8 +81,11 @@ requires('root', 'sandbox')('the spare network namespaces of a user', () => {
     spares.keep(OWNER, user, 5);
     clock.advance(1000);
     await until('all are there', () => namespacesHeld() === before + 5 && childrenOfOurs().length === 0);
-    spares.keep(OWNER, user, 0);
-    expect(namespacesHeld()).toBe(before + 2);
+    // The last may be counted before it is one of the spares: it goes with the next call.
+    await until('those too many are gone', () => {
+      spares.keep(OWNER, user, 0);
+      return namespacesHeld() === before + 2;
+    });
   });
 
   test('are given once each, and one is made for who finds none', async () => {

@@ -1,5 +1,6 @@
 /**
- * `npm test`: runs vitest, as root inside one throwaway sandbox, and ends with a line of counts.
+ * `npm test`: runs vitest, as root inside a throwaway sandbox, where kernel and e2e tests have one a file (sandbox-pool.ts), and
+ * ends with a line of counts.
  * `--nomad` runs only the cases that need a real Nomad, `--systemd` those that boot one (run-systemd.ts), `--soak` the soak for
  * ten minutes, or as many seconds as SOAK_SECONDS says; anything else is a filter for vitest.
  */
@@ -40,6 +41,8 @@ process.exitCode =
 
 async function test(): Promise<number> {
   const filters = args.filter((arg) => !['--nomad', '--systemd', '--soak', '--packages'].includes(arg));
+  // Kept from run to run: a test file's imports and each agent it starts are compiled once.
+  process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, '../../node_modules/.cache/node');
   if (args.includes('--soak')) process.env.SOAK_SECONDS ??= '600';
   const projects = chooseProjects();
   const directory = mkdtempSync(join(tmpdir(), 'nomad-rootless-tests-'));

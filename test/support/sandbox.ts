@@ -26,7 +26,7 @@ export interface UserOptions {
 
 /**
  * A place for one test file, the demo or a bench: a directory and throwaway users with a rootless Podman each, inside
- * the namespaces that namespaces.ts makes. One at a time: users are shared by all that runs there.
+ * the namespaces that namespaces.ts makes. One at a time in the same namespaces: users are shared by all that runs there.
  */
 export class Sandbox {
   /** A directory of this sandbox alone, root's, 0755, on tmpfs. */
