@@ -1,10 +1,9 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
-import { release } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import type { NetnsResource } from '../../src/resources/netns/netns.ts';
 import { SpareNamespaces } from '../../src/resources/netns/spare-namespaces.ts';
@@ -134,7 +133,7 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
     return () => execFileSync('umount', [secrets]);
   }
 
-  describe.runIf(tellsOrderOfMounts())('with gates', () => {
+  requires('mount-order')('with gates', () => {
     test("is the user's already when the driver begins, once Nomad has set up a task", async () => {
       const wanted = wantedNetns(ID, ALICE, false);
       expect(await resource.plan(wanted)).toEqual([]);
@@ -323,9 +322,3 @@ while not stopping:
     if looks == 1: print('looked', flush=True)
 print(failures, flush=True)
 `;
-
-/** STATX_MNT_ID_UNIQUE, Linux 6.8. */
-function tellsOrderOfMounts(): boolean {
-  const [major = 0, minor = 0] = release().split('.').map(Number);
-  return major > 6 || (major === 6 && minor >= 8);
-}

@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
@@ -64,18 +64,20 @@ requires('root', 'sandbox')('subordinate ids of users of the host', () => {
     expect(nobody.stdout).toMatch(/^Warning: nomad\.data_dir: \/nowhere is no directory/m);
   });
 
-  test.skipIf(!existsSync('/usr/bin/getsubids'))('are what getsubids says, where it is asked', async () => {
-    appendFileSync('/etc/subgid', 'alice:1000000:5\n');
-    const { signal } = new AbortController();
-    const start = sandbox.user('alice').subordinateStart;
-    expect(await askSubordinateIds('alice', 'uid', signal)).toEqual([{ start, count: 65_536 }]);
-    expect(await askSubordinateIds('alice', 'gid', signal)).toEqual([
-      { start, count: 65_536 },
-      { start: 1_000_000, count: 5 },
-    ]);
-    for (const name of ['dave', '-g', 'no-such-user']) {
-      expect(await askSubordinateIds(name, 'uid', signal)).toBeUndefined();
-    }
+  requires('getsubids')('where getsubids is asked', () => {
+    test('are what it says', async () => {
+      appendFileSync('/etc/subgid', 'alice:1000000:5\n');
+      const { signal } = new AbortController();
+      const start = sandbox.user('alice').subordinateStart;
+      expect(await askSubordinateIds('alice', 'uid', signal)).toEqual([{ start, count: 65_536 }]);
+      expect(await askSubordinateIds('alice', 'gid', signal)).toEqual([
+        { start, count: 65_536 },
+        { start: 1_000_000, count: 5 },
+      ]);
+      for (const name of ['dave', '-g', 'no-such-user']) {
+        expect(await askSubordinateIds(name, 'uid', signal)).toBeUndefined();
+      }
+    });
   });
 
   test('are followed while the agent runs', async () => {

@@ -15,6 +15,12 @@ const CONDITIONS = {
   sandbox: { holds: isInNamespaces, reason: 'needs the throwaway namespaces of `npm test` (as root)' },
   'mount-beneath': { holds: canAttachBeneath, reason: 'needs a kernel that can mount beneath (Linux 6.5)' },
   'mapped-tmpfs': { holds: () => isKernelSince(6, 3), reason: 'needs a kernel that maps ids on tmpfs (Linux 6.3)' },
+  'mount-order': {
+    holds: () => isKernelSince(6, 8),
+    reason: 'needs a kernel that tells the order of mounts (Linux 6.8)',
+  },
+  getsubids: { holds: () => onPath('getsubids') !== undefined, reason: 'needs getsubids on PATH' },
+  'systemd-analyze': { holds: () => onPath('systemd-analyze') !== undefined, reason: 'needs systemd-analyze on PATH' },
   podman: { holds: () => onPath('podman') !== undefined, reason: 'needs podman on PATH' },
   cni: {
     holds: () => existsSync(join(PLUGIN_DIR, 'bridge')) && onPath('iptables') !== undefined,

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { accessSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -8,11 +8,11 @@ import { ENVIRONMENT } from '../../../src/config/environment.ts';
 import { loadConfig } from '../../../src/config/load-config.ts';
 import { CONFIG_KEYS } from '../../../src/config/schema.ts';
 import { createMetrics, LABELS } from '../../../src/metrics.ts';
+import { requires } from '../../support/requires.ts';
 
 const root = join(import.meta.dirname, '../../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 const UNIT = 'deploy/systemd/nomad-rootless.service';
-const SYSTEMD_ANALYZE = '/usr/bin/systemd-analyze';
 
 let directory: string;
 beforeAll(() => {
@@ -38,15 +38,6 @@ function tableOf(path: string, firstHeader: string): string[][] {
       .map((cell) => cell.replaceAll('`', '').trim()),
   );
 }
-
-const has = (program: string) => {
-  try {
-    accessSync(program);
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 describe('config.example.yaml', () => {
   const example = read('deploy/config.example.yaml');
@@ -124,10 +115,13 @@ test("the Nomad job's template renders to a configuration that is accepted", () 
 });
 
 describe('the systemd unit', () => {
-  test.skipIf(!has(SYSTEMD_ANALYZE))('passes systemd-analyze verify without a word', () => {
-    const unit = join(directory, 'nomad-rootless.service');
-    writeFileSync(unit, read(UNIT).replaceAll('/usr/bin/nomad-rootless', '/bin/true'));
-    expect(execFileSync(SYSTEMD_ANALYZE, ['verify', '--man=no', unit], { encoding: 'utf8', stdio: 'pipe' })).toBe('');
+  requires('systemd-analyze')('read by systemd', () => {
+    test('passes systemd-analyze verify without a word', () => {
+      const unit = join(directory, 'nomad-rootless.service');
+      writeFileSync(unit, read(UNIT).replaceAll('/usr/bin/nomad-rootless', '/bin/true'));
+      const verify = ['verify', '--man=no', unit];
+      expect(execFileSync('systemd-analyze', verify, { encoding: 'utf8', stdio: 'pipe' })).toBe('');
+    });
   });
 
   test('gets no mount namespace of its own, and no filter that takes openat2, setns or just-in-time compiling away', () => {

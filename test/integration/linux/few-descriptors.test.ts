@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { source } from '../../support/agent-code.ts';
+import { requires } from '../../support/requires.ts';
 
 /** Runs code that gives a promise in a process that has not one descriptor left, and says what it came to, and whether that process lived. */
 async function outcomeWithoutDescriptors(imports: string, promise: string): Promise<string> {
@@ -23,11 +24,11 @@ async function outcomeWithoutDescriptors(imports: string, promise: string): Prom
   return said.trim();
 }
 
-const root = process.getuid?.() === 0;
-
-test.runIf(root)('want of descriptors keeps no network namespace from being made later, and ends nobody', async () => {
-  const imports = `const { makeFreshNetworkNamespace } = await import(${source('linux/net/make-fresh-network-namespace.ts')});`;
-  expect(await outcomeWithoutDescriptors(imports, 'makeFreshNetworkNamespace()')).toBe('to be tried again done');
+requires('root')('want of descriptors', () => {
+  test('keeps no network namespace from being made later, and ends nobody', async () => {
+    const imports = `const { makeFreshNetworkNamespace } = await import(${source('linux/net/make-fresh-network-namespace.ts')});`;
+    expect(await outcomeWithoutDescriptors(imports, 'makeFreshNetworkNamespace()')).toBe('to be tried again done');
+  });
 });
 
 test.each([

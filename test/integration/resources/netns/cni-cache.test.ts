@@ -1,9 +1,10 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CniCache } from '../../../../src/resources/netns/cni-cache.ts';
 import { ALLOCATION_ID as ID } from '../../../support/allocation-of.ts';
+import { requires } from '../../../support/requires.ts';
 
 const conflist = {
   cniVersion: '0.4.0',
@@ -23,7 +24,7 @@ const info = {
 };
 
 // Without root nothing here is root's.
-describe.skipIf(process.getuid?.() !== 0)("libcni's cache", () => {
+requires('root')("libcni's cache", () => {
   let directory: string;
   let results: string;
   let file: string;
