@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { GateBench } from '../integration/gate/gate-bench.ts';
+import { GateBench } from '../support/gate-bench.ts';
 import { requires } from '../support/requires.ts';
 import { createSandbox, IMAGE, type Sandbox } from '../support/sandbox.ts';
 

@@ -1,6 +1,6 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { eventLines, NODE_ID } from '../../unit/nomad/fixture.ts';
+import { eventLines, NODE_ID } from '../../support/nomad-fixture.ts';
 import { PlayedFollower, PlayedNomad } from './played-nomad.ts';
 
 const READ_JOB = 'namespace "*" { capabilities = ["read-job"] }';

@@ -9,7 +9,7 @@ import { ServiceManager } from '../../../src/linux/service-manager.ts';
 import type { Log } from '../../../src/log.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import type { HostUser } from '../../../src/reconcile/host-user.ts';
-import { DIRECTORIES, ManualReadiness } from '../gate/gate-bench.ts';
+import { DIRECTORIES, ManualReadiness } from '../../support/gate-bench.ts';
 
 const USERS: ReadonlyMap<string, { socket: string | undefined }> = new Map([
   ['alice', { socket: '/nonexistent/podman.sock' }],

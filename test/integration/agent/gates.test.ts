@@ -23,9 +23,9 @@ import { listenAt, whyNotListeningAt } from '../../../src/linux/unix-listener.ts
 import { createLog } from '../../../src/log.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import type { HostUser } from '../../../src/reconcile/host-user.ts';
+import { DIRECTORIES, ID, ManualReadiness, OWN_UID, WAIT } from '../../support/gate-bench.ts';
 import { requires } from '../../support/requires.ts';
 import { PlayedServiceManager } from '../../support/service-manager.ts';
-import { DIRECTORIES, ID, ManualReadiness, OWN_UID, WAIT } from '../gate/gate-bench.ts';
 
 const OWN_GID = process.getgid?.() ?? -1;
 const ALICE: HostUser = { name: 'alice', uid: OWN_UID, gid: OWN_GID, home: '/' };

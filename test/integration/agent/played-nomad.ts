@@ -8,14 +8,14 @@ import { nomadConnection } from '../../../src/agent/nomad-connection.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import { Nomad } from '../../../src/nomad/nomad.ts';
 import { labelsOf, stateOf } from '../../../src/reconcile/record.ts';
+import { ACCOUNTS, CONFIG } from '../../support/followed.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { ApiServer, type Rights } from '../../support/nomad/api-server.ts';
 import { newAllocation } from '../../support/nomad/job.ts';
 import { recorded } from '../../support/nomad/recorded.ts';
 import { ServerState } from '../../support/nomad/server-state.ts';
-import { ACCOUNTS, CONFIG } from '../../unit/agent/followed.ts';
-import { SwitchedHost } from '../../unit/agent/switched-host.ts';
-import { recordingLog } from '../../unit/watch/recording-log.ts';
+import { recordingLog } from '../../support/recording-log.ts';
+import { SwitchedHost } from '../../support/switched-host.ts';
 
 /** Nomad's servers and this node's client, over real HTTP by a unix socket, with real directories. */
 export class PlayedNomad implements AsyncDisposable {

@@ -3,7 +3,7 @@ import { duplexPair } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { MAX_DOCUMENT_BYTES, MAX_LONG_DOCUMENT_BYTES, readDocument } from '../../../src/gate/document.ts';
-import { createRequest, GateBench, ID, type Peer, post, WAIT } from './gate-bench.ts';
+import { createRequest, GateBench, ID, type Peer, post, WAIT } from '../../support/gate-bench.ts';
 
 const ask = (target: string, method = 'GET') => `${method} /v1.0.0/libpod/${target} HTTP/1.1\r\nHost: u\r\n\r\n`;
 const PIECE = Buffer.alloc(65_536, ' ');

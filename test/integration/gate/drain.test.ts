@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { asPassed, createRequest, ok, post, startSilent, WAIT } from './gate-bench.ts';
+import { asPassed, createRequest, ok, post, startSilent, WAIT } from '../../support/gate-bench.ts';
 
 const LONG = 60_000;
 const GET = 'GET /v1.0.0/libpod/version HTTP/1.1\r\nHost: u\r\n\r\n';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { asPassed, GateBench, ID, ok, post } from './gate-bench.ts';
+import { asPassed, GateBench, ID, ok, post } from '../../support/gate-bench.ts';
 
 const ALLOC = `/var/lib/nomad/alloc/${ID}`;
 const OTHER = '11111111-2222-3333-4444-555555555555';

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
-import { createRequest, GateBench, ID, ok, type Peer, post, WAIT, withImage } from './gate-bench.ts';
+import { createRequest, GateBench, ID, ok, type Peer, post, WAIT, withImage } from '../../support/gate-bench.ts';
 
 const PING = 'GET /libpod/_ping HTTP/1.1\r\nHost: u\r\n\r\n';
 const INFO = 'GET /v1.0.0/libpod/info HTTP/1.1\r\nHost: u\r\n\r\n';

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { expect, test, vi } from 'vitest';
-import { asPassed, createRequest, GateBench, ok, type Peer, post, WAIT } from './gate-bench.ts';
+import { asPassed, createRequest, GateBench, ok, type Peer, post, WAIT } from '../../support/gate-bench.ts';
 
 const RAW = 'HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n';
 const execStart = post('/exec/abc/start', '{"Detach":false}');

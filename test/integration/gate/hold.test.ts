@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { expect, test, vi } from 'vitest';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
 import { noteLeft } from '../../../src/linux/left-child.ts';
-import { asPassed, createRequest, GateBench, ID, OWN_UID, ok, post, WAIT } from './gate-bench.ts';
+import { asPassed, createRequest, GateBench, ID, OWN_UID, ok, post, WAIT } from '../../support/gate-bench.ts';
 
 /** A bench whose Podman answers every create with 201, and notes what it received. */
 async function start(changes: ConstructorParameters<typeof GateBench>[0] = {}) {

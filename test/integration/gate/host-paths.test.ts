@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { DIRECTORIES, GateBench, ID, ok, post } from '../../support/gate-bench.ts';
 import { longestStepOf } from '../../support/longest-step.ts';
-import { DIRECTORIES, GateBench, ID, ok, post } from './gate-bench.ts';
 
 let root: string;
 

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { RefusedError } from '../../../src/errors.ts';
-import { asPassed, GateBench, ok, post, withImage } from './gate-bench.ts';
+import { asPassed, GateBench, ok, post, withImage } from '../../support/gate-bench.ts';
 
 /** Of a Podman that pulls it is asked every 10 s whether it answers. */
 const PATIENCE = { timeout: 20_000, interval: 50 };

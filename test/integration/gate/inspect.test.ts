@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import type { Log } from '../../../src/log.ts';
-import { recordingLog } from '../../unit/watch/recording-log.ts';
-import { GateBench, ID, ok, type Peer, WAIT } from './gate-bench.ts';
+import { GateBench, ID, ok, type Peer, WAIT } from '../../support/gate-bench.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 
 const BY_NAME = `GET /v1.0.0/libpod/containers/t-${ID}/json HTTP/1.1\r\nHost: u\r\n\r\n`;
 const BY_ID = `GET /v1.0.0/libpod/containers/${'a'.repeat(64)}/json HTTP/1.1\r\nHost: u\r\n\r\n`;

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { ok, post, startSilent, WAIT } from './gate-bench.ts';
+import { ok, post, startSilent, WAIT } from '../../support/gate-bench.ts';
 
 test.each([
   ['stats', 'GET /v1.0.0/libpod/containers/c0ffee/stats?stream=false HTTP/1.1\r\nHost: u\r\n\r\n'],

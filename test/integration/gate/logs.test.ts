@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { Frames } from '../../../src/gate/frames.ts';
-import { recordingLog } from '../../unit/watch/recording-log.ts';
-import { createRequest, GateBench, ok, type Peer, WAIT } from './gate-bench.ts';
+import { createRequest, GateBench, ok, type Peer, WAIT } from '../../support/gate-bench.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 
 const LOGS = 'GET /v1.0.0/libpod/containers/abc/logs?follow=true&stdout=true HTTP/1.1\r\nHost: u\r\n\r\n';
 const HEAD = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';

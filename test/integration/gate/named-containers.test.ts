@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { GateBench, ID, ok, post } from './gate-bench.ts';
+import { GateBench, ID, ok, post } from '../../support/gate-bench.ts';
 
 const OTHER = '11111111-2222-3333-4444-555555555555';
 const OWN_ID = 'a'.repeat(64);

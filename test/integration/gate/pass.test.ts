@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { expect, test, vi } from 'vitest';
-import { asPassed, GateBench, ok, post, WAIT } from './gate-bench.ts';
+import { asPassed, GateBench, ok, post, WAIT } from '../../support/gate-bench.ts';
 
 const hash = (data: Uint8Array) => createHash('sha256').update(data).digest('hex');
 

@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest';
 import { RootlessError } from '../../../src/errors.ts';
 import { peerCredentials } from '../../../src/linux/peer-credentials.ts';
 import { connectToPodman } from '../../../src/podman/connect.ts';
-import { GateBench, OWN_UID, ok, type Peer, WAIT } from './gate-bench.ts';
+import { GateBench, OWN_UID, ok, type Peer, WAIT } from '../../support/gate-bench.ts';
 
 const GET = 'GET /libpod/version HTTP/1.1\r\nHost: u\r\n\r\n';
 const answering = (peer: Peer) => void peer.socket.on('data', () => peer.socket.end(ok('OK')));

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
-import { createRequest, GateBench, ID, OWN_UID, ok, post, WAIT, withImage } from './gate-bench.ts';
+import { createRequest, GateBench, ID, OWN_UID, ok, post, WAIT, withImage } from '../../support/gate-bench.ts';
 
 const OTHER_ID = '99999999-6ff3-0022-b7ba-b606572ea818';
 const IMAGE = 'a'.repeat(64);

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { asPassed, createRequest, GateBench, ok, post, WAIT } from './gate-bench.ts';
+import { asPassed, createRequest, GateBench, ok, post, WAIT } from '../../support/gate-bench.ts';
 
 /** A Podman that answers whatever it reads, and a readiness that never comes: whatever creates reach it slipped past. */
 async function start() {

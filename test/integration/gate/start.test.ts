@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
-import { asPassed, createRequest, GateBench, ID, OWN_UID, ok, post, WAIT } from './gate-bench.ts';
+import { asPassed, createRequest, GateBench, ID, OWN_UID, ok, post, WAIT } from '../../support/gate-bench.ts';
 
 const CONTAINER = 'c'.repeat(64);
 const START = post(`/v1.0.0/libpod/containers/${CONTAINER}/start`, '');

@@ -11,8 +11,8 @@ import { createLog } from '../../../src/log.ts';
 import { createMetrics, exemplarOf } from '../../../src/metrics.ts';
 import { AGENT_STATUS } from '../../support/agent-status.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 import { until } from '../../support/until.ts';
-import { recordingLog } from '../../unit/watch/recording-log.ts';
 
 const log = createLog({ level: 'silent', format: 'json' });
 const READY = { ready: true, reasons: [], warnings: [], users: [] };

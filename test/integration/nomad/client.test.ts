@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { NomadClient, NomadError, NomadUnreachableError } from '@hashicorp/nomad-client-ts';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../../support/eventually.ts';
-import { NODE_ID, WEB_ID } from '../../unit/nomad/fixture.ts';
+import { NODE_ID, WEB_ID } from '../../support/nomad-fixture.ts';
 import { beginStream, sendJson, sendText, standIn } from './stand-in.ts';
 
 const EVENTS = { topics: ['Allocation'], namespace: '*', index: 125 };

@@ -6,8 +6,8 @@ import { watchEventStream } from '../../../src/watch/event-stream.ts';
 import { watchListing } from '../../../src/watch/resync.ts';
 import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
-import { eventLines, fixture, NODE_ID } from '../../unit/nomad/fixture.ts';
-import { recordingLog } from '../../unit/watch/recording-log.ts';
+import { eventLines, fixture, NODE_ID } from '../../support/nomad-fixture.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 import { beginStream, sendJson, standIn } from './stand-in.ts';
 
 const INTERVAL_MS = 600_000;

@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { codeOf, messageOf, NotYetError, ParseError, RefusedError } from '../../../src/errors.ts';
 import { Nomad } from '../../../src/nomad/nomad.ts';
 import { eventually } from '../../support/eventually.ts';
-import { fixture, jsonFixture, NODE_ID, WEB_ID } from '../../unit/nomad/fixture.ts';
+import { fixture, jsonFixture, NODE_ID, WEB_ID } from '../../support/nomad-fixture.ts';
 import { beginStream, type StandIn, sendJson, sendText, standIn } from './stand-in.ts';
 
 const signal = new AbortController().signal;

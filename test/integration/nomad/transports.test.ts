@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { NomadClient, type TlsOptions } from '@hashicorp/nomad-client-ts';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { fixture, NODE_ID } from '../../unit/nomad/fixture.ts';
+import { fixture, NODE_ID } from '../../support/nomad-fixture.ts';
 import { type Certificate, CertificateAuthority, SERVER_NAME } from './certificates.ts';
 import { beginStream, sendJson, standIn } from './stand-in.ts';
 

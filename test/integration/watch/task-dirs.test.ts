@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { TaskDirsWatch } from '../../../src/watch/task-dirs.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 import { until } from '../../support/until.ts';
-import { recordingLog } from '../../unit/watch/recording-log.ts';
 
 describe('the directories of tasks', () => {
   let allocDir: string;

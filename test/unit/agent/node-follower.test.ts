@@ -3,9 +3,9 @@ import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { NotYetError, RefusedError } from '../../../src/errors.ts';
 import type { Allocation } from '../../../src/model/allocation.ts';
 import { allocationOf, metaOf, taskOf } from '../../support/allocation-of.ts';
-import { NODE_ID } from '../nomad/fixture.ts';
-import { cleanState, Followed, INTERVAL_MS, settle } from './followed.ts';
-import { type Faults, SimulatedNomad } from './simulated-nomad.ts';
+import { cleanState, Followed, INTERVAL_MS, settle } from '../../support/followed.ts';
+import { NODE_ID } from '../../support/nomad-fixture.ts';
+import { type Faults, SimulatedNomad } from '../../support/simulated-nomad.ts';
 
 const OTHER_NODE = '35ef367e-8026-c171-16fa-c405e00b640b';
 const never = new AbortController().signal;

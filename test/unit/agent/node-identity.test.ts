@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { requireOwnNode } from '../../../src/agent/node-identity.ts';
 import { NotYetError } from '../../../src/errors.ts';
 import { parseAgentSelf } from '../../../src/nomad/agent-self.ts';
-import { jsonFixture, NODE_ID } from '../nomad/fixture.ts';
+import { jsonFixture, NODE_ID } from '../../support/nomad-fixture.ts';
 
 const ADDRESS = 'https://nomad.example:4646';
 const OTHER = '35ef367e-8026-c171-16fa-c405e00b640b';

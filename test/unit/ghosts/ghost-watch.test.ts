@@ -5,7 +5,7 @@ import { GhostWatch } from '../../../src/ghosts/ghost-watch.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import { ALLOCATION_ID } from '../../support/allocation-of.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
-import { recordingLog } from '../watch/recording-log.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 
 const GRACE_MS = 300_000;
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ParseError, RefusedError } from '../../../src/errors.ts';
 import { parseAgentSelf } from '../../../src/nomad/agent-self.ts';
-import { jsonFixture, NODE_ID } from './fixture.ts';
+import { jsonFixture, NODE_ID } from '../../support/nomad-fixture.ts';
 
 interface Change {
   readonly DataDir?: string;

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ParseError } from '../../../src/errors.ts';
 import { podmanUserOf } from '../../../src/model/podman-user.ts';
 import { parseAllocation } from '../../../src/nomad/allocation-json.ts';
-import { fixture, jsonFixture, NODE_ID, WEB_ID } from './fixture.ts';
+import { fixture, jsonFixture, NODE_ID, WEB_ID } from '../../support/nomad-fixture.ts';
 
 type Meta = Record<string, string> | null | undefined;
 

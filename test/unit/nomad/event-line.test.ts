@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ParseError } from '../../../src/errors.ts';
 import { readEventLine } from '../../../src/nomad/event-line.ts';
-import { eventLines, NODE_ID } from './fixture.ts';
+import { eventLines, NODE_ID } from '../../support/nomad-fixture.ts';
 
 const OTHER_NODE = '35ef367e-8026-c171-16fa-c405e00b640b';
 const ID = 'b519e830-0484-96a5-d371-a196fadb11f3';

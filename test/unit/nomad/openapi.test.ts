@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { eventLines, fixture, jsonFixture } from './fixture.ts';
+import { eventLines, fixture, jsonFixture } from '../../support/nomad-fixture.ts';
 
 const spec = parse(readFileSync(new URL('../../../openapi/nomad.yaml', import.meta.url), 'utf8'));
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true });

@@ -4,7 +4,7 @@ import type { Refusal } from '../../../src/model/explanation.ts';
 import { Accounts } from '../../../src/reconcile/accounts.ts';
 import type { HostUser } from '../../../src/reconcile/host-user.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
-import { recordingLog } from '../watch/recording-log.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 
 const MINUTE = 60_000;
 

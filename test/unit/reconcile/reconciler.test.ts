@@ -12,7 +12,7 @@ import { stateOf } from '../../../src/reconcile/record.ts';
 import { ORDER, type Resource, type Step, type UserResource } from '../../../src/resources/resource.ts';
 import { ALLOCATION_ID, allocationOf, metaOf, NODE_ID, taskOf } from '../../support/allocation-of.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
-import { recordingLog } from '../watch/recording-log.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 
 const never = new AbortController().signal;
 

@@ -4,8 +4,8 @@ import { createMetrics } from '../../../src/metrics.ts';
 import { watchEventStream } from '../../../src/watch/event-stream.ts';
 import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
-import { NODE_ID, WEB_ID } from '../nomad/fixture.ts';
-import { recordingLog } from './recording-log.ts';
+import { NODE_ID, WEB_ID } from '../../support/nomad-fixture.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 
 /** One opening of the stream: what the test says on it, and what the watch asked for. */
 interface Opened {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { HostWatches } from '../../../src/watch/host-watches.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
-import { recordingLog } from './recording-log.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 
 const EXHAUSTED = new Error('EMFILE: too many open files, watch');
 

@@ -7,8 +7,8 @@ import type { AllocationListing } from '../../../src/nomad/nomad.ts';
 import { watchListing } from '../../../src/watch/resync.ts';
 import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
-import { jsonFixture, NODE_ID, WEB_ID } from '../nomad/fixture.ts';
-import { recordingLog } from './recording-log.ts';
+import { jsonFixture, NODE_ID, WEB_ID } from '../../support/nomad-fixture.ts';
+import { recordingLog } from '../../support/recording-log.ts';
 
 const WEB = parseAllocation(jsonFixture('allocation-web.json'));
 const INTERVAL_MS = 180_000;

@@ -1,8 +1,8 @@
-import { NodeFollower, type NodeFollowerParts } from '../../../src/agent/node-follower.ts';
-import { createMetrics } from '../../../src/metrics.ts';
-import { labelsOf, stateOf } from '../../../src/reconcile/record.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
-import { recordingLog } from '../watch/recording-log.ts';
+import { NodeFollower, type NodeFollowerParts } from '../../src/agent/node-follower.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { labelsOf, stateOf } from '../../src/reconcile/record.ts';
+import { ManualClock } from './manual-clock.ts';
+import { recordingLog } from './recording-log.ts';
 import type { SimulatedNomad } from './simulated-nomad.ts';
 import { SwitchedHost } from './switched-host.ts';
 

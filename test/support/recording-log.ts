@@ -1,4 +1,4 @@
-import type { Log } from '../../../src/log.ts';
+import type { Log } from '../../src/log.ts';
 
 /** What was logged: the level, the fields and the message of each line. */
 export interface Line {

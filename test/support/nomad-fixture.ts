@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 /** A recorded answer of Nomad 2.0.5, as text. */
 export function fixture(name: string): string {
-  return readFileSync(new URL(`../../fixtures/nomad-2.0.5/${name}`, import.meta.url), 'utf8');
+  return readFileSync(new URL(`../fixtures/nomad-2.0.5/${name}`, import.meta.url), 'utf8');
 }
 
 /** A recorded answer of Nomad 2.0.5, parsed afresh each time so that a test may change it. */

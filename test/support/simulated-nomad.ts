@@ -1,10 +1,10 @@
-import { NotYetError } from '../../../src/errors.ts';
-import { type Allocation, isFinished } from '../../../src/model/allocation.ts';
-import type { DriverSocket } from '../../../src/model/driver-sockets.ts';
-import type { AgentSelf } from '../../../src/nomad/agent-self.ts';
-import type { AllocationListing, EventStart } from '../../../src/nomad/nomad.ts';
-import type { Line } from '../../../src/nomad/split-lines.ts';
-import { NODE_ID } from '../nomad/fixture.ts';
+import { NotYetError } from '../../src/errors.ts';
+import { type Allocation, isFinished } from '../../src/model/allocation.ts';
+import type { DriverSocket } from '../../src/model/driver-sockets.ts';
+import type { AgentSelf } from '../../src/nomad/agent-self.ts';
+import type { AllocationListing, EventStart } from '../../src/nomad/nomad.ts';
+import type { Line } from '../../src/nomad/split-lines.ts';
+import { NODE_ID } from './nomad-fixture.ts';
 
 /** How many events the servers keep for who comes back. */
 const BUFFER = 4;

@@ -1,6 +1,6 @@
-import type { Host } from '../../../src/agent/host.ts';
-import type { Desired } from '../../../src/model/desired.ts';
-import type { Resource, Step } from '../../../src/resources/resource.ts';
+import type { Host } from '../../src/agent/host.ts';
+import type { Desired } from '../../src/model/desired.ts';
+import type { Resource, Step } from '../../src/resources/resource.ts';
 
 /** A host that has a switch for each allocation, on where it has access. */
 export class SwitchedHost implements Host {
