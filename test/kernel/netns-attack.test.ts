@@ -88,10 +88,12 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
       const { ProcessHandle } = await import(${source('linux/process.ts')});
       using user = ProcessHandle.open(${stage.alice.pid}).openNamespace('user');
       for (let turn = 0; turn < 20; turn++) {
-        const made = await makeNetworkNamespace(user, { uid: ${ALICE}, gid: ${ALICE} }).catch(() => undefined);
-        made?.netns.close();
+        const made = await makeNetworkNamespace(user, { uid: ${ALICE}, gid: ${ALICE} }).catch(({ code }) => ({ code }));
+        made.netns?.close();
+        if (made.code !== undefined) console.log(made.code);
       }`;
-    expect(await outcomeOf(code)).toBe('came back');
+    // Whether she is in time to stop it is hers.
+    expect(await outcomeOf(code)).toMatch(/^(no_network_namespace\n|user_child_left\n)*came back$/);
     stopper.kill('SIGKILL');
   });
 
