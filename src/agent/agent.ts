@@ -6,6 +6,7 @@ import type { ServiceManager } from '../linux/service-manager.ts';
 import { lockStateDir } from '../linux/state-lock.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import { complaintsOf } from '../model/checks/check.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { AgentStatus } from '../model/status.ts';
 import { Nomad } from '../nomad/nomad.ts';
@@ -16,6 +17,7 @@ import { Gates } from './gates.ts';
 import { makeHost } from './host.ts';
 import { directoriesBy } from './host-directories.ts';
 import { type AgentHealth, MetricsServer } from './metrics-server.ts';
+import { accountChecks, lookAround } from './node-checks.ts';
 import { NodeFollower } from './node-follower.ts';
 import { nomadConnection } from './nomad-connection.ts';
 import { ServiceState } from './service-state.ts';
@@ -71,6 +73,7 @@ export class Agent {
       ...parts,
       nomad: this.#nomad,
       accounts: this.#accounts,
+      lookAround,
       makeHost: (options) => makeHost({ config, accountOf, clock, onMigration, ...options }),
     });
     const status = () => this.status();
@@ -183,7 +186,8 @@ export class Agent {
 
   #health(): AgentHealth {
     const reasons = this.#node.reasons();
-    const warnings = [...this.#node.warnings(), ...this.#accounts.problems()];
+    const accounts = complaintsOf(accountChecks(this.#parts.config, this.#accounts));
+    const warnings = [...this.#node.warnings(), ...accounts];
     return { ready: reasons.length === 0, reasons, warnings, users: this.#gates.users() };
   }
 

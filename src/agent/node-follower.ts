@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts';
 import { codeOf, messageOf, NotYetError } from '../errors.ts';
 import type { Readiness, ReadyAnswer, ReadyRequest } from '../gate/readiness.ts';
 import { withGhosts } from '../ghosts/explain-ghosts.ts';
+import { complaintsOf } from '../model/checks/check.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { GhostStatus } from '../model/status.ts';
 import type { AgentSelf } from '../nomad/agent-self.ts';
@@ -11,15 +12,17 @@ import type { AllocationRecord } from '../reconcile/record.ts';
 import { retry } from '../retry.ts';
 import { WarnedOnce } from '../warned-once.ts';
 import { FollowedNode, type NodeParts } from './followed-node.ts';
+import { nodeChecks, type Surroundings } from './node-checks.ts';
 import { requireOwnNode } from './node-identity.ts';
 import { NomadHealth } from './nomad-health.ts';
-import { nomadWarnings } from './nomad-warnings.ts';
 import { hiddenAmong } from './status.ts';
 
 /** What the follower works with. */
 export interface NodeFollowerParts extends NodeParts {
   readonly config: NodeParts['config'] & Pick<Config, 'nomad' | 'gate'>;
   readonly nomad: NodeParts['nomad'] & Pick<Nomad, 'self'>;
+  /** Looks at this host: each time that Nomad has said what it is, and when the configuration has changed. */
+  readonly lookAround: (self: AgentSelf) => Surroundings;
 }
 
 /** What was not foreseen fails again at once, as often as not. */
@@ -36,8 +39,8 @@ export class NodeFollower implements Readiness {
   #attaching = newAttaching();
   #health: NomadHealth;
   readonly #warned: WarnedOnce;
-  /** What Nomad last said of itself, also where it cannot be followed by that. */
-  #said: AgentSelf | undefined;
+  /** What Nomad last said of itself, also where it cannot be followed by that, and what this host was like then. */
+  #said: { readonly self: AgentSelf; readonly surroundings: Surroundings } | undefined;
 
   constructor(parts: NodeFollowerParts) {
     this.#parts = parts;
@@ -66,7 +69,7 @@ export class NodeFollower implements Readiness {
 
   /** What people should know of Nomad and this host, in words. */
   warnings(): string[] {
-    return [...this.#nomadWarnings(), ...this.#hostWarnings()];
+    return [...this.#complaints(), ...this.#hostWarnings()];
   }
 
   /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
@@ -108,6 +111,7 @@ export class NodeFollower implements Readiness {
 
   /** Users or policy of the configuration have changed: what every allocation gets is decided anew. */
   rulesChanged(): void {
+    if (this.#said) this.#lookAround(this.#said.self);
     this.#attached?.reconciler.enqueueAll();
   }
 
@@ -181,17 +185,29 @@ export class NodeFollower implements Readiness {
     const { address, nodeId, dataDir, allocDir } = this.#parts.config.nomad;
     const self = await this.#parts.nomad.self(this.#stopping.signal, { nodeId, dataDir, allocDir });
     if (nodeId === undefined) requireOwnNode(self, address);
-    const before = this.#nomadWarnings();
-    this.#said = self;
-    for (const warning of this.#nomadWarnings()) {
-      if (!before.includes(warning)) this.#parts.log.warn({ code: 'nomad_disagrees' }, warning);
-    }
+    this.#lookAround(self);
     return self;
   }
 
-  #nomadWarnings(): string[] {
+  /** Looks at what the checks go by, and logs what is newly wrong. */
+  #lookAround(self: AgentSelf): void {
+    const { log, lookAround } = this.#parts;
+    const before = this.#complaints();
+    try {
+      this.#said = { self, surroundings: lookAround(self) };
+    } catch (error) {
+      // Nothing is done by what the checks say: tasks run on.
+      log.warn({ code: codeOf(error) }, `cannot look at this host: ${messageOf(error)}`);
+    }
+    for (const complaint of this.#complaints()) {
+      if (!before.includes(complaint)) log.warn({ code: 'check_failed' }, complaint);
+    }
+  }
+
+  /** What doctor would say of Nomad and this host. */
+  #complaints(): string[] {
     const { config, accounts } = this.#parts;
-    return this.#said ? nomadWarnings(this.#said, config, accounts) : [];
+    return this.#said ? complaintsOf(nodeChecks(this.#said.self, this.#said.surroundings, config, accounts)) : [];
   }
 
   #hostWarnings(): string[] {

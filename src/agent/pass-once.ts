@@ -8,6 +8,7 @@ import { Nomad } from '../nomad/nomad.ts';
 import { Accounts } from '../reconcile/accounts.ts';
 import { type AllocationRecord, lastErrorOf, stateOf } from '../reconcile/record.ts';
 import { makeHost } from './host.ts';
+import { lookAround } from './node-checks.ts';
 import { NodeFollower } from './node-follower.ts';
 import { nomadConnection } from './nomad-connection.ts';
 
@@ -57,6 +58,7 @@ export async function passOnce({ config, clock, log, metrics }: OncePassParts): 
   const accountOf = (name: string) => accounts.known(name);
   const node = new NodeFollower({
     ...{ config, nomad, accounts, clock, log, metrics },
+    lookAround,
     makeHost: (options) => makeHost({ config, accountOf, clock, ...options }),
   });
   const late = new AbortController();

@@ -4,14 +4,14 @@ import { nomadConnection } from '../agent/nomad-connection.ts';
 import { systemClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { configFacts } from '../doctor/config.ts';
-import { hostFacts } from '../doctor/host.ts';
 import { nomadFacts } from '../doctor/nomad.ts';
 import { systemdFacts } from '../doctor/service.ts';
 import { userFacts } from '../doctor/users.ts';
-import { type Check, makeChecks, type Verdict, worstOf } from '../model/checks/check.ts';
+import { hostFacts } from '../linux/host-facts.ts';
+import { type Check, headOf, makeChecks, type Verdict, worstOf } from '../model/checks/check.ts';
 import { CONFIG_CHECKS, HOST_CHECKS } from '../model/checks/host.ts';
 import { NOMAD_CHECKS, type NomadFacts } from '../model/checks/nomad.ts';
-import { SERVICE_CHECKS } from '../model/checks/service.ts';
+import { type AgentFacts, SERVICE_CHECKS } from '../model/checks/service.ts';
 import { USER_CHECKS } from '../model/checks/user.ts';
 import { Nomad } from '../nomad/nomad.ts';
 import { VERSION } from '../version.ts';
@@ -48,10 +48,10 @@ export async function runDoctor({ user, json, config: file }: DoctorOptions, ter
 export async function allChecks(file: string | undefined, asked: string | undefined): Promise<Check[]> {
   const { facts, config } = configFacts(file, process.env, asked);
   const ofHost = [...makeChecks(HOST_CHECKS, hostFacts()), ...makeChecks(CONFIG_CHECKS, facts)];
-  return config ? [...ofHost, ...(await checksWith(config, asked))] : ofHost;
+  return config ? [...ofHost, ...(await checksWith(config, asked, ofHost))] : ofHost;
 }
 
-async function checksWith(config: Config, asked: string | undefined): Promise<Check[]> {
+async function checksWith(config: Config, asked: string | undefined, ofHost: readonly Check[]): Promise<Check[]> {
   const [systemd, agent, ofNomad, users] = await Promise.all([
     systemdFacts(),
     agentFacts(config.admin.socket),
@@ -63,11 +63,17 @@ async function checksWith(config: Config, asked: string | undefined): Promise<Ch
   );
   const served = { gateDir: config.ordering === 'gate' ? config.gate.dir : undefined, podmanSockets };
   const nomad: NomadFacts = { ...ofNomad, served, gateTimeoutMs: config.gate.timeoutMs };
-  return [
-    ...makeChecks(SERVICE_CHECKS, { ...systemd, agent, version: VERSION }),
-    ...makeChecks(NOMAD_CHECKS, nomad),
-    ...users.flatMap((facts) => makeChecks(USER_CHECKS, facts, facts.name)),
-  ];
+  const ofNode = makeChecks(NOMAD_CHECKS, nomad);
+  const ofUsers = users.flatMap((facts) => makeChecks(USER_CHECKS, facts, facts.name));
+  const facts = { ...systemd, agent: withoutChecked(agent, [...ofHost, ...ofNode, ...ofUsers]), version: VERSION };
+  return [...makeChecks(SERVICE_CHECKS, facts), ...ofNode, ...ofUsers];
+}
+
+/** The agent makes some of the same checks, now and then: what they say now counts. */
+function withoutChecked(agent: AgentFacts, checks: readonly Check[]): AgentFacts {
+  if (agent.kind !== 'answers') return agent;
+  const heads = checks.map(headOf);
+  return { ...agent, warnings: agent.warnings.filter((told) => !heads.some((head) => told.startsWith(head))) };
 }
 
 async function askNomad(config: Config): Promise<Omit<NomadFacts, 'served' | 'gateTimeoutMs'>> {

@@ -24,13 +24,18 @@ export function configFacts(
 ): { readonly facts: ConfigFacts; readonly config: Config | undefined } {
   try {
     const loaded = loadConfig({ file, env });
-    const { config } = loaded;
-    const facts = { file: loaded.file, problem: undefined, users: [...config.users.keys()], asked };
-    return { facts: { ...facts, unsafe: unsafeIn(loaded), openTokenFile: openTokenFile(loaded) }, config };
+    return { facts: { ...factsOf(loaded), asked }, config: loaded.config };
   } catch (error) {
     const nothing = { unsafe: undefined, openTokenFile: undefined, users: [], asked };
     return { facts: { file, problem: messageOf(error), ...nothing }, config: undefined };
   }
+}
+
+/** What the checks go by of a configuration that can be used. */
+export function factsOf(loaded: LoadedConfig): Omit<ConfigFacts, 'asked'> {
+  const { file, config } = loaded;
+  const [unsafe, open] = [unsafeIn(loaded), openTokenFile(loaded)];
+  return { file, problem: undefined, users: [...config.users.keys()], unsafe, openTokenFile: open };
 }
 
 function unsafeIn({ file }: LoadedConfig): ConfigFacts['unsafe'] {

@@ -1,16 +1,12 @@
 import { signalAfter } from '../clock.ts';
 import { codeOf, messageOf, NotYetError } from '../errors.ts';
-import { canonicalDirectory, directoryIsThere, entriesAt } from '../linux/directory.ts';
-import { openAbsolute } from '../linux/handle.ts';
-import { O } from '../linux/libc.ts';
-import { filesystemTypeOf } from '../linux/mount-table.ts';
+import { programsIn } from '../linux/programs.ts';
 import type { Answer } from '../model/checks/check.ts';
-import type { DataDirFacts, NomadFacts } from '../model/checks/nomad.ts';
+import type { NomadFacts } from '../model/checks/nomad.ts';
 import type { AgentSelf, KnownOfSelf } from '../nomad/agent-self.ts';
 import type { Nomad } from '../nomad/nomad.ts';
 import { READ_JOB } from '../nomad/nomad-failure.ts';
-import { DataDir } from '../resources/data-dir.ts';
-import { takesAcls } from '../resources/marked-acl.ts';
+import { dataDirFacts } from '../resources/data-dir-facts.ts';
 
 const TIMEOUT_MS = 10_000;
 /** Whoever may read allocations hears a heartbeat at once. */
@@ -47,7 +43,7 @@ export async function nomadFacts({
     events: 'value' in driver ? await answerOf(() => hearEvents(nomad, nodeId)) : undefined,
     nodeProblem: 'problem' in node ? node.problem : undefined,
     dataDir: await answerOf(async () => dataDirFacts(self.value)),
-    cniPlugins: new Set(cniPath.flatMap((path) => (directoryIsThere(path) ? entriesAt(path) : []))),
+    cniPlugins: programsIn(cniPath),
   };
 }
 
@@ -61,18 +57,6 @@ async function hearEvents(nomad: NomadQuestions['nomad'], nodeId: string): Promi
     if (!silence.aborted) throw error;
   }
   throw new NotYetError('nomad_denied', `Nomad's event stream says nothing: the token's policy lacks: ${READ_JOB}`);
-}
-
-function dataDirFacts({ allocDir, dataDir }: AgentSelf): DataDirFacts {
-  const canonical = canonicalDirectory(allocDir);
-  using directory = openAbsolute(canonical, O.RDONLY | O.DIRECTORY);
-  return {
-    path: dataDir,
-    allocDir,
-    filesystem: filesystemTypeOf(directory),
-    takesAcls: takesAcls(directory),
-    isRootOnly: new DataDir(canonical, canonicalDirectory(dataDir)).isRootOnly(),
-  };
 }
 
 /** What is asked for, or why there is no answer. */

@@ -1,8 +1,8 @@
 import * as z from 'zod';
 import { RefusedError } from '../errors.ts';
 import { isAllocationId } from '../model/allocation.ts';
-import type { DriverSocket } from '../model/driver-sockets.ts';
 import { parse } from '../parse.ts';
+import { type DriverConfig, driverConfigIn } from './driver-config.ts';
 
 /** Where Nomad's client keeps things on this machine: absolute paths, as Nomad spells them. */
 export interface ClientPaths {
@@ -20,15 +20,11 @@ export interface ClientPaths {
 }
 
 /** What the Nomad agent of this machine says of itself. */
-export interface AgentSelf extends ClientPaths {
+export interface AgentSelf extends ClientPaths, DriverConfig {
   /** A lower-case UUID. */
   readonly nodeId: string;
   /** Such as `2.0.5`. */
   readonly version: string;
-  /** The sockets that the podman driver is configured with, by the names that tasks use. */
-  readonly podmanSockets: readonly DriverSocket[];
-  /** Whether the podman driver leaves containers that have ended: `gc { container = false }`. */
-  readonly keepsContainers: boolean;
   /** Where the operator's configuration says something else than Nomad, in words. */
   readonly disagreements: readonly string[];
 }
@@ -36,23 +32,8 @@ export interface AgentSelf extends ClientPaths {
 /** What the operator's configuration says already, and Nomad need not. */
 export type KnownOfSelf = { readonly [key in 'nodeId' | 'dataDir' | 'allocDir']?: string | undefined };
 
-/** The plugin's file name, which is what its block in Nomad's configuration is called by. */
-export const PODMAN_PLUGIN = 'nomad-driver-podman';
 /** Where Nomad looks for CNI plugins unless it is told, defaultCNIPath in client/allocrunner/networking_cni.go. */
 const DEFAULT_CNI_PATH = '/opt/cni/bin';
-/** What the driver calls its socket when the configuration has no socket blocks. */
-const DEFAULT_SOCKET = 'default';
-
-const socket = z.object({ name: z.string().default(DEFAULT_SOCKET), socket_path: z.string() });
-/** One block is a list of one in HCL, and may be an object where the configuration is JSON. */
-export const blocks = <T extends z.ZodType>(block: T) =>
-  z.union([z.array(block), block.transform((one) => [one])]).nullish();
-const podmanConfig = z.object({
-  socket_path: z.string().nullish(),
-  socket: blocks(socket),
-  gc: blocks(z.object({ container: z.boolean().nullish() })),
-});
-
 const agentSelf = z.object({
   config: z.object({
     DataDir: z.string(),
@@ -100,7 +81,7 @@ export function parseAgentSelf(json: unknown, known: KnownOfSelf = {}): AgentSel
     nodeId,
     ...clientPaths(dataDir, { ...config.Client, AllocDir: allocDir }),
     version: prerelease === '' ? release : `${release}-${prerelease}`,
-    ...podmanDriver(config.Plugins ?? []),
+    ...driverConfigIn(config.Plugins ?? []),
     disagreements: disagreements(known, said),
   };
 }
@@ -132,24 +113,4 @@ function disagreements(known: KnownOfSelf, said: KnownOfSelf): string[] {
     if (!known[key] || !said[key] || known[key] === said[key]) return [];
     return [`${keys[key]} is ${known[key]} in the configuration, which takes precedence; Nomad says ${said[key]}`];
   });
-}
-
-function podmanDriver(
-  plugins: readonly { Name: string; Config?: unknown }[],
-): Pick<AgentSelf, 'podmanSockets' | 'keepsContainers'> {
-  const plugin = plugins.find(({ Name }) => Name === PODMAN_PLUGIN);
-  if (!plugin?.Config) return { podmanSockets: [], keepsContainers: false };
-  const {
-    socket: sockets,
-    socket_path,
-    gc,
-  } = parse(podmanConfig, plugin.Config, `agent/self: plugin ${PODMAN_PLUGIN}`);
-  const single = socket_path ? [{ name: DEFAULT_SOCKET, socket_path }] : [];
-  return {
-    podmanSockets: (sockets ?? single).map(({ name, socket_path: address }) => ({
-      name,
-      path: address.replace(/^unix:(\/\/)?/, ''),
-    })),
-    keepsContainers: gc?.some(({ container }) => container === false) ?? false,
-  };
 }

@@ -107,14 +107,13 @@ export class Nomad {
   }
 
   /**
-   * What Nomad says of the podman driver of a node, and how the agent that answers configures it.
+   * What Nomad says of the podman driver of a node.
    * @throws RefusedError `bad_id` for what is no node id
    */
   async driver(nodeId: string, signal: AbortSignal): Promise<DriverReport> {
     requireUuid(nodeId, "a node's id");
-    const { data: self } = await ask(AGENT_READ, () => this.#client.agentSelf({ signal }));
-    const { data: node } = await ask(NODE_READ, () => this.#client.node(nodeId, { signal }));
-    return parseDriver(self, node, `node ${nodeId}`);
+    const { data } = await ask(NODE_READ, () => this.#client.node(nodeId, { signal }));
+    return parseDriver(data, `node ${nodeId}`);
   }
 
   /**

@@ -100,16 +100,6 @@ export class Accounts {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Which users of the configuration have no account, or none that containers can run as, and why, in words. */
-  problems(): string[] {
-    return this.#watched().flatMap((entry) => {
-      const { user, account, failure } = entry;
-      if (account) return this.#idProblems.of(entry)?.reason ?? [];
-      const why = failure ?? `getent passwd ${user} finds none`;
-      return [`user ${user} of the configuration has no account on this host (${why}); it is looked up repeatedly`];
-    });
-  }
-
   /** Ends every look-up; no other begins. */
   close(): void {
     this.#closing.abort(new NotYetError('agent_stopping', 'the agent is stopping'));

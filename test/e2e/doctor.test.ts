@@ -157,11 +157,9 @@ requires(
     const found = await complaints();
     expect(found).toMatchObject([
       { id: 'ip_forward', verdict: 'warning' },
-      // The agent warns as well.
-      { id: 'agent', verdict: 'warning', found: expect.stringContaining("users can enter Nomad's data dir") },
       { id: 'data_dir', verdict: 'warning' },
     ]);
-    await mend(found.filter(({ id }) => id !== 'agent'));
+    await mend(found);
     expect(await complaints()).toEqual([]);
   });
 

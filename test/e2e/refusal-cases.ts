@@ -83,7 +83,7 @@ export function refusalCases(environment: () => Environment<NomadUnderTest>): vo
     const why = `subordinate uids ${start}-${start + 65_535} of user alice overlap those of mallory, ${start}-${start + 9}`;
     expect(await driverFailure(refused, 't')).toContain(why);
     expect(registry.pulled).toEqual([]);
-    expect((await agent.readyz()).text).toContain(`warning: ${why}`);
+    expect((await agent.readyz()).text).toContain(`warning: user alice: subordinate ids: ${why}`);
     const other = await run('bob', 'allowed-beside', registry.reference('wanted'));
     await other.waitForLog('t', 'up');
   });

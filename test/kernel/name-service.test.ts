@@ -41,7 +41,10 @@ requires('root', 'sandbox')('a name service that does not answer', () => {
     const told: unknown[] = [];
     accounts.watch('alice', (account) => told.push(account?.uid));
     expect(accounts.get('alice')).toMatchObject({ kind: 'pending' });
-    await until('it is given up', () => accounts.problems().some((problem) => problem.includes('timeout')));
+    await until('it is given up', () => {
+      const answer = accounts.get('alice');
+      return answer.kind === 'pending' && answer.why.includes('timeout');
+    });
     const [first] = readFileSync(pids, 'utf8').split('\n');
     await until('the child is gone', () => !existsSync(`/proc/${first}`));
     expect(accounts.get('alice')).toMatchObject({

@@ -1,9 +1,11 @@
+import type { Surroundings } from '../../src/agent/node-checks.ts';
 import { NodeFollower, type NodeFollowerParts } from '../../src/agent/node-follower.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { labelsOf, stateOf } from '../../src/reconcile/record.ts';
 import { ManualClock } from './manual-clock.ts';
 import { recordingLog } from './recording-log.ts';
 import type { SimulatedNomad } from './simulated-nomad.ts';
+import { GOOD_SURROUNDINGS } from './surroundings.ts';
 import { SwitchedHost } from './switched-host.ts';
 
 export const INTERVAL_MS = 300_000;
@@ -27,7 +29,7 @@ export const CONFIG: NodeFollowerParts['config'] = {
   metaKey: 'podman_user',
   minUid: 1000,
   ordering: 'gate',
-  gate: { dir: '/run/nomad-rootless/gate', timeoutMs: 60_000 },
+  gate: { dir: '/run/nomad-rootless/gate', timeoutMs: 30_000 },
   policy: undefined,
   users: new Map(['alice', 'bob'].map((name) => [name, { socket: undefined }])),
   resyncIntervalMs: INTERVAL_MS,
@@ -53,6 +55,8 @@ export async function settle(): Promise<void> {
 export class Followed {
   readonly clock = new ManualClock();
   readonly log = recordingLog();
+  /** What it finds of its host. */
+  surroundings: () => Surroundings = () => GOOD_SURROUNDINGS;
   /**
    * The allocations that lost something although they had not ended and have their directory. What an agent knew before
    * it was started again it does not know after: then it believes servers that do not know an allocation.
@@ -113,6 +117,7 @@ export class Followed {
       config: CONFIG,
       nomad: this.#nomad,
       accounts: ACCOUNTS,
+      lookAround: () => this.surroundings(),
       makeHost: () => {
         if (this.hostError) throw this.hostError;
         return this.#host;

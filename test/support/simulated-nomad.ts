@@ -51,6 +51,8 @@ export class SimulatedNomad {
     name,
     path: `/run/nomad-rootless/gate/${name}.sock`,
   }));
+  /** How long its podman driver waits for an answer. */
+  httpTimeoutMs = 60_000;
   /** Whether answers wait for the test to deliver them. */
   holdsAnswers = false;
   readonly allocations = new Map<string, Allocation>();
@@ -143,6 +145,8 @@ export class SimulatedNomad {
       version: '2.0.5',
       podmanSockets: this.podmanSockets,
       keepsContainers: false,
+      httpTimeoutMs: this.httpTimeoutMs,
+      takesVolumes: true,
       cniPath: [],
       disagreements: [],
     };

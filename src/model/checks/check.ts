@@ -64,3 +64,13 @@ export type Answer<T> = { readonly value: T } | { readonly code: string; readonl
 export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
+
+/** What is not well, a line each: the agent's warnings and those of check-config are what doctor has in a table. */
+export function complaintsOf(checks: readonly Check[]): string[] {
+  return checks.filter(({ verdict }) => verdict !== 'ok').map((check) => `${headOf(check)}${check.found}`);
+}
+
+/** How the line of a check begins. */
+export function headOf({ user, title }: Pick<Check, 'user' | 'title'>): string {
+  return `${user === undefined ? '' : `user ${user}: `}${title}: `;
+}

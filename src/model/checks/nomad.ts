@@ -15,8 +15,8 @@ export interface NomadFacts {
   readonly served: ServedUsers;
   /** How long a gate holds a create, in milliseconds. */
   readonly gateTimeoutMs: number;
-  /** CNI plugins that lie in Nomad's cni_path, by name. */
-  readonly cniPlugins: ReadonlySet<string>;
+  /** CNI plugins that lie in Nomad's cni_path, by name; undefined where nobody has looked. */
+  readonly cniPlugins: ReadonlySet<string> | undefined;
 }
 
 /** What the agent says of itself. */
@@ -25,6 +25,10 @@ export interface NomadSelf {
   readonly version: string;
   readonly podmanSockets: readonly DriverSocket[];
   readonly cniPath: readonly string[];
+  /** `client_http_timeout`, in milliseconds. */
+  readonly httpTimeoutMs: number;
+  /** `volumes { enabled }`. */
+  readonly takesVolumes: boolean;
   readonly disagreements: readonly string[];
 }
 
@@ -33,10 +37,6 @@ export interface DriverFacts {
   readonly isDetected: boolean;
   readonly isHealthy: boolean;
   readonly healthDescription: string;
-  /** `client_http_timeout`, in milliseconds. */
-  readonly httpTimeoutMs: number;
-  /** `volumes { enabled }`. */
-  readonly takesVolumes: boolean;
 }
 
 /** Where the allocations are. */
@@ -139,9 +139,9 @@ export const NOMAD_CHECKS: readonly CheckOf<NomadFacts>[] = [
   {
     id: 'driver_timeout',
     title: "the driver's time limit",
-    judge: ({ driver, gateTimeoutMs, served }) => {
-      if (!driver || 'problem' in driver) return undefined;
-      const { httpTimeoutMs } = driver.value;
+    judge: ({ self, gateTimeoutMs, served }) => {
+      if (!('value' in self)) return undefined;
+      const { httpTimeoutMs } = self.value;
       const shown = `client_http_timeout is ${httpTimeoutMs / 1000} s, gate.timeout ${gateTimeoutMs / 1000} s`;
       if (served.gateDir === undefined || httpTimeoutMs > gateTimeoutMs) return ok(shown);
       return failed(
@@ -152,9 +152,9 @@ export const NOMAD_CHECKS: readonly CheckOf<NomadFacts>[] = [
   {
     id: 'driver_volumes',
     title: "the driver's volumes",
-    judge: ({ driver }) => {
-      if (!driver || 'problem' in driver) return undefined;
-      return driver.value.takesVolumes
+    judge: ({ self }) => {
+      if (!('value' in self)) return undefined;
+      return self.value.takesVolumes
         ? ok('enabled')
         : warning(
             `volumes { enabled = false } in ${DRIVER}: tasks cannot name paths of the host in config.volumes; what Nomad mounts is not affected`,
@@ -165,7 +165,7 @@ export const NOMAD_CHECKS: readonly CheckOf<NomadFacts>[] = [
     id: 'cni_plugins',
     title: 'CNI plugins',
     judge: ({ self, cniPlugins }) => {
-      if (!('value' in self)) return undefined;
+      if (!('value' in self) || !cniPlugins) return undefined;
       const where = self.value.cniPath.join(', ');
       const missing = BRIDGE_PLUGINS.filter((plugin) => !cniPlugins.has(plugin));
       if (missing.length === 0) return ok(where);

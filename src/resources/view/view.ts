@@ -84,11 +84,11 @@ export class ViewResource implements Resource {
 
   /** What keeps ids from being mapped on this host, in words. */
   warnings(): string[] {
-    const { idmap, dataDir, mounts } = this.#options;
-    if (idmap === 'off') return [];
-    const open = `${PLAIN_IDS}, because users can enter Nomad's data dir: close it to all but root (chmod 0700), or set idmap: off`;
-    const unable = `${PLAIN_IDS} for some allocations: kernel or filesystem cannot map ids (tmpfs from Linux 6.3 on); set idmap: off to have that everywhere`;
-    return [...(dataDir.isRootOnly() ? [] : [open]), ...(mounts.hasUnmappable ? [unable] : [])];
+    const { idmap, mounts } = this.#options;
+    if (idmap === 'off' || !mounts.hasUnmappable) return [];
+    return [
+      `${PLAIN_IDS} for some allocations: kernel or filesystem cannot map ids (tmpfs from Linux 6.3 on); set idmap: off to have that everywhere`,
+    ];
   }
 
   notes(desired: Desired): string[] {

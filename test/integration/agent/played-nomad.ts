@@ -15,6 +15,7 @@ import { newAllocation } from '../../support/nomad/job.ts';
 import { recorded } from '../../support/nomad/recorded.ts';
 import { ServerState } from '../../support/nomad/server-state.ts';
 import { recordingLog } from '../../support/recording-log.ts';
+import { GOOD_SURROUNDINGS } from '../../support/surroundings.ts';
 import { SwitchedHost } from '../../support/switched-host.ts';
 
 /** Nomad's servers and this node's client, over real HTTP by a unix socket, with real directories. */
@@ -103,6 +104,7 @@ export class PlayedFollower implements AsyncDisposable {
       config: { ...CONFIG, nomad: connection },
       nomad: this.#door,
       accounts: ACCOUNTS,
+      lookAround: () => GOOD_SURROUNDINGS,
       makeHost: () => this.host,
       clock: this.clock,
       log: this.log,

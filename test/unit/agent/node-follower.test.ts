@@ -6,6 +6,7 @@ import { allocationOf, metaOf, taskOf } from '../../support/allocation-of.ts';
 import { cleanState, Followed, INTERVAL_MS, settle } from '../../support/followed.ts';
 import { NODE_ID } from '../../support/nomad-fixture.ts';
 import { type Faults, SimulatedNomad } from '../../support/simulated-nomad.ts';
+import { GOOD_SURROUNDINGS } from '../../support/surroundings.ts';
 
 const OTHER_NODE = '35ef367e-8026-c171-16fa-c405e00b640b';
 const never = new AbortController().signal;
@@ -228,12 +229,40 @@ describe('following a node', () => {
     nomad.breakStreams();
     await followed.pass(3 * INTERVAL_MS);
     const said = followed.follower.warnings();
-    expect(said).toEqual([expect.stringContaining('alcie.sock, where no gate is'), expect.stringContaining('alice')]);
-    const logged = followed.log.lines.filter(({ fields }) => 'code' in fields && fields.code === 'nomad_disagrees');
+    expect(said).toEqual([
+      expect.stringMatching(/^the driver's sockets: .*alcie\.sock, where no gate is.*no task can run as alice/),
+    ]);
+    const logged = followed.log.lines.filter(({ fields }) => 'code' in fields && fields.code === 'check_failed');
     expect(logged.map(({ message }) => message)).toEqual(said);
     nomad.podmanSockets = fitting;
     await followed.pass(INTERVAL_MS);
     expect(followed.follower.warnings()).toEqual([]);
+  });
+
+  test('says what doctor would say of the host and the driver, looks again when rules change, and stays ready', async () => {
+    const { host, ...rest } = GOOD_SURROUNDINGS;
+    followed.surroundings = () => ({ ...rest, host: { ...host, forwards: false } });
+    nomad.httpTimeoutMs = 1000;
+    await followed.restart();
+    await followed.pass(2000);
+    expect(followed.follower.warnings()).toEqual([
+      expect.stringMatching(/^IP forwarding: net\.ipv4\.ip_forward is 0/),
+      expect.stringMatching(/^the driver's time limit: client_http_timeout is 1 s/),
+    ]);
+    expect(followed.follower.reasons()).toEqual([]);
+    followed.surroundings = () => GOOD_SURROUNDINGS;
+    followed.follower.rulesChanged();
+    expect(followed.follower.warnings()).toEqual([expect.stringContaining('client_http_timeout')]);
+  });
+
+  test('stays ready where it cannot look at the host, and says so', async () => {
+    followed.surroundings = () => {
+      throw new Error('/proc is away');
+    };
+    await followed.restart();
+    await followed.pass(2000);
+    expect(followed.follower.reasons()).toEqual([]);
+    expect(followed.log.lines.map(({ message }) => message)).toContain('cannot look at this host: /proc is away');
   });
 
   test('tells of a create that waits for Nomad what it waits for, when it is given up', async () => {

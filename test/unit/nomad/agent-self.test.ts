@@ -34,6 +34,8 @@ describe("the agent's own description", () => {
         { name: 'bob', path: '/run/user/2002/podman/podman.sock' },
       ],
       keepsContainers: false,
+      httpTimeoutMs: 60_000,
+      takesVolumes: true,
       cniPath: ['/usr/lib/cni'],
       disagreements: [],
     });

@@ -17,13 +17,13 @@ const SELF: NomadSelf = {
   podmanSockets: [{ name: 'alice', path: `${GATES}/alice.sock` }],
   cniPath: ['/opt/cni/bin'],
   disagreements: [],
+  httpTimeoutMs: 60_000,
+  takesVolumes: true,
 };
 const DRIVER: DriverFacts = {
   isDetected: true,
   isHealthy: true,
   healthDescription: '',
-  httpTimeoutMs: 60_000,
-  takesVolumes: true,
 };
 const DATA_DIR: DataDirFacts = {
   path: '/opt/nomad/data',
@@ -138,14 +138,14 @@ describe("Nomad's client", () => {
     ],
     [
       'with a driver that gives up before the gate',
-      driver({ httpTimeoutMs: 30_000 }),
+      self({ httpTimeoutMs: 30_000 }),
       'driver_timeout',
       'failed',
       /gives up before/,
     ],
     [
       'with a driver that takes no volumes',
-      driver({ takesVolumes: false }),
+      self({ takesVolumes: false }),
       'driver_volumes',
       'warning',
       /enabled = false/,
@@ -166,8 +166,8 @@ describe("Nomad's client", () => {
 
   test('may give up when it will where there are no gates, and needs no socket where there are no users', () => {
     const served = { gateDir: undefined, podmanSockets: GOOD.served.podmanSockets };
-    const sockets = self({ podmanSockets: [{ name: 'alice', path: '/run/user/1001/podman/podman.sock' }] });
-    expect(complaints({ ...driver({ httpTimeoutMs: 1 }), ...sockets, served })).toEqual([]);
+    const direct = { podmanSockets: [{ name: 'alice', path: '/run/user/1001/podman/podman.sock' }] };
+    expect(complaints({ ...self({ ...direct, httpTimeoutMs: 1 }), served })).toEqual([]);
     expect(
       complaints({ ...self({ podmanSockets: [] }), served: { gateDir: GATES, podmanSockets: new Map() } }),
     ).toEqual([]);

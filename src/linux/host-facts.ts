@@ -1,18 +1,17 @@
 import { release } from 'node:os';
-import { missingCapabilities } from '../linux/capabilities.ts';
-import { directoryIsThere } from '../linux/directory.ts';
-import { missingPrograms } from '../linux/programs.ts';
-import { fileIsThere, readTextIfThere } from '../linux/read-file.ts';
-import { isSelinuxOn } from '../linux/selinux.ts';
-import type { HostFacts } from '../model/checks/host.ts';
+import { missingCapabilities } from './capabilities.ts';
+import { directoryIsThere } from './directory.ts';
+import { missingPrograms } from './programs.ts';
+import { fileIsThere, readTextIfThere } from './read-file.ts';
+import { isSelinuxOn } from './selinux.ts';
 
 /** Of a file of the kernel's: its modules, or all mounts of a busy host. */
 const MOST_BYTES = 16 * 1024 * 1024;
 /** One number. */
 const MOST_OF_PARAMETER = 1024;
 
-/** What the checks of the host go by. @throws RefusedError, an Error of node:fs where the kernel does not say */
-export function hostFacts(): HostFacts {
+/** What the checks of the host go by, HostFacts of src/model/checks. @throws RefusedError, an Error of node:fs where the kernel does not say */
+export function hostFacts() {
   const userNamespaces = parameter('/proc/sys/user/max_user_namespaces');
   const clone = parameter('/proc/sys/kernel/unprivileged_userns_clone');
   return {
