@@ -71,7 +71,7 @@ export function accountChecks(
 }
 
 function accountFacts(answer: ReturnType<Accounts['get']>): Pick<AccountFacts, 'account' | 'ids'> {
-  if (answer.kind === 'pending') return { account: { code: 'nss', problem: answer.why }, ids: undefined };
+  if (answer.kind === 'pending') return { account: { code: 'name_service', problem: answer.why }, ids: undefined };
   if (answer.kind === 'unknown') return { account: { value: undefined }, ids: undefined };
   const problem = answer.idProblem;
   return { account: { value: answer.account }, ids: problem && { problem, remedy: undefined, counts: undefined } };

@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import type { CommandResult } from '../command.ts';
+import { documentedCommand } from '../shell-blocks.ts';
 import { until } from '../until.ts';
 import type { BundleName } from './bundles.ts';
 import { IN_MACHINE, type Machine } from './machine.ts';
@@ -7,17 +8,21 @@ import { IN_MACHINE, type Machine } from './machine.ts';
 export const UNIT = 'nomad-rootless.service';
 
 const CONFIG_FILE = '/etc/nomad-rootless/config.yaml';
-const PROGRAM = '/usr/lib/nomad-rootless';
-/** As README.md and deploy/README.md have it. */
+/** By hand, where `npm run build` has made dist/. */
 const INSTALL = `
 ln -s ${IN_MACHINE.project}/node_modules/node/bin/node /usr/bin/node
-cp -r ${IN_MACHINE.bundles}/this ${PROGRAM}
-ln -s ${PROGRAM}/nomad-rootless.mjs /usr/bin/nomad-rootless
+mkdir /tmp/clone
+cd /tmp/clone
+ln -s ${IN_MACHINE.project}/deploy deploy
+cp -r ${IN_MACHINE.bundles}/this dist
+${documentedCommand('docs/operations.md', 'cp -r dist')}
+${documentedCommand('docs/operations.md', 'ln -s /usr/lib/nomad-rootless')}
 install -d -m 0755 /etc/nomad-rootless
-install -m 0644 ${IN_MACHINE.project}/deploy/systemd/${UNIT} /etc/systemd/system/
-systemctl daemon-reload
+${documentedCommand('docs/operations.md', 'install -m 0644 deploy/systemd')}
+${documentedCommand('docs/operations.md', 'systemctl daemon-reload')}
 systemctl enable ${UNIT}
 `;
+const COPY_OVER = documentedCommand('docs/operations.md', 'cp -r --remove-destination');
 /** Nomad's client may wait for tasks that it takes up, as long as a gate holds what the driver asks of them. */
 const READY_TIMEOUT_MS = 60_000;
 const METRICS_ADDRESS = 'http://127.0.0.1:4656';
@@ -56,8 +61,8 @@ export class InstalledAgent {
 
   /** Copies a bundle over the one that is there, as the README has it. */
   async copyBundle(bundle: BundleName): Promise<void> {
-    const from = `${IN_MACHINE.bundles}/${bundle}`;
-    await this.#machine.mustRun(['cp', '-r', '--remove-destination', '-T', from, PROGRAM]);
+    const lay = `cd /tmp/clone && rm -r dist && cp -r ${IN_MACHINE.bundles}/${bundle} dist`;
+    await this.#machine.mustRun(['sh', '-euc', `${lay}\n${COPY_OVER}`]);
   }
 
   /** Writes the configuration. */
