@@ -141,6 +141,8 @@ export const writeParameter = wrapped('write', ['int', 'void *', 'size_t']);
 export const ioctlIfKnown = wrapped('ioctl', ['int', 'unsigned long', 'void *'], ['ENOTTY']);
 /** statx(2): directory fd, path, flags, mask, struct statx. */
 export const statxCall = wrapped('statx', ['int', 'str', 'int', 'unsigned int', 'void *']);
+/** The same by a name. Returns -ENOENT where nothing is there. */
+export const statxByName = wrapped('statx', ['int', 'str', 'int', 'unsigned int', 'void *'], ['ENOENT']);
 /** mkdirat(2): directory fd, name, mode. */
 export const mkdirat = wrapped('mkdirat', ['int', 'str', 'unsigned int']);
 /** unlinkat(2): directory fd, name, flags. */
@@ -213,7 +215,9 @@ export const RESOLVE = { NO_XDEV: 0x01, NO_MAGICLINKS: 0x02, NO_SYMLINKS: 0x04, 
 /** include/uapi/linux/fcntl.h. */
 export const AT = {
   FDCWD: -100,
+  SYMLINK_NOFOLLOW: 0x100,
   REMOVEDIR: 0x200,
+  NO_AUTOMOUNT: 0x800,
   EMPTY_PATH: 0x1000,
   STATX_DONT_SYNC: 0x4000,
   RECURSIVE: 0x8000,

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { ParseError } from '../errors.ts';
 import type { Handle } from './handle.ts';
-import { AT, statxCall } from './libc.ts';
+import { AT, statxByName, statxCall } from './libc.ts';
 import { STATX } from './stat.ts';
 
 /** include/uapi/linux/stat.h; Linux 5.8. */
@@ -53,13 +53,18 @@ export function mountLine(mountInfo: string, id: number): string | undefined {
 }
 
 /**
- * Whether the mount that an open file is on was made after that of another one: the kernel numbers mounts from its boot on,
- * and gives no number twice. That holds for mounts made in this mount namespace, or come here by propagation; those that
+ * Whether what is mounted at a name in an open directory was mounted after the mount that another open file is on: the kernel
+ * numbers mounts from its boot on, and gives no number twice. That holds for mounts made in this mount namespace, or come here by propagation; those that
  * were copied with it when it was made have numbers of that time, in no order. False where the kernel does not tell.
  * @throws SyscallError
  */
-export function isMountedAfter(file: Handle, other: Handle): boolean {
-  const [at, before] = [file, other].map((one) => toldOf(one, STATX_MNT_ID_UNIQUE));
+export function isMountedAfter(directory: Handle, name: string, other: Handle): boolean {
+  const buffer = Buffer.alloc(STATX.SIZE);
+  const flags = AT.SYMLINK_NOFOLLOW | AT.NO_AUTOMOUNT | AT.STATX_DONT_SYNC;
+  const path = `${directory.path}/${name}`;
+  if (statxByName(path, directory.fd, name, flags, STATX_MNT_ID_UNIQUE, buffer) < 0) return false;
+  const at = idIn(buffer, STATX_MNT_ID_UNIQUE);
+  const before = toldOf(other, STATX_MNT_ID_UNIQUE);
   return at !== undefined && before !== undefined && at > before;
 }
 
@@ -69,9 +74,15 @@ export function mountIdOf(file: Handle): number {
 }
 
 /** One of the two ids of a mount, which statx(2) tells in the same place; undefined where this kernel has none of that kind. */
-function toldOf(file: Handle, id: typeof STATX_MNT_ID | typeof STATX_MNT_ID_UNIQUE): bigint | undefined {
+type MountIdKind = typeof STATX_MNT_ID | typeof STATX_MNT_ID_UNIQUE;
+
+function toldOf(file: Handle, id: MountIdKind): bigint | undefined {
   const buffer = Buffer.alloc(STATX.SIZE);
   statxCall(file.path, file.fd, '', AT.EMPTY_PATH | AT.STATX_DONT_SYNC, id, buffer);
+  return idIn(buffer, id);
+}
+
+function idIn(buffer: Buffer, id: MountIdKind): bigint | undefined {
   const isTold = (buffer.readUInt32LE(STATX.MASK) & id) !== 0;
   return isTold ? buffer.readBigUInt64LE(STATX.MNT_ID) : undefined;
 }

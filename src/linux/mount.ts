@@ -58,6 +58,18 @@ export function cloneMount(file: Handle): Handle {
   return openTree(file, 0);
 }
 
+/**
+ * Like cloneMount, of what is mounted at a name in an open directory, or has that name. The mount itself is not opened, so that
+ * whoever mounted it can unmount it: the copy keeps the filesystem, not the mount.
+ * @param name one component; of a symlink it is a copy that leads nowhere
+ * @throws SyscallError
+ */
+export function cloneMountIn(directory: Handle, name: string): Handle {
+  const path = `${directory.path}/${name}`;
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT.SYMLINK_NOFOLLOW | AT.NO_AUTOMOUNT;
+  return new Handle(openTreeCall(path, directory.fd, name, flags), path);
+}
+
 function openTree(file: Handle, recursive: number): Handle {
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT.EMPTY_PATH | recursive;
   return new Handle(openTreeCall(file.path, file.fd, '', flags), file.path);

@@ -1,5 +1,5 @@
 import type { Handle } from './handle.ts';
-import { AT, statxCall } from './libc.ts';
+import { AT, statxByName, statxCall } from './libc.ts';
 
 /** What we ask of statx(2). `dev` is "major:minor" as in mountinfo; uid, gid are the host's. */
 export interface Stat {
@@ -41,6 +41,22 @@ const S_IFMT = 0o170000;
  */
 export function stat(handle: Handle): Stat {
   statxCall(handle.path, handle.fd, '', AT.EMPTY_PATH | AT.STATX_DONT_SYNC, STATX_BASIC_STATS, buffer);
+  return fromBuffer();
+}
+
+/**
+ * The same of what has a name in an open directory, of what is mounted there where something is; undefined where nothing has it.
+ * Nothing is opened: a descriptor of a mount, O_PATH ones too, makes umount(2) of it fail with EBUSY.
+ * @param name one component
+ * @throws SyscallError
+ */
+export function statIn(directory: Handle, name: string): Stat | undefined {
+  const flags = AT.SYMLINK_NOFOLLOW | AT.NO_AUTOMOUNT | AT.STATX_DONT_SYNC;
+  const path = `${directory.path}/${name}`;
+  return statxByName(path, directory.fd, name, flags, STATX_BASIC_STATS, buffer) < 0 ? undefined : fromBuffer();
+}
+
+function fromBuffer(): Stat {
   return {
     mode: buffer.readUInt16LE(STATX.MODE),
     links: buffer.readUInt32LE(STATX.NLINK),

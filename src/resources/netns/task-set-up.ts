@@ -1,6 +1,7 @@
 import { type Handle, openMountedBeneath } from '../../linux/handle.ts';
+import { O } from '../../linux/libc.ts';
 import { isMountedAfter } from '../../linux/mount-stack.ts';
-import { stat } from '../../linux/stat.ts';
+import { stat, statIn } from '../../linux/stat.ts';
 
 /**
  * How far Nomad has set up the tasks of an allocation: `none` has a directory; one has `begun`; one is done, and its secrets
@@ -27,10 +28,10 @@ export function taskSetUp(allocation: Handle, tasks: readonly string[], netns?: 
 }
 
 function oneSetUp(allocation: Handle, task: string, netns: Handle | undefined): TaskSetUp {
-  using mounted = openMountedBeneath(allocation, `${task}/${TASK_MOUNT}`);
-  if (mounted && stat(mounted).dev !== stat(allocation).dev) {
-    return netns && isMountedAfter(mounted, netns) ? 'after' : 'before';
-  }
-  using directory = openMountedBeneath(allocation, task);
-  return directory ? 'begun' : 'none';
+  using directory = openMountedBeneath(allocation, task, O.PATH | O.DIRECTORY | O.NOFOLLOW);
+  if (!directory) return 'none';
+  // Not opened: Nomad could not unmount it meanwhile.
+  const mounted = statIn(directory, TASK_MOUNT);
+  if (!mounted || mounted.dev === stat(allocation).dev) return 'begun';
+  return netns && isMountedAfter(directory, TASK_MOUNT, netns) ? 'after' : 'before';
 }

@@ -1,14 +1,16 @@
 import { failedWith, RefusedError } from '../../errors.ts';
 import { entriesUpTo } from '../../linux/directory.ts';
-import { type Handle, openBeneathIfThere, openMountedBeneath } from '../../linux/handle.ts';
+import { type Handle, openBeneathIfThere } from '../../linux/handle.ts';
 import { O, SyscallError } from '../../linux/libc.ts';
-import { isDirectory, isRegularFile, stat } from '../../linux/stat.ts';
+import { isDirectory, isRegularFile, stat, statIn } from '../../linux/stat.ts';
 import type { Leaf } from './leaf.ts';
 import { ALLOC_DIRECTORIES, openSharedDir } from './shared-dir.ts';
 
 const DIRECTORY = O.PATH | O.DIRECTORY | O.NOFOLLOW;
 /** Of the entries at the top of Nomad's alloc/. Tasks of other drivers can fill it. */
 const MOST_TOP_ENTRIES = 100;
+/** Nomad mounts it in the directory of a task, and unmounts it when it collects the allocation (client/allocdir, createSecretDir). */
+const SECRETS = 'secrets';
 /** Nomad's own: credentials that the task itself is not to have (client/allocdir). */
 const PRIVATE = 'private';
 
@@ -60,12 +62,15 @@ export function openLeaves(
     if (entry) leaves.push(leaf(entry, `alloc/${name}`, { isReadOnly: true, ids }));
   }
   for (const task of tasks) {
-    using taskDir = openSafely(allocation, task, DIRECTORY);
+    const taskDir = openSafely(allocation, task, DIRECTORY);
     if (!taskDir) continue;
+    opened.use(taskDir);
     const local = openSafely(taskDir, 'local', DIRECTORY);
     if (local) leaves.push(leaf(local, `${task}/local`, { ids }));
-    const secrets = openMountedBeneath(taskDir, 'secrets', DIRECTORY);
-    if (secrets) leaves.push(leaf(secrets, `${task}/secrets`, { isReadOnly: true, ids }));
+    const secrets = statIn(taskDir, SECRETS);
+    if (secrets && isDirectory(secrets)) {
+      leaves.push(leaf(taskDir, `${task}/${SECRETS}`, { name: SECRETS, isReadOnly: true, ids }));
+    }
     for (const path of namedIn(task, named)) {
       const entry = openShowable(taskDir, path);
       if (entry) leaves.push(leaf(entry, `${task}/${path}`, { isReadOnly: true, ids }));
@@ -78,8 +83,8 @@ export function openLeaves(
 export function isHalfBuilt(allocation: Handle, task: string): boolean {
   using taskDir = openSafely(allocation, task, DIRECTORY);
   if (!taskDir) return false;
-  using secrets = openMountedBeneath(taskDir, 'secrets', DIRECTORY);
-  return secrets === undefined || stat(secrets).dev === stat(taskDir).dev;
+  const secrets = statIn(taskDir, SECRETS);
+  return secrets === undefined || secrets.dev === stat(taskDir).dev;
 }
 
 function topEntries(allocation: Handle): string[] {
@@ -93,7 +98,7 @@ function namedIn(task: string, named: readonly string[]): string[] {
   const paths = named
     .filter((path) => path.startsWith(`${task}/`))
     .map((path) => path.slice(task.length + 1))
-    .filter((path) => !['local', 'secrets'].includes(path.split('/', 1)[0] ?? ''));
+    .filter((path) => !['local', SECRETS].includes(path.split('/', 1)[0] ?? ''));
   if (paths.some((path) => path.split('/', 1)[0] === PRIVATE)) {
     const message = `task ${task}: ${PRIVATE}/ in its directory is Nomad's own and cannot be mounted; mount something else`;
     throw new RefusedError('private_dir', message);

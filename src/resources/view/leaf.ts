@@ -2,8 +2,16 @@ import { basename, dirname } from 'node:path';
 import { NotYetError } from '../../errors.ts';
 import { type Handle, openMountedBeneath } from '../../linux/handle.ts';
 import { O } from '../../linux/libc.ts';
-import { ATTRIBUTE, attach, cloneMount, cloneTree, PROPAGATION, setMountAttributes } from '../../linux/mount.ts';
-import { isDirectory, stat } from '../../linux/stat.ts';
+import {
+  ATTRIBUTE,
+  attach,
+  cloneMount,
+  cloneMountIn,
+  cloneTree,
+  PROPAGATION,
+  setMountAttributes,
+} from '../../linux/mount.ts';
+import { isDirectory, type Stat, stat, statIn } from '../../linux/stat.ts';
 import { makeMountPointAt } from './mount-points.ts';
 import { clearStage, stage } from './stage.ts';
 
@@ -11,7 +19,13 @@ import { clearStage, stage } from './stage.ts';
 export interface Leaf {
   /** Canonical. */
   readonly path: string;
+  /** Itself, or the directory that it has its name in. */
   readonly source: Handle;
+  /**
+   * The name in the directory, of what Nomad mounts and unmounts: that is never opened, since Nomad tries umount(2) once, and
+   * where a descriptor makes it fail with EBUSY, mount and directory stay until the host is restarted.
+   */
+  readonly name?: string;
   readonly isReadOnly: boolean;
   /** `mapped`: what lies on disk as id 0 is seen as that of the root of the user's containers, and so on. */
   readonly ids: 'plain' | 'mapped';
@@ -31,9 +45,24 @@ export function isIn({ path }: Leaf, outer: Leaf): boolean {
   return path.startsWith(`${outer.path}/`);
 }
 
+/** Of what is shown, as it is on the host; undefined where that is gone. @throws SyscallError */
+export function statusOf({ source, name }: Pick<Leaf, 'source' | 'name'>): Stat | undefined {
+  return name === undefined ? stat(source) : statIn(source, name);
+}
+
 /** What kind of mount point a leaf needs. */
-export function kindOf({ source }: Leaf): 'directory' | 'file' {
-  return isDirectory(stat(source)) ? 'directory' : 'file';
+export function kindOf(leaf: Leaf): 'directory' | 'file' {
+  // What is reached by its name is a directory when it is found.
+  return leaf.name !== undefined || isDirectory(stat(leaf.source)) ? 'directory' : 'file';
+}
+
+/**
+ * A detached mount of what is shown, without what is mounted in it, for looking at its files and for changing them: with it one
+ * can hold them open and Nomad can unmount its own mount all the same.
+ * @throws SyscallError
+ */
+export function cloneSource({ source, name }: Pick<Leaf, 'source' | 'name'>): Handle {
+  return name === undefined ? cloneMount(source) : cloneMountIn(source, name);
 }
 
 /**
@@ -41,11 +70,9 @@ export function kindOf({ source }: Leaf): 'directory' | 'file' {
  * @param map has its ids mapped
  * @throws SyscallError
  */
-export function cloneLeaf(
-  { source, isReadOnly, ids, isTree, followsSymlinks }: Leaf,
-  map: (mount: Handle) => void,
-): Handle {
-  const clone = isTree ? cloneTree(source) : cloneMount(source);
+export function cloneLeaf(leaf: Leaf, map: (mount: Handle) => void): Handle {
+  const { source, isReadOnly, ids, isTree, followsSymlinks } = leaf;
+  const clone = isTree ? cloneTree(source) : cloneSource(leaf);
   try {
     const more = (isReadOnly ? ATTRIBUTE.RDONLY : 0) | (followsSymlinks ? 0 : ATTRIBUTE.NOSYMFOLLOW);
     const attributes = ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | more;

@@ -10,7 +10,7 @@ import { isAllocationId } from '../../model/allocation.ts';
 import type { DataDir } from '../data-dir.ts';
 import type { PodmanNamespaces } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
-import { cloneLeaf, isIn, kindOf, type Leaf, type LeafMount, mountWhole } from './leaf.ts';
+import { cloneLeaf, isIn, kindOf, type Leaf, type LeafMount, mountWhole, statusOf } from './leaf.ts';
 import {
   DIRECTORY_MODE,
   makeMountPointAt,
@@ -53,9 +53,9 @@ export class ViewMounts {
     this.#options = options;
   }
 
-  /** Whether mounts of the filesystem that a file is on could not be made to map ids. */
-  isUnmappable(file: Handle): boolean {
-    return this.#unmappable.has(stat(file).dev);
+  /** Whether mounts of the filesystem that something is on could not be made to map ids. */
+  isUnmappable(source: Pick<Leaf, 'source' | 'name'>): boolean {
+    return this.#unmappable.has(statusOf(source)?.dev ?? '');
   }
 
   /** Whether that was so of any. */
@@ -213,7 +213,7 @@ export class ViewMounts {
   }
 
   #states(uid: number, note: TreeNote, leaves: readonly Leaf[]): readonly State[] {
-    const sources = leaves.map(({ source }) => stat(source));
+    const sources = leaves.map(statusOf);
     const states = this.#options.trees.in(uid, (root) =>
       leaves.map(({ path }, index): State => {
         using seen = openMountedBeneath(root, this.#placeOf(path, note.overmounts));
@@ -230,13 +230,13 @@ export class ViewMounts {
   #isSeen(uid: number, note: TreeNote, leaves: readonly Leaf[], mount: Handle): boolean {
     const tmpfs = this.#options.trees.get(uid)?.tmpfs;
     const root = tmpfs && stat(tmpfs);
-    const sources = leaves.map(({ path, source }) => ({ path, status: stat(source) }));
+    const sources = leaves.map((leaf) => ({ path: leaf.path, status: statusOf(leaf) }));
     return inMountNamespace(mount, () => {
       const seen = statCached(note.overmounts);
       if (!root || !seen || !isSameFile(seen, root)) return false;
       return sources.every(({ path, status }) => {
         const there = statCached(path, O.PATH | O.NOFOLLOW);
-        return there !== undefined && isSameFile(there, status);
+        return there !== undefined && status !== undefined && isSameFile(there, status);
       });
     });
   }

@@ -8,7 +8,7 @@ import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-name
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import { isHalfBuilt, openLeaves } from './allocation-leaves.ts';
-import type { Leaf } from './leaf.ts';
+import { cloneSource, type Leaf } from './leaf.ts';
 import { makeSharedDir, openSharedDir, SHARED_DIR } from './shared-dir.ts';
 import type { UserTrees } from './user-trees.ts';
 import type { ViewMounts } from './view-mounts.ts';
@@ -97,7 +97,7 @@ export class ViewResource implements Resource {
     if (!allocation) return [];
     using opened = new DisposableStack();
     const leaves = desired.podman.flatMap((user) => this.#leavesOf(allocation, desired, user, opened));
-    const plain = leaves.filter(({ ids, source }) => ids === 'mapped' && this.#options.mounts.isUnmappable(source));
+    const plain = leaves.filter((leaf) => leaf.ids === 'mapped' && this.#options.mounts.isUnmappable(leaf));
     return plain.map(({ path }) => `${path} shows ids as they are on disk: kernel or filesystem cannot map them`);
   }
 
@@ -126,7 +126,7 @@ export class ViewResource implements Resource {
         WATCH_POLL_MS,
       );
     }
-    const labels = this.#options.isSelinuxOn && lacking.leaves.some(({ source }) => !isShared(source));
+    const labels = this.#options.isSelinuxOn && lacking.leaves.some(lacksLabel);
     const names = lacking.leaves.map(({ path }) => path.slice(allocation.path.length + 1));
     const what = `mounted ${names.join(', ') || 'alloc'} of ${allocation.path} for ${user.name}`;
     const show: Step = { kind: this.kind, what, removes: false, apply: () => this.#show(desired, user, found) };
@@ -160,11 +160,17 @@ export class ViewResource implements Resource {
       using allocation = dataDir.open(desired.id);
       if (!allocation) return;
       makeSharedDir(allocation);
-      using opened = new DisposableStack();
-      for (const { source } of this.#leavesOf(allocation, desired, user, opened)) await share(source);
+      using files = new DisposableStack();
+      for (const file of this.#clonesOf(allocation, desired, user, files)) await share(file);
     };
     const what = `labelled what ${user.name} sees of ${dataDir.allocDir}/${desired.id} as ${SHARED_LABEL}`;
     return { kind: this.kind, what, removes: false, apply };
+  }
+
+  /** Nothing of the allocation's directory itself stays open: the labelling of many files takes a while, and Nomad waits for nobody. */
+  #clonesOf(allocation: Handle, desired: Granted, user: Access, clones: DisposableStack): Handle[] {
+    using opened = new DisposableStack();
+    return this.#leavesOf(allocation, desired, user, opened).map((leaf) => clones.use(cloneSource(leaf)));
   }
 
   #show(desired: Granted, user: Access, namespaces: readonly [PodmanNamespace, ...PodmanNamespace[]]): void {
@@ -213,6 +219,11 @@ export class ViewResource implements Resource {
     const apply = () => mounts.remove(uid, path, dataDir.allocDir);
     return [{ kind: this.kind, what, removes: true, apply }];
   }
+}
+
+function lacksLabel(leaf: Leaf): boolean {
+  using file = cloneSource(leaf);
+  return !isShared(file);
 }
 
 function refuseTaskNames({ tasks }: Granted): void {

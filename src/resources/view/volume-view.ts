@@ -123,7 +123,7 @@ export class VolumeViewResource implements UserResource {
     return directories.open(one.id, volume).map((directory) => {
       const source = opened.use(directory);
       const mapped = rights === 'idmap' && volume.claim.type === 'host' && dataDir.isRootOnly(dirname(source.path));
-      const ids = mapped && !mounts.isUnmappable(source) ? 'mapped' : 'plain';
+      const ids = mapped && !mounts.isUnmappable({ source }) ? 'mapped' : 'plain';
       if (volume.claim.type === 'host' && ids === 'plain') refuseShut(source, volume, owner);
       return {
         path: source.path,
