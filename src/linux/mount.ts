@@ -50,12 +50,12 @@ export const MOUNT_ATTR_SIZE = 32;
  * @throws SyscallError
  */
 export function cloneTree(file: Handle): Handle {
-  return openTree(file, AT.RECURSIVE);
+  return openTree(file, AT.RECURSIVE | AT.EMPTY_PATH);
 }
 
 /** Like cloneTree, without what is mounted below. @throws SyscallError */
 export function cloneMount(file: Handle): Handle {
-  return openTree(file, 0);
+  return openTree(file, AT.EMPTY_PATH);
 }
 
 /**
@@ -65,14 +65,17 @@ export function cloneMount(file: Handle): Handle {
  * @throws SyscallError
  */
 export function cloneMountIn(directory: Handle, name: string): Handle {
-  const path = `${directory.path}/${name}`;
-  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT.SYMLINK_NOFOLLOW | AT.NO_AUTOMOUNT;
-  return new Handle(openTreeCall(path, directory.fd, name, flags), path);
+  return openTree(directory, AT.SYMLINK_NOFOLLOW | AT.NO_AUTOMOUNT, name);
 }
 
-function openTree(file: Handle, recursive: number): Handle {
-  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT.EMPTY_PATH | recursive;
-  return new Handle(openTreeCall(file.path, file.fd, '', flags), file.path);
+/** Like cloneMountIn, with what is mounted below. @throws SyscallError */
+export function cloneTreeIn(directory: Handle, name: string): Handle {
+  return openTree(directory, AT.RECURSIVE | AT.SYMLINK_NOFOLLOW | AT.NO_AUTOMOUNT, name);
+}
+
+function openTree(file: Handle, flags: number, name = ''): Handle {
+  const path = name === '' ? file.path : `${file.path}/${name}`;
+  return new Handle(openTreeCall(path, file.fd, name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags), path);
 }
 
 /**

@@ -5,6 +5,7 @@ import { type Handle, isMountedIn, openAbsoluteIfThere, openMountedBeneath } fro
 import { O } from '../linux/libc.ts';
 import { isAllocationId } from '../model/allocation.ts';
 import type { DesiredVolume, LiveVolume } from '../model/volume.ts';
+import type { Source } from './view/leaf.ts';
 
 /** Where Nomad keeps volumes on this host; absolute, as Nomad spells them. */
 export interface VolumePaths {
@@ -30,11 +31,16 @@ export class VolumeDirectories {
     this.#paths = paths;
   }
 
-  /** Opens the directories of what an allocation claims; none where it lies elsewhere, or is not there yet. Close them. @throws RefusedError */
-  open(allocationId: string, volume: DesiredVolume): Handle[] {
-    if (volume.claim.type === 'csi') return this.#openCsi(allocationId, volume);
-    const opened = this.openHost(volume);
-    return opened ? [opened] : [];
+  /**
+   * Opens the directories of what an allocation claims, or those in which they are mounted; none where it lies elsewhere, or is not
+   * there yet.
+   * @param opened closes the handles
+   * @throws RefusedError
+   */
+  open(allocationId: string, volume: DesiredVolume, opened: DisposableStack): Source[] {
+    if (volume.claim.type === 'csi') return this.#openCsi(allocationId, volume, opened);
+    const directory = this.openHost(volume);
+    return directory ? [{ source: opened.use(directory) }] : [];
   }
 
   /** Whether a canonical path is that of what an allocation claims. */
@@ -87,24 +93,24 @@ export class VolumeDirectories {
     return known.flatMap(({ path, depth }) => (path === undefined ? [] : [{ path, depth }]));
   }
 
-  /** The roots of what is mounted there, by their descriptors alone: nothing asks a file server, which may be dead. */
-  #openCsi(allocationId: string, { claim }: DesiredVolume): Handle[] {
+  /** What is mounted there, not gone into: nothing asks a file server, which may be dead. */
+  #openCsi(allocationId: string, { claim }: DesiredVolume, opened: DisposableStack): Source[] {
     if (claim.source === '' || claim.source === '.' || claim.source === '..' || claim.source.includes('/')) {
       const message = `CSI volume ${JSON.stringify(claim.source)} cannot be shown: its id cannot be the name of a directory`;
       throw new RefusedError('bad_volume_id', message);
     }
     const path = join('per-alloc', allocationId, claim.source);
     return this.#inPluginsOfCsi((plugin) => {
-      using directory = openMountedBeneath(plugin, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
-      const usages = directory ? entriesOf(directory) : [];
-      return usages.flatMap((name) =>
-        directory && isMountedIn(directory, name) ? (openMountedBeneath(directory, name) ?? []) : [],
-      );
+      const directory = openMountedBeneath(plugin, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+      if (!directory) return [];
+      opened.use(directory);
+      const usages = entriesOf(directory).filter((name) => isMountedIn(directory, name));
+      return usages.map((name) => ({ source: directory, name }));
     });
   }
 
   /** What is found in the directory of each CSI plugin. */
-  #inPluginsOfCsi(find: (plugin: Handle) => Handle | Handle[]): Handle[] {
+  #inPluginsOfCsi(find: (plugin: Handle) => Source[]): Source[] {
     using csi = this.#open(this.#paths.csiDir);
     if (!csi) return [];
     return CSI_PLUGIN_KINDS.flatMap((kind) => {

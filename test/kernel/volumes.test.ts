@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { openAbsolute } from '../../src/linux/handle.ts';
 import { O } from '../../src/linux/libc.ts';
 import { setAttribute } from '../../src/linux/xattr.ts';
@@ -299,6 +299,20 @@ requires('root', 'sandbox')('a volume', () => {
     isComplete = true;
     await clear(volumes);
     expect((await read(join(perAlloc(), usage, 'file'))).code).not.toBe(0);
+  });
+
+  test('of CSI can be unmounted by its plugin while it is looked at', async () => {
+    mountCsi();
+    await show(claimingCsi());
+    const observe = parts.mounts.observe.bind(parts.mounts);
+    const observed = vi.spyOn(parts.mounts, 'observe').mockImplementationOnce((...args) => {
+      execFileSync('umount', [join(perAlloc(), usage)], { stdio: 'pipe' });
+      return observe(...args);
+    });
+    await volumes.plan(ID, needs());
+    expect(observed).toHaveBeenCalledOnce();
+    observed.mockRestore();
+    expect(await volumes.plan(ID, needs())).toEqual([]);
   });
 
   test('of CSI leaves nothing behind in the tree', async () => {

@@ -8,24 +8,30 @@ import {
   cloneMount,
   cloneMountIn,
   cloneTree,
+  cloneTreeIn,
   PROPAGATION,
   setMountAttributes,
 } from '../../linux/mount.ts';
+import { isShared } from '../../linux/selinux.ts';
 import { isDirectory, type Stat, stat, statIn } from '../../linux/stat.ts';
 import { makeMountPointAt } from './mount-points.ts';
 import { clearStage, stage } from './stage.ts';
 
-/** A file or directory of the host's that a user is shown at the same path. */
-export interface Leaf {
-  /** Canonical. */
-  readonly path: string;
+/** Where a file or directory of the host's is. */
+export interface Source {
   /** Itself, or the directory that it has its name in. */
   readonly source: Handle;
   /**
-   * The name in the directory, of what Nomad mounts and unmounts: that is never opened, since Nomad tries umount(2) once, and
-   * where a descriptor makes it fail with EBUSY, mount and directory stay until the host is restarted.
+   * The name in the directory, of what Nomad mounts and unmounts: that is never opened, since a descriptor makes umount(2) fail
+   * with EBUSY. It tries secrets/ once, and then mount and directory stay until the host is restarted; a volume again after a second or more.
    */
   readonly name?: string;
+}
+
+/** A file or directory of the host's that a user is shown at the same path. */
+export interface Leaf extends Source {
+  /** Canonical. */
+  readonly path: string;
   readonly isReadOnly: boolean;
   /** `mapped`: what lies on disk as id 0 is seen as that of the root of the user's containers, and so on. */
   readonly ids: 'plain' | 'mapped';
@@ -46,14 +52,14 @@ export function isIn({ path }: Leaf, outer: Leaf): boolean {
 }
 
 /** Of what is shown, as it is on the host; undefined where that is gone. @throws SyscallError */
-export function statusOf({ source, name }: Pick<Leaf, 'source' | 'name'>): Stat | undefined {
+export function statusOf({ source, name }: Source): Stat | undefined {
   return name === undefined ? stat(source) : statIn(source, name);
 }
 
 /** What kind of mount point a leaf needs. */
 export function kindOf(leaf: Leaf): 'directory' | 'file' {
-  // What is reached by its name is a directory when it is found.
-  return leaf.name !== undefined || isDirectory(stat(leaf.source)) ? 'directory' : 'file';
+  const status = statusOf(leaf);
+  return !status || isDirectory(status) ? 'directory' : 'file';
 }
 
 /**
@@ -61,8 +67,15 @@ export function kindOf(leaf: Leaf): 'directory' | 'file' {
  * can hold them open and Nomad can unmount its own mount all the same.
  * @throws SyscallError
  */
-export function cloneSource({ source, name }: Pick<Leaf, 'source' | 'name'>): Handle {
+export function cloneSource({ source, name }: Source): Handle {
   return name === undefined ? cloneMount(source) : cloneMountIn(source, name);
+}
+
+/** Whether something lacks the label that containers share. @throws SyscallError */
+export function lacksLabel(source: Source): boolean {
+  if (source.name === undefined) return !isShared(source.source);
+  using file = cloneSource(source);
+  return !isShared(file);
 }
 
 /**
@@ -71,8 +84,8 @@ export function cloneSource({ source, name }: Pick<Leaf, 'source' | 'name'>): Ha
  * @throws SyscallError
  */
 export function cloneLeaf(leaf: Leaf, map: (mount: Handle) => void): Handle {
-  const { source, isReadOnly, ids, isTree, followsSymlinks } = leaf;
-  const clone = isTree ? cloneTree(source) : cloneSource(leaf);
+  const { isReadOnly, ids, isTree, followsSymlinks } = leaf;
+  const clone = isTree ? cloneWhole(leaf) : cloneSource(leaf);
   try {
     const more = (isReadOnly ? ATTRIBUTE.RDONLY : 0) | (followsSymlinks ? 0 : ATTRIBUTE.NOSYMFOLLOW);
     const attributes = ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | more;
@@ -84,6 +97,11 @@ export function cloneLeaf(leaf: Leaf, map: (mount: Handle) => void): Handle {
     clone.close();
     throw error;
   }
+}
+
+/** With what is mounted in it. */
+function cloneWhole({ source, name }: Source): Handle {
+  return name === undefined ? cloneTree(source) : cloneTreeIn(source, name);
 }
 
 /** A detached mount and where it is to be mounted. */

@@ -10,7 +10,7 @@ import { isAllocationId } from '../../model/allocation.ts';
 import type { DataDir } from '../data-dir.ts';
 import type { PodmanNamespaces } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
-import { cloneLeaf, isIn, kindOf, type Leaf, type LeafMount, mountWhole, statusOf } from './leaf.ts';
+import { cloneLeaf, isIn, kindOf, type Leaf, type LeafMount, mountWhole, type Source, statusOf } from './leaf.ts';
 import {
   DIRECTORY_MODE,
   makeMountPointAt,
@@ -54,7 +54,7 @@ export class ViewMounts {
   }
 
   /** Whether mounts of the filesystem that something is on could not be made to map ids. */
-  isUnmappable(source: Pick<Leaf, 'source' | 'name'>): boolean {
+  isUnmappable(source: Source): boolean {
     return this.#unmappable.has(statusOf(source)?.dev ?? '');
   }
 

@@ -1,14 +1,14 @@
 import { NotYetError, RefusedError } from '../../errors.ts';
 import { entriesOf } from '../../linux/directory.ts';
 import type { Handle } from '../../linux/handle.ts';
-import { isShared, SHARED_LABEL, share } from '../../linux/selinux.ts';
+import { SHARED_LABEL, share } from '../../linux/selinux.ts';
 import type { Access, Desired } from '../../model/desired.ts';
 import type { DataDir } from '../data-dir.ts';
 import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-namespaces.ts';
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import { isHalfBuilt, openLeaves } from './allocation-leaves.ts';
-import { cloneSource, type Leaf } from './leaf.ts';
+import { cloneSource, type Leaf, lacksLabel } from './leaf.ts';
 import { makeSharedDir, openSharedDir, SHARED_DIR } from './shared-dir.ts';
 import type { UserTrees } from './user-trees.ts';
 import type { ViewMounts } from './view-mounts.ts';
@@ -219,11 +219,6 @@ export class ViewResource implements Resource {
     const apply = () => mounts.remove(uid, path, dataDir.allocDir);
     return [{ kind: this.kind, what, removes: true, apply }];
   }
-}
-
-function lacksLabel(leaf: Leaf): boolean {
-  using file = cloneSource(leaf);
-  return !isShared(file);
 }
 
 function refuseTaskNames({ tasks }: Granted): void {

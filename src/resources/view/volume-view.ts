@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import { RefusedError } from '../../errors.ts';
 import { entriesOf } from '../../linux/directory.ts';
 import type { Handle } from '../../linux/handle.ts';
-import { isShared, share } from '../../linux/selinux.ts';
+import { share } from '../../linux/selinux.ts';
 import { stat } from '../../linux/stat.ts';
 import { format } from '../../model/acl.ts';
 import type { UserNeeds } from '../../model/user-needs.ts';
@@ -13,7 +13,7 @@ import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-name
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Step, UserResource } from '../resource.ts';
 import type { VolumeDirectories } from '../volume-directories.ts';
-import type { Leaf } from './leaf.ts';
+import { cloneSource, type Leaf, lacksLabel } from './leaf.ts';
 import type { UserTrees } from './user-trees.ts';
 import type { ViewMounts } from './view-mounts.ts';
 
@@ -81,8 +81,7 @@ export class VolumeViewResource implements UserResource {
     const lacking = mounts.observe(owner.uid, leaves, found);
     const changed = leaves.some(({ path, isReadOnly }) => mounts.isReadOnly(owner.uid, path) === !isReadOnly);
     const shows = lacking.leaves.length > 0 || changed;
-    const unlabelled =
-      this.#options.isSelinuxOn && one.volume.isShared === true && leaves.some(({ source }) => !isShared(source));
+    const unlabelled = this.#options.isSelinuxOn && one.volume.isShared === true && leaves.some(lacksLabel);
     const label = this.#step(one, owner, leaves, 'labelled', () => this.#label(one, needs, owner));
     const steps = shows ? [this.#step(one, owner, leaves, 'mounted', () => this.#show(one, needs, owner, found))] : [];
     const seen = lacking.namespaces.map((namespace) =>
@@ -113,22 +112,29 @@ export class VolumeViewResource implements UserResource {
   }
 
   async #label(one: LiveVolume, needs: UserNeeds, owner: PodmanOwner): Promise<void> {
+    using files = new DisposableStack();
+    for (const file of this.#clonesOf(one, needs, owner, files)) await share(file);
+  }
+
+  /** As in view.ts. */
+  #clonesOf(one: LiveVolume, needs: UserNeeds, owner: PodmanOwner, clones: DisposableStack): Handle[] {
     using opened = new DisposableStack();
-    for (const { source } of this.#leavesOf(one, needs, owner, opened)) await share(source);
+    return this.#leavesOf(one, needs, owner, opened).map((leaf) => clones.use(cloneSource(leaf)));
   }
 
   #leavesOf(one: LiveVolume, needs: UserNeeds, owner: PodmanOwner, opened: DisposableStack): Leaf[] {
     const { dataDir, directories, mounts, rights } = this.#options;
     const { volume } = one;
-    return directories.open(one.id, volume).map((directory) => {
-      const source = opened.use(directory);
-      const mapped = rights === 'idmap' && volume.claim.type === 'host' && dataDir.isRootOnly(dirname(source.path));
-      const ids = mapped && !mounts.isUnmappable({ source }) ? 'mapped' : 'plain';
+    return directories.open(one.id, volume, opened).map((directory) => {
+      const { source, name } = directory;
+      const path = name === undefined ? source.path : `${source.path}/${name}`;
+      const mapped = rights === 'idmap' && volume.claim.type === 'host' && dataDir.isRootOnly(dirname(path));
+      const ids = mapped && !mounts.isUnmappable(directory) ? 'mapped' : 'plain';
       if (volume.claim.type === 'host' && ids === 'plain') refuseShut(source, volume, owner);
       return {
-        path: source.path,
-        source,
-        isReadOnly: this.#isReadOnly(one, needs, source.path),
+        ...directory,
+        path,
+        isReadOnly: this.#isReadOnly(one, needs, path),
         ids,
         isTree: true,
         isPart: false,
