@@ -4,6 +4,7 @@ import type { DriverSocket } from '../../src/model/driver-sockets.ts';
 import type { AgentSelf } from '../../src/nomad/agent-self.ts';
 import type { AllocationListing, EventStart } from '../../src/nomad/nomad.ts';
 import type { Line } from '../../src/nomad/split-lines.ts';
+import { StateStore } from './nomad/state-store.ts';
 import { NODE_ID } from './nomad-fixture.ts';
 
 /** How many events the servers keep for who comes back. */
@@ -17,11 +18,6 @@ export interface Faults {
 }
 
 const NO_FAULTS: Faults = { read: 'none', listing: 'none', stream: 'none' };
-
-interface Snapshot {
-  readonly index: number;
-  readonly allocations: ReadonlyMap<string, Allocation>;
-}
 
 interface Event {
   readonly index: number;
@@ -55,7 +51,6 @@ export class SimulatedNomad {
   httpTimeoutMs = 60_000;
   /** Whether answers wait for the test to deliver them. */
   holdsAnswers = false;
-  readonly allocations = new Map<string, Allocation>();
   readonly directories = new Set<string>();
   /** Told of directories that appear and vanish. */
   onDirectory: (id: string) => void = () => undefined;
@@ -65,18 +60,22 @@ export class SimulatedNomad {
   readonly purged = new Set<string>();
   readonly #streams = new Set<Stream>();
   readonly #undelivered: (() => void)[] = [];
-  #snapshot: Snapshot = { index: 10, allocations: new Map() };
-  #events: Event[] = [];
-  #index = 10;
+  readonly #store = new StateStore<Allocation, Event>({ describe: (allocation) => allocation, bufferSize: BUFFER });
+  #snapshot = this.#store.snapshot();
+
+  get allocations(): ReadonlyMap<string, Allocation> {
+    return this.#store.allocations;
+  }
 
   /** Writes an allocation as the servers do: with the next index, and an event. */
   write(allocation: Allocation): void {
-    const index = this.#next();
-    this.allocations.set(allocation.id, { ...allocation, modifyIndex: index });
-    if (isFinished(allocation)) this.ended.add(allocation.id);
-    else this.#makeDirectory(allocation.id);
-    const event = { index, id: allocation.id, namespace: allocation.namespace, nodeId: allocation.nodeId };
-    this.#events = [...this.#events, event].slice(-BUFFER);
+    const { id, namespace, nodeId } = allocation;
+    const event = this.#store.write((index) => ({
+      allocation: { ...allocation, modifyIndex: index },
+      event: { index, id, namespace, nodeId },
+    }));
+    if (isFinished(allocation)) this.ended.add(id);
+    else this.#makeDirectory(id);
     for (const stream of this.#streams) this.#send(stream, event);
   }
 
@@ -87,9 +86,8 @@ export class SimulatedNomad {
 
   /** Forgets an allocation, without an event; the client removes its directory. */
   purge(id: string): void {
-    if (!this.allocations.delete(id)) return;
+    if (!this.#store.forget(id)) return;
     this.purged.add(id);
-    this.#next();
     this.removeDirectory(id);
   }
 
@@ -100,15 +98,12 @@ export class SimulatedNomad {
   }
 
   takeSnapshot(): void {
-    this.#snapshot = { index: this.#index, allocations: new Map(this.allocations) };
+    this.#snapshot = this.#store.snapshot();
   }
 
   /** The servers go back to the last snapshot. Streams go silent; what runs on the client goes on. */
   restoreSnapshot(): void {
-    this.allocations.clear();
-    for (const [id, allocation] of this.#snapshot.allocations) this.allocations.set(id, allocation);
-    this.#index = this.#snapshot.index;
-    this.#events = [];
+    this.#store.restore(this.#snapshot);
     this.#streams.clear();
   }
 
@@ -171,23 +166,23 @@ export class SimulatedNomad {
   nodeAllocations(nodeId: string, signal: AbortSignal): Promise<AllocationListing> {
     const { listing } = this.faults;
     if (listing === 'error') return this.#fail(signal, new NotYetError('nomad_error', 'No cluster leader'));
-    const all = [...this.allocations.values()].filter((one) => one.nodeId === nodeId);
+    const all = this.#store.allocationsOf(nodeId);
     const allocations = listing === 'empty' ? [] : listing === 'short' ? all.filter((_, at) => at % 2 === 0) : all;
     return this.#answer(signal, { allocations, malformed: [] });
   }
 
   eventStart(_nodeId: string, signal: AbortSignal): Promise<EventStart> {
     if (this.faults.listing === 'error') return this.#fail(signal, new NotYetError('nomad_error', 'No cluster leader'));
-    return this.#answer(signal, { index: this.#index, namespaces: this.#namespaces() });
+    return this.#answer(signal, { index: this.#store.index, namespaces: this.#store.namespaces() });
   }
 
   async *eventLines({ index }: { readonly index: number }, signal: AbortSignal): AsyncGenerator<Line, void> {
     if (this.faults.stream === 'refused') throw new NotYetError('nomad_error', '500');
-    const stream: Stream = { namespaces: this.#namespaces(), lines: [], ended: false, wake: () => undefined };
+    const stream: Stream = { namespaces: this.#store.namespaces(), lines: [], ended: false, wake: () => undefined };
     if (this.faults.stream !== 'silent') {
       this.#streams.add(stream);
       stream.lines.push(lineOf('{}'));
-      for (const event of this.#events.filter((one) => one.index >= index)) this.#send(stream, event);
+      for (const event of this.#store.eventsFrom(index)) this.#send(stream, event);
     }
     try {
       while (!stream.ended) {
@@ -214,20 +209,10 @@ export class SimulatedNomad {
     for (const stream of this.#streams) this.#push(stream, '{}');
   }
 
-  /** One is made with the first allocation in it. */
-  #namespaces(): ReadonlySet<string> {
-    return new Set(['default', ...[...this.allocations.values()].map(({ namespace }) => namespace)]);
-  }
-
   #makeDirectory(id: string): void {
     if (this.directories.has(id)) return;
     this.directories.add(id);
     this.onDirectory(id);
-  }
-
-  #next(): number {
-    this.#index += 1;
-    return this.#index;
   }
 
   #send(stream: Stream, { index, id, namespace, nodeId }: Event): void {
