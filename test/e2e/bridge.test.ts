@@ -8,6 +8,7 @@ import { until } from '../support/until.ts';
 import { bridgeCases } from './bridge-cases.ts';
 import { driverFailure, runJob, shell } from './cases.ts';
 import { NETWORK, TUNED } from './network-cases.ts';
+import { letAgentWin, startWithoutGates } from './watch-ordering.ts';
 
 /** Sets a parameter that only root's network namespaces have. */
 const ODD = {
@@ -91,37 +92,32 @@ requires(
   let environment: Environment<StandInNomad>;
 
   beforeAll(async () => {
-    environment = await startEnvironment({
-      startNomad: ({ sandbox, ...options }) => {
-        const sockets = Object.fromEntries(sandbox.users.map((user) => [user.name, user.socket]));
-        return startStandInNomad({ ...options, sockets, network: NETWORK });
-      },
-      config: { ordering: 'watch' },
-    });
+    environment = await startWithoutGates(NETWORK);
   });
   afterAll(() => environment?.[Symbol.asyncDispose]());
 
-  test('a network is handed over once Nomad has begun with a task, and a task that came too early says so', async () => {
+  const job = (id: string) => {
+    const tasks = [shell('t', 'alice', STAYS)];
+    return { id, meta: { podman_user: 'alice' }, networkMode: 'bridge', tasks };
+  };
+
+  test('a network is handed over once Nomad has begun with a task, and is the one that it was', async () => {
+    letAgentWin(environment);
     const { nomad, agent } = environment;
-    for (let round = 0; round < 5; round++) {
-      const tasks = [shell('t', 'alice', STAYS)];
-      const job = { id: `watched-${round}`, meta: { podman_user: 'alice' }, networkMode: 'bridge', tasks };
-      const allocation = await runJob(nomad, job);
-      const won = await allocation.waitFor('running').then(
-        () => true,
-        () => false,
-      );
-      if (won) {
-        const { stdout } = await allocation.exec('t', ['ip', '-o', '-4', 'address', 'show', 'eth0']);
-        expect(stdout).toContain(` ${await allocation.address()}/`);
-        const status = JSON.parse((await agent.command(['status', '--json', allocation.id])).stdout);
-        expect(status.allocations).toMatchObject([{ netns: 'owned' }]);
-      } else {
-        expect(await driverFailure(allocation, 't')).toMatch(
-          /permission denied|OCI permission denied|OCI runtime error/,
-        );
-      }
-    }
+    const allocation = await runJob(nomad, job('watched'));
+    await allocation.waitFor('running');
+    const { stdout } = await allocation.exec('t', ['ip', '-o', '-4', 'address', 'show', 'eth0']);
+    expect(stdout).toContain(` ${await allocation.address()}/`);
+    const { allocations } = await agent.status();
+    expect(allocations).toMatchObject([{ id: allocation.id, netns: 'owned', state: 'ready', late: false }]);
+  });
+
+  test('a task that came before its network was handed over says so', async () => {
+    const { nomad, agent } = environment;
+    await agent.stop();
+    const allocation = await runJob(nomad, job('too-early'));
+    expect(await driverFailure(allocation, 't')).toMatch(/permission denied|OCI runtime error/);
+    await agent.start();
   });
 });
 

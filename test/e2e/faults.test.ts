@@ -10,6 +10,7 @@ import { createSandbox, type Sandbox } from '../support/sandbox.ts';
 import { type StandInNomad, startStandInNomad } from '../support/stand-in-nomad.ts';
 import { until } from '../support/until.ts';
 import { agentSockets, driverFailure, expectNothingLeft, jobOf, leftovers, runJob, shell } from './cases.ts';
+import { letAgentWin, startWithoutGates } from './watch-ordering.ts';
 
 const STAYS = 'echo up >/alloc/data/x; echo up; exec sleep 1000';
 
@@ -257,31 +258,24 @@ requires(
   let environment: Environment<StandInNomad>;
 
   beforeAll(async () => {
-    environment = await startEnvironment({
-      startNomad: ({ sandbox, ...options }) => {
-        const sockets = Object.fromEntries(sandbox.users.map((user) => [user.name, user.socket]));
-        return startStandInNomad({ ...options, sockets });
-      },
-      config: { ordering: 'watch' },
-    });
+    environment = await startWithoutGates();
   });
   afterAll(() => environment?.[Symbol.asyncDispose]());
 
-  test('no gate is open, and a task is prepared by the first sign of its allocation, or its loss is seen', async () => {
+  test('no gate is open, and a task is prepared by the first sign of its allocation', async () => {
+    letAgentWin(environment);
     const { nomad, agent } = environment;
     expect(existsSync(agent.gateSocket('alice'))).toBe(false);
     const allocation = await runJob(nomad, jobOf('alice', 'watched', shell('t', 'alice', STAYS)));
-    const won = await allocation.waitFor('running').then(
-      () => true,
-      () => false,
-    );
-    if (won) await allocation.waitForLog('t', 'up');
-    else expect(await driverFailure(allocation, 't')).toMatch(/permission denied/);
+    await allocation.waitForLog('t', 'up');
+    expect((await agent.status()).allocations).toMatchObject([{ id: allocation.id, state: 'ready', late: false }]);
   });
 
-  test('a container that ran before its allocation was ready is counted as late', async () => {
+  test('a task that comes before its allocation is ready fails, and a container that ran before is counted as late', async () => {
     const { nomad, agent, sandbox } = environment;
     await agent.stop();
+    const unprepared = await runJob(nomad, jobOf('alice', 'unprepared', shell('t', 'alice', STAYS)));
+    expect(await driverFailure(unprepared, 't')).toMatch(/permission denied/);
     const alice = sandbox.user('alice');
     const { stdout } = await alice.run(['id', '-u']);
     execFileSync('setfacl', ['--modify', `u:${stdout.trim()}:--x`, nomad.dataDir]);

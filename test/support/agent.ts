@@ -6,6 +6,8 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import { fetchStatus } from '../../src/cli/admin-client.ts';
+import type { AgentStatus } from '../../src/model/status.ts';
 import { type CommandResult, runCommand } from './command.ts';
 import type { Sandbox } from './sandbox.ts';
 import type { PlayedServiceManager } from './service-manager.ts';
@@ -142,6 +144,11 @@ export class AgentProcess {
   /** Runs another of its commands with the same configuration: `status`, `cleanup`, `check-config`. */
   command(args: readonly string[]): Promise<CommandResult> {
     return runCommand([process.execPath, MAIN, ...args, '--config', this.configFile]);
+  }
+
+  /** What its command `status --json` prints, without a process of its own. */
+  status(): Promise<AgentStatus> {
+    return fetchStatus(this.adminSocket);
   }
 
   /** What /metrics says now, not what it said when it was last asked. */

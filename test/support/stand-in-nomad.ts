@@ -112,6 +112,15 @@ export class StandInNomad implements NomadUnderTest {
     };
   }
 
+  /** Has the driver begin with a task only once this has resolved for its allocation. @returns what takes it back */
+  slowDriver(begin: (allocationId: string) => Promise<unknown>): () => void {
+    const before = this.#driver.begin;
+    this.#driver.begin = begin;
+    return () => {
+      this.#driver.begin = before;
+    };
+  }
+
   /** Makes the data dir (0700) and the alloc dir (0711), and serves the API. */
   async start(): Promise<void> {
     mkdirSync(this.dataDir, { recursive: true });

@@ -27,6 +27,8 @@ export class PodmanDriver {
   /** The API version that each socket's info told, as the driver asks once. */
   readonly #versions = new Map<PodmanApi, string>();
   readonly #pulls = new PullGroup();
+  /** Awaited before the first request for a task: a driver that is slow. */
+  begin: (allocationId: string) => Promise<unknown> = () => Promise.resolve();
 
   constructor(options: DriverOptions) {
     this.#options = options;
@@ -38,6 +40,7 @@ export class PodmanDriver {
    * @throws Error in the driver's words
    */
   async start(config: TaskConfig, taskDir: TaskDir, tell: (message: string) => void): Promise<Container> {
+    await this.begin(config.allocationId);
     const api = this.#api(config.task.socket);
     const version = await this.#fingerprint(api);
     const name = `${config.task.name}-${config.allocationId}`;
