@@ -98,12 +98,14 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
   });
 
   test("a task whose user's Podman comes late waits for it, and runs", async () => {
-    const { nomad, sandbox } = environment();
+    const { nomad, sandbox, agent } = environment();
     const alice = sandbox.user('alice');
     await alice.stopService();
     onTestFinished(() => (alice.isServed ? undefined : alice.startService()));
     const late = await runJob(nomad, jobOf('alice', 'late', shell('t', 'alice', STAYS)));
-    await new Promise((resolve) => setTimeout(resolve, 2000));
+    await until('its create is held', async () =>
+      (await agent.status()).held.some((one) => one.allocationId === late.id),
+    );
     expect((await late.events('t')).filter(({ Type }) => Type === 'Driver Failure')).toEqual([]);
     await alice.startService();
     await late.waitForLog('t', 'up');

@@ -1,7 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { TaskDirsWatch } from '../../../src/watch/task-dirs.ts';
 import { recordingLog } from '../../support/recording-log.ts';
@@ -42,7 +41,11 @@ describe('the directories of tasks', () => {
     mkdirSync(join(allocDir, 'a/t'));
     await until('one is told of', () => told.length === 1);
     mkdirSync(join(allocDir, 'a/u'));
-    await setTimeout(200);
-    expect(told).toEqual(['a']);
+    // What happens later is told of later.
+    mkdirSync(join(allocDir, 'b/alloc'), { recursive: true });
+    watch.follow('b', true);
+    mkdirSync(join(allocDir, 'b/t'));
+    await until('the next allocation is told of', () => told.includes('b'));
+    expect(told).toEqual(['a', 'b']);
   });
 });
