@@ -95,7 +95,7 @@ describe('whatever happens', () => {
         expect(followed.state()).toEqual(await cleanState(nomad));
         await followed.stop();
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 
@@ -115,7 +115,7 @@ describe('whatever happens', () => {
           await followed.stop();
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: 200 },
     );
   });
 });

@@ -228,7 +228,7 @@ const bytesOf = (json: fc.Arbitrary<string>) =>
 
 describe('what the gate reads of a create', () => {
   test.each([
-    ['much as the driver writes it', likely, 1000],
+    ['much as the driver writes it', likely, 250],
     ['of any kind', wild, 1],
   ])('%s Go reads as the same', (_, json, leastTaken) => {
     let taken = 0;
@@ -241,7 +241,7 @@ describe('what the gate reads of a create', () => {
         taken += 1;
         expect(gate).toEqual(go);
       }),
-      { numRuns: 4000 },
+      { numRuns: 1000 },
     );
     // It would be true of a gate that takes nothing.
     console.log('TAKEN', taken);
@@ -277,7 +277,7 @@ describe('what the gate reads of a create', () => {
       fc.property(spelt([...FIELDS, ...INNER]), fc.constantFrom(...FIELDS, ...INNER), (name, field) => {
         if (foldName(name) === foldName(field)) expect(folded(name)).toBe(folded(field));
       }),
-      { numRuns: 3000 },
+      { numRuns: 1000 },
     );
     // Every single character that Unicode folds to an ASCII letter, whichever way.
     for (let code = 0; code <= 0xffff; code += 1) {

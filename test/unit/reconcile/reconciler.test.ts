@@ -784,7 +784,7 @@ describe('the reconciler', () => {
         await reconciler.passNow(ALLOCATION_ID, never);
         expect([...switches.on]).toEqual(there ? [ALLOCATION_ID] : []);
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 });
