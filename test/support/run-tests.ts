@@ -4,9 +4,9 @@
  * `--nomad` runs only the cases that need a real Nomad, `--systemd` those that boot one (run-systemd.ts), `--soak` the soak for
  * ten minutes, or as many seconds as SOAK_SECONDS says; anything else is a filter for vitest.
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -40,10 +40,13 @@ process.exitCode =
   root && !isInNamespaces() ? await runInNamespaces([process.execPath, script, ...args]) : await test();
 
 async function test(): Promise<number> {
+  using program = new DisposableStack();
   const filters = args.filter((arg) => !['--nomad', '--systemd', '--soak', '--packages'].includes(arg));
   // Kept from run to run: a test file's imports and each agent it starts are compiled once.
   process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, '../../node_modules/.cache/node');
   if (args.includes('--soak')) process.env.SOAK_SECONDS ??= '600';
+  // An edit and one test have no build between them.
+  if (root && filters.length === 0) process.env['AGENT_PROGRAM'] = buildProgram(program);
   const projects = chooseProjects();
   const directory = mkdtempSync(join(tmpdir(), 'nomad-rootless-tests-'));
   const resultsFile = join(directory, 'results.json');
@@ -62,6 +65,16 @@ async function test(): Promise<number> {
   if (!root) console.log('skipped: the kernel and e2e tests, which need root');
   console.log(`${passed} passed, ${failed} failed${skipped.length === 0 ? '' : `, ${skipped.length} skipped`}`);
   return failed === 0 ? 0 : 1;
+}
+
+/** Where every sandbox sees it: beside the packages. @returns the path of the program that agents are started from */
+function buildProgram(disposables: DisposableStack): string {
+  const cache = join(import.meta.dirname, '../../node_modules/.cache');
+  mkdirSync(cache, { recursive: true });
+  const directory = mkdtempSync(join(cache, 'agent-'));
+  disposables.defer(() => rmSync(directory, { recursive: true }));
+  execFileSync(process.execPath, [join(import.meta.dirname, '../../scripts/build.ts'), directory], { stdio: 'pipe' });
+  return join(directory, 'nomad-rootless.mjs');
 }
 
 function chooseProjects(): string[] {
