@@ -6,7 +6,9 @@ import { metaValuesOf, PODMAN_DRIVER } from '../model/podman-user.ts';
 import type { UserNeeds } from '../model/user-needs.ts';
 import { verdictOn } from '../model/verdict.ts';
 import { ORDER, type Resource, type Step, type UserResource } from '../resources/resource.ts';
+import type { ReaderOptions } from './reader.ts';
 import { type AllocationRecord, lastErrorOf, stateOf } from './record.ts';
+import { type RuleSources, rulesFor } from './rules.ts';
 
 /** What passes go by. */
 interface PassParts {
@@ -15,6 +17,25 @@ interface PassParts {
   /** What is known that a user needs, with what it is now that this allocation desires. */
   readonly needsOf: (uid: number, desired: Desired) => UserNeeds;
   readonly isNetnsOwned: (id: string) => boolean;
+}
+
+/** Where what is explained comes from. */
+interface ExplanationSources extends PassParts, RuleSources, Pick<ReaderOptions, 'readAllocation'> {}
+
+/**
+ * What an allocation gets, and why, by what a pass would go by. Changes nothing.
+ * @returns undefined where Nomad says that there is none of this id
+ * @throws NotYetError where nothing is known of it and Nomad does not answer, and `left_behind`
+ */
+export async function explainRecord(
+  record: Readonly<AllocationRecord>,
+  sources: ExplanationSources,
+): Promise<Explanation | undefined> {
+  const { id, outcome } = record;
+  const allocation = record.allocation ?? (await sources.readAllocation(id));
+  if (!allocation && outcome?.kind === 'failed') throw leftBehind(outcome.error, id);
+  if (!allocation) return undefined;
+  return await explain(record, allocation, await rulesFor(record, allocation, sources), sources);
 }
 
 /** Says what was decided over an allocation, why, and what is there of it: by the rules and the resources that passes go by. */
@@ -134,4 +155,9 @@ function isNeeded({ kind }: Pick<Resource, 'kind'>, desired: Desired): boolean {
   if (desired.kind !== 'access') return false;
   if (kind === 'netns') return desired.netns !== undefined;
   return kind !== 'volume' || desired.volumes.length > 0;
+}
+
+function leftBehind(error: unknown, id: string): NotYetError {
+  const message = `Nomad knows no allocation ${id} any more, and what is left of it cannot be removed: ${messageOf(error)}`;
+  return new NotYetError('left_behind', message, error);
 }

@@ -1,6 +1,7 @@
 import { codeOf, isRetryable, messageOf, NotYetError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Allocation, isFinished } from '../model/allocation.ts';
+import type { AllocationRecords } from './allocation-records.ts';
 import type { AllocationRecord } from './record.ts';
 
 /** What the reader works with. */
@@ -20,7 +21,7 @@ export interface ReaderOptions {
  */
 export class AllocationReader {
   readonly #options: ReaderOptions;
-  readonly #records: ReadonlyMap<string, Readonly<AllocationRecord>>;
+  readonly #records: Pick<AllocationRecords, 'get'>;
   readonly #listed = new Map<string, Allocation>();
   /** Allocations of which there is or may be news that was not read yet. */
   readonly #stale = new Set<string>();
@@ -28,7 +29,7 @@ export class AllocationReader {
   readonly #forgotten = new Map<string, number>();
 
   /** @param records what is known of each allocation */
-  constructor(options: ReaderOptions, records: ReadonlyMap<string, Readonly<AllocationRecord>>) {
+  constructor(options: ReaderOptions, records: Pick<AllocationRecords, 'get'>) {
     this.#options = options;
     this.#records = records;
   }

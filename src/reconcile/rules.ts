@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts';
 import type { Allocation } from '../model/allocation.ts';
 import type { Rules } from '../model/desired.ts';
 import { usersNamedIn } from '../model/podman-user.ts';
@@ -20,18 +21,19 @@ export interface RuleSources {
   readonly accountOf: (nameOrUid: string | number) => AccountAnswer;
   /** The uids that the tasks of an allocation have been prepared for on this host, by task: what a restart of ours forgets. */
   readonly grantedOn: (id: string) => ReadonlyMap<string, number>;
+  readonly clock: Pick<Clock, 'monotonic'>;
 }
 
 /** The driver gives up after that time by default: what was created has been started by then, or is not. */
 const STARTING_MS = 60_000;
 
-/** What decides over an allocation now. @param now by the monotonic clock, ms @throws NotYetError as hostVolumes, and `user_not_looked_up` */
+/** What decides over an allocation now. @throws NotYetError as hostVolumes, and `user_not_looked_up` */
 export async function rulesFor(
   record: Readonly<AllocationRecord>,
   allocation: Allocation,
-  { rules, accountOf, grantedOn, hostVolumes }: RuleSources,
-  now: number,
+  { rules, accountOf, grantedOn, hostVolumes, clock }: RuleSources,
 ): Promise<Rules> {
+  const now = clock.monotonic();
   const granted = record.granted ?? grantedOn(record.id);
   const named = [...usersNamedIn(allocation, rules.metaKey), ...granted.values()];
   const claims = allocation.volumes.filter(({ type }) => type === 'host');
