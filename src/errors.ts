@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 
 /** What an error carries beside its message. `retryable` errors back off and try again; the others wait for a change. */
-export interface ErrorDetails {
+interface ErrorDetails {
   readonly code: string;
   readonly retryable: boolean;
   readonly cause?: unknown;

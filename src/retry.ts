@@ -6,7 +6,7 @@ import { retryInMs } from './errors.ts';
 const BACKOFF = { firstMs: 250, mostMs: 30_000 };
 
 /** How something is done again. */
-export interface RetryOptions {
+interface RetryOptions {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   /** Told of each failure, of how many there were in a row, and of when it is tried again, ms. */

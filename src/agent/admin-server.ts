@@ -14,7 +14,7 @@ import type { AgentStatus } from '../model/status.ts';
 const LOCK = 'admin-lock';
 
 /** What the admin server needs; `peer` says who is at the other end of a connection. */
-export interface AdminServerParts {
+interface AdminServerParts {
   readonly socketPath: string;
   readonly status: () => AgentStatus;
   /** What is said of an allocation; undefined where there is none of this id. */

@@ -29,7 +29,7 @@ const FIRST_ANSWER_MS = 3000;
 const ANSWER_MS = 2000;
 
 /** What the agent works with. */
-export interface AgentParts {
+interface AgentParts {
   /** Users, policy, tokens and the log's level may change under it: LiveConfig's. */
   readonly config: Config;
   readonly manager: ServiceManager;

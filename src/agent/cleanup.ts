@@ -22,7 +22,7 @@ export interface Leftover {
 export type NomadForGhosts = Pick<GhostPlaces, 'self' | 'answers'>;
 
 /** What cleanUp works with; `paths` are those of Nomad's client. */
-export interface CleanupOptions {
+interface CleanupOptions {
   readonly config: Config;
   readonly paths: ClientPaths;
   readonly accountOf: (name: string) => HostUser | undefined;

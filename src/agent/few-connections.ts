@@ -6,7 +6,7 @@ import { closeFd, fcntl } from '../linux/libc.ts';
 const F_DUPFD_CLOEXEC = 1030;
 
 /** What decides how much all who connect can cost. */
-export interface Limits {
+interface Limits {
   /** Connections that are open at once. */
   readonly most: number;
   /** How long a connection counts at the least, however soon it is over, ms. */

@@ -33,7 +33,7 @@ export interface NodeParts {
 }
 
 /** What there is beside that once Nomad has said which node it is. */
-export interface FollowedNodeOptions extends NodeParts {
+interface FollowedNodeOptions extends NodeParts {
   readonly self: AgentSelf;
   readonly health: NomadHealth;
   /** @throws NotYetError `nomad_other_node` where Nomad has become another node */

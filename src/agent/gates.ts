@@ -24,7 +24,7 @@ import type { HostUser } from '../reconcile/host-user.ts';
 import { socketOf } from './host.ts';
 
 /** What the gates work with. */
-export interface GatesParts extends Pick<GateParts, 'directories' | 'readiness' | 'clock' | 'log'> {
+interface GatesParts extends Pick<GateParts, 'directories' | 'readiness' | 'clock' | 'log'> {
   readonly config: Pick<Config, 'gate' | 'stateDir'>;
   readonly metrics: Metrics;
   readonly manager: ServiceManager;

@@ -36,7 +36,7 @@ export interface AllocationLeft {
 }
 
 /** What a pass works with. */
-export interface OncePassParts {
+interface OncePassParts {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Log;

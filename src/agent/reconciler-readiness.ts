@@ -13,7 +13,7 @@ type OfReconciler = Pick<
 >;
 
 /** What decides beside the reconciler. */
-export interface ReadinessOptions extends AdmissionRules {
+interface ReadinessOptions extends AdmissionRules {
   /** Which can change while the agent runs. */
   readonly policy: () => readonly PolicyEntry[] | undefined;
 }

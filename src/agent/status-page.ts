@@ -38,7 +38,7 @@ const HEADERS = {
 const STYLE_ELEMENT = new Html(`<style>${STYLE}</style>`);
 
 /** What the page is made of. */
-export interface StatusPageOptions {
+interface StatusPageOptions {
   /** Whether jobs, allocations and tasks may be named to whoever can connect; else they are counted. */
   readonly names: boolean;
   /** Milliseconds since the Unix epoch, for ages. */

@@ -52,7 +52,7 @@ export function ghostSources(
 }
 
 /** What the agent has for it. */
-export interface GhostWatchParts extends Omit<GhostPlaces, 'answers'> {
+interface GhostWatchParts extends Omit<GhostPlaces, 'answers'> {
   readonly nomad: Pick<Nomad, 'allocation'>;
   readonly reconciler: Pick<Reconciler, 'allocation'>;
   readonly health: Pick<NomadHealth, 'isConnected'>;

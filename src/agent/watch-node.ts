@@ -21,7 +21,7 @@ import type { NomadHealth } from './nomad-health.ts';
 const ALLOC = 'alloc';
 
 /** What tells of changes, and who is told. */
-export interface NodeWatchOptions {
+interface NodeWatchOptions {
   readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines' | 'nodeAllocations'>;
   readonly nodeId: string;
   readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'nodeResources'>;

@@ -42,7 +42,7 @@ export function explainCommand(terminal: Terminal = processTerminal, clock: Cloc
 }
 
 /** The explanation as text. @param now milliseconds since the epoch, for ages */
-export function renderExplanation(explanation: Explanation, terminal: Pick<Terminal, 'paint'>, now: number): string {
+function renderExplanation(explanation: Explanation, terminal: Pick<Terminal, 'paint'>, now: number): string {
   const { id, namespace, jobId, parentJobId, taskGroup, tasks, parts } = explanation;
   const parent = parentJobId === undefined ? '' : `, child of ${parentJobId}`;
   const lines = [

@@ -58,7 +58,7 @@ export interface NomadConfig {
 }
 
 /** One user's settings; `socket` undefined stands for /run/user/UID/podman/podman.sock. */
-export interface UserConfig {
+interface UserConfig {
   readonly socket: string | undefined;
 }
 
@@ -66,4 +66,4 @@ export interface UserConfig {
 export type ListenAddress = { readonly host: string; readonly port: number } | { readonly socket: string };
 
 /** pino's level names, and "silent". */
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';

@@ -11,7 +11,7 @@ import { parseYaml, type YamlSource } from './yaml-source.ts';
 const MAX_FILE_BYTES = 1024 * 1024;
 
 /** Where a value comes from. */
-export type Origin = 'default' | 'file' | 'env';
+type Origin = 'default' | 'file' | 'env';
 
 /** What loadConfig found. `values` and `origin` are by key path as written in the file ("gate.timeout"), for people. */
 export interface LoadedConfig {

@@ -7,7 +7,7 @@ import { factsOf } from './config.ts';
 import { accountFacts } from './users.ts';
 
 /** What is wrong with a configuration, in words. */
-export interface Complaints {
+interface Complaints {
   /** With these users no task runs. */
   readonly problems: readonly string[];
   /** What may be so because the configuration is for another host, or Nomad has not started yet. */

@@ -13,7 +13,7 @@ const TIMEOUT_MS = 10_000;
 const STREAM_MS = 5000;
 
 /** What is asked for, and of whom. */
-export interface NomadQuestions {
+interface NomadQuestions {
   readonly nomad: Pick<Nomad, 'self' | 'driver' | 'eventStart' | 'eventLines'>;
   readonly address: string;
   readonly known: KnownOfSelf;

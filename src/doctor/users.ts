@@ -18,7 +18,7 @@ const SYSTEMD_MS = 5000;
 const LINGER = '/var/lib/systemd/linger';
 
 /** What userFacts works with. */
-export interface UserQuestions {
+interface UserQuestions {
   readonly config: Pick<Config, 'minUid' | 'users'>;
   readonly clock: Pick<Clock, 'after'>;
   /** The path of a user's Podman socket. */

@@ -11,7 +11,7 @@ import { guardedBy } from './guarded-paths.ts';
 import type { HostPath } from './host-paths.ts';
 
 /** A path that a create names and that leads to what no container is to get at. */
-export interface GuardedPath {
+interface GuardedPath {
   /** The field, such as `mounts.0.source`. */
   readonly where: string;
   /** As the create has it. */
@@ -51,7 +51,7 @@ export async function refuseGuarded(
  * that runs as her, is not stopped.
  * @throws as canonicalAsUser
  */
-export async function guardedAmong(
+async function guardedAmong(
   paths: readonly HostPath[],
   user: PodmanUser,
   { guarded }: HostDirectories,

@@ -14,7 +14,7 @@ export type HoldEnd<T> =
   | { readonly kind: 'failed'; readonly error: unknown };
 
 /** What holding needs. */
-export interface HoldParts {
+interface HoldParts {
   readonly timeoutMs: number;
   readonly clock: Clock;
 }

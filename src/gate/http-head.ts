@@ -4,7 +4,7 @@ import { ParseError } from '../errors.ts';
 export const MAX_HEAD_BYTES = 64 * 1024;
 
 /** How the end of a request's body is known (RFC 9112, section 6.3). */
-export type Framing = { readonly kind: 'length'; readonly length: number } | { readonly kind: 'chunked' };
+type Framing = { readonly kind: 'length'; readonly length: number } | { readonly kind: 'chunked' };
 
 /** What the gate needs to know of a request. */
 export interface RequestHead {

@@ -15,7 +15,7 @@ const Inspected = z.object({
 });
 
 /** A container of a task, as its create named it. */
-export interface CreatedContainer {
+interface CreatedContainer {
   readonly target: CreateTarget;
   readonly spec: CreateBody;
 }

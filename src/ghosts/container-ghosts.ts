@@ -4,7 +4,7 @@ import type { Answers } from './answers.ts';
 import type { Ghost, GhostSource } from './ghost.ts';
 
 /** What it works with. */
-export interface ContainerGhostsParts {
+interface ContainerGhostsParts {
   /** Whose containers. */
   readonly user: string;
   readonly containers: Pick<Containers, 'list' | 'sourcesOf' | 'remove'>;

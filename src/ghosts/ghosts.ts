@@ -5,7 +5,7 @@ import type { GhostSource } from './ghost.ts';
 import { GhostWatch, type GhostWatchOptions } from './ghost-watch.ts';
 
 /** What it works with. */
-export interface GhostsOptions extends GhostWatchOptions {
+interface GhostsOptions extends GhostWatchOptions {
   /** The users whose containers are looked at, as far as they have accounts now. @throws RootlessError (code nss) */
   readonly users: () => readonly PodmanUser[];
   readonly containersOf: (user: PodmanUser) => GhostSource;

@@ -8,7 +8,7 @@ import type { Answers } from './answers.ts';
 import type { Ghost, GhostSource } from './ghost.ts';
 
 /** What it works with. */
-export interface NetworkGhostsParts {
+interface NetworkGhostsParts {
   readonly netns: Pick<MigratedNetns, keyof MigratedNetns>;
   readonly cache: Pick<CniCache, keyof CniCache>;
   readonly answers: Pick<Answers, keyof Answers>;

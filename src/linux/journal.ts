@@ -5,7 +5,7 @@ import { runTool } from './run-tool.ts';
 const JOURNALCTL = '/usr/bin/journalctl';
 
 /** How much of a log. */
-export interface JournalLimits {
+interface JournalLimits {
   readonly lines: number;
   readonly mostBytes: number;
   readonly signal: AbortSignal;

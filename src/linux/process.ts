@@ -14,7 +14,7 @@ const NS_GET_OWNER_UID = 0xb704;
 const PIDFD_GET_NAMESPACE = { mnt: 0xff03, net: 0xff04, user: 0xff09 } as const;
 
 /** The kinds of namespaces that we look at. */
-export type NamespaceKind = keyof typeof PIDFD_GET_NAMESPACE;
+type NamespaceKind = keyof typeof PIDFD_GET_NAMESPACE;
 
 /** A process known by its pidfd: no other process can take its place behind our back. */
 export class ProcessHandle implements Disposable {

@@ -1,7 +1,7 @@
 import { type ChildProcess, type ExecFileException, execFile } from 'node:child_process';
 
 /** How a tool of the host ended, or was given up. */
-export interface ToolEnd {
+interface ToolEnd {
   readonly stdout: string;
   readonly stderr: string;
   /** Why it is not to be believed: exit code, signal, too much output, the signal that was aborted; undefined after exit code 0. */
@@ -11,7 +11,7 @@ export interface ToolEnd {
 }
 
 /** When a tool is given up. */
-export interface ToolLimits {
+interface ToolLimits {
   readonly signal: AbortSignal;
   /** Of its output. */
   readonly mostBytes: number;

@@ -12,7 +12,7 @@ const SO_ACCEPTCONN = 30;
 const BACKLOG = 4096;
 
 /** Whose a socket file is, and what may be done with it. */
-export interface SocketOwner {
+interface SocketOwner {
   readonly uid: number;
   readonly gid: number;
   readonly mode: number;

@@ -4,7 +4,7 @@ import { type Acl, decode, encode, equals, onlyFor, type Permissions, withoutUse
  * What we noted on a directory when we first changed its ACL, so that it can be put back whatever happens to us:
  * `replaced`: the whole ACL is ours, `before` is what stood there; `added`: only the entries of these uids are ours.
  */
-export type Mark =
+type Mark =
   | { readonly kind: 'replaced'; readonly before: Acl }
   | { readonly kind: 'added'; readonly uids: ReadonlySet<number> };
 

@@ -9,13 +9,13 @@ export type Answer =
   | { readonly kind: 'unanswered'; readonly why: string };
 
 /** Whether something has been left behind by an allocation that is over, and why, in words. */
-export interface Judgement {
+interface Judgement {
   readonly isGhost: boolean;
   readonly why: string;
 }
 
 /** The network namespace of an allocation, as it lies on the host. */
-export interface SeenNetwork {
+interface SeenNetwork {
   /** Whether it belongs to a user: then we made it. Nomad's own are root's. */
   readonly isUsers: boolean;
   /** A migration of it that was begun is not ended. */

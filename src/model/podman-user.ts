@@ -10,7 +10,7 @@ export interface MetaValue {
 }
 
 /** What a task's meta names as its podman user: a user name or a numeric uid, or why the value cannot be one. */
-export type PodmanUser = MetaValue & ({ readonly user: string | number } | { readonly problem: string });
+type PodmanUser = MetaValue & ({ readonly user: string | number } | { readonly problem: string });
 
 /** Where a task's meta has the key: task, group, job; the first one decides (Nomad's `Job.CombinedTaskMeta`). */
 export function metaValuesOf({ meta }: Task, metaKey: string): MetaValue[] {

@@ -5,7 +5,7 @@ import type { UserFacts } from './checks/user.ts';
 export type Change = UserChange | UnitChange;
 
 /** One thing that setup does for a user. */
-export type UserChange =
+type UserChange =
   | {
       readonly kind: 'subordinate_ids';
       readonly user: string;
@@ -19,14 +19,14 @@ export type UserChange =
   | { readonly kind: 'config'; readonly user: string };
 
 /** That setup enables and starts the agent's unit, for all users of the host. */
-export interface UnitChange {
+interface UnitChange {
   readonly kind: 'unit';
   /** Whether systemd keeps the gates' sockets when the unit is stopped. */
   readonly keepsGates: boolean;
 }
 
 /** What is to be done for a user, or why nothing can be. */
-export type Plan = { readonly changes: readonly UserChange[] } | { readonly obstacle: string };
+type Plan = { readonly changes: readonly UserChange[] } | { readonly obstacle: string };
 
 /** What a user lacks of what tasks need. Empty for one who has all. @param isConfigured whether users of the configuration has her */
 export function planSetup(

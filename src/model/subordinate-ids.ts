@@ -9,7 +9,7 @@ export interface SubordinateRange {
 }
 
 /** Who has which ids of one kind. */
-export interface HostIds {
+interface HostIds {
   readonly ranges: readonly SubordinateRange[];
   /** Ids of real users, or groups. */
   readonly real: readonly { readonly name: string; readonly id: number }[];

@@ -9,7 +9,7 @@ import { type GoodAnswer, type LastAnswers, MAX_ANSWER_BYTES, type Question } fr
 import { callPodman } from './podman-api.ts';
 
 /** Whether a user's Podman answers: `unknown` until it has been asked. `since` is in milliseconds since the epoch. */
-export interface PodmanHealth {
+interface PodmanHealth {
   readonly state: 'unknown' | 'up' | 'down';
   readonly since: number;
   /** Podman's version, as it last said. */
@@ -19,7 +19,7 @@ export interface PodmanHealth {
 }
 
 /** What a UserPodman works with. */
-export interface UserPodmanParts {
+interface UserPodmanParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'userPodmanUp' | 'gateHoldSeconds' | 'gateAnswerSeconds'>;

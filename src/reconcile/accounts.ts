@@ -16,7 +16,7 @@ import { IdProblems } from './id-problems.ts';
 import { SubordinateIds } from './subordinate-ids.ts';
 
 /** What Accounts works with. */
-export interface AccountsParts {
+interface AccountsParts {
   readonly clock: Pick<Clock, 'monotonic' | 'after'>;
   readonly log: Log;
   /** Asks the name service. @throws where it does not answer */

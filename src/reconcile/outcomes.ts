@@ -13,7 +13,7 @@ const BACKOFF = { firstMs: 100, mostMs: 30_000 };
 const MOST_SOON = 50;
 
 /** What outcomes are told to. */
-export interface OutcomesOptions {
+interface OutcomesOptions {
   readonly records: AllocationRecords;
   readonly reader: Pick<AllocationReader, 'forget'>;
   readonly reports: Pick<PassReports, 'pass' | 'count'>;

@@ -27,7 +27,7 @@ const UNDECIDED_SLOTS = 8;
 const SLOW_MS = 1000;
 
 /** What the reconciler works with. */
-export interface ReconcilerOptions
+interface ReconcilerOptions
   extends ReaderOptions,
     RuleSources,
     Pick<AllocationResourcesOptions, 'resources' | 'userResources'> {

@@ -37,7 +37,7 @@ const FILES: IdFiles = {
 type OfUser = Readonly<Record<'uid' | 'gid', readonly SubordinateRange[]>>;
 
 /** What is said of a user's subordinate ids; `counts` is undefined where their source does not say. */
-export interface IdJudgement {
+interface IdJudgement {
   readonly problem: Refusal | undefined;
   readonly counts: { readonly uid: number; readonly gid: number } | undefined;
   readonly remedy: IdRemedy | undefined;

@@ -3,7 +3,7 @@ import type { Step, UserResource } from '../resources/resource.ts';
 import { settle, takeAway } from './settle.ts';
 
 /** What user passes work with. */
-export interface UserPassesOptions {
+interface UserPassesOptions {
   readonly resources: readonly UserResource[];
   /** What is known now that the allocations of a user need. */
   readonly needsOf: (uid: number) => UserNeeds;

@@ -16,7 +16,7 @@ export interface Turn {
 }
 
 /** What the queue is made of. */
-export interface WorkQueueOptions {
+interface WorkQueueOptions {
   /** Must not throw: it reports errors itself. @returns `slow` where its share is to be left alone for a while */
   readonly run: (id: string, turn: Turn) => Promise<'slow' | 'done'>;
   /** For whom an id would run, as far as that is known. */

@@ -32,7 +32,7 @@ export function ownerOf(owners: readonly PodmanOwner[], uid: number): PodmanOwne
 }
 
 /** Those of a user, held open until they are disposed of. */
-export interface UserNamespaces extends Disposable {
+interface UserNamespaces extends Disposable {
   readonly namespaces: readonly Omit<PodmanNamespace, 'idMap'>[];
 }
 

@@ -8,7 +8,7 @@ import type { DesiredVolume, LiveVolume } from '../model/volume.ts';
 import type { Source } from './view/leaf.ts';
 
 /** Where Nomad keeps volumes on this host; absolute, as Nomad spells them. */
-export interface VolumePaths {
+interface VolumePaths {
   readonly dataDir: string;
   readonly hostVolumesDir: string;
   readonly csiDir: string;

@@ -7,7 +7,7 @@ import type { Change } from '../model/setup.ts';
 import { parseJson } from '../parse.ts';
 
 /** Beside what the unit keeps over a reboot, StateDirectory= of deploy/systemd. */
-export const RECORD = '/var/lib/nomad-rootless/setup.json';
+const RECORD = '/var/lib/nomad-rootless/setup.json';
 const MOST_BYTES = 16 * 1024 * 1024;
 
 const id = z.int().nonnegative();

@@ -2,7 +2,7 @@ import { type DirectoryListener, watchDirectory } from '../linux/watch-directory
 import { isAllocationId } from '../model/allocation.ts';
 
 /** What watchAllocationEntries works with. */
-export interface AllocationEntriesOptions extends Pick<DirectoryListener, 'onError'> {
+interface AllocationEntriesOptions extends Pick<DirectoryListener, 'onError'> {
   readonly onAllocation: (id: string) => void;
 }
 

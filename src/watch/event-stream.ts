@@ -11,7 +11,7 @@ import { WarnedOnce } from '../warned-once.ts';
 import { watchSilence } from './silence.ts';
 
 /** What the watch of the event stream needs, and what it tells. */
-export interface EventStreamOptions {
+interface EventStreamOptions {
   readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines'>;
   readonly nodeId: string;
   /** How long a stream is followed before it is opened afresh, in milliseconds. */
@@ -30,7 +30,7 @@ export interface EventStreamOptions {
 }
 
 /** A running watch of the event stream. */
-export interface EventStreamWatch {
+interface EventStreamWatch {
   /**
    * An allocation was seen in this namespace. Nomad tells of the namespaces that there were when the stream was opened
    * (validateACL in its nomad/event_endpoint.go): for one that may be newer it is opened afresh.

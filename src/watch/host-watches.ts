@@ -4,7 +4,7 @@ import type { Log } from '../log.ts';
 import { WarnedOnce } from '../warned-once.ts';
 
 /** Begins to watch a directory. @returns a function that ends it */
-export type StartWatch = (onError: (error: Error) => void) => () => void;
+type StartWatch = (onError: (error: Error) => void) => () => void;
 
 interface HostWatch {
   readonly start: StartWatch;

@@ -8,7 +8,7 @@ import { retry } from '../retry.ts';
 import { WarnedOnce } from '../warned-once.ts';
 
 /** What the listing of a node's allocations needs, and what it tells. */
-export interface ListingOptions {
+interface ListingOptions {
   readonly nomad: Pick<Nomad, 'nodeAllocations'>;
   readonly nodeId: string;
   /** Between one listing and the next, in milliseconds. */
@@ -26,7 +26,7 @@ export interface ListingOptions {
 }
 
 /** A running watch of the node's allocations. */
-export interface ListingWatch {
+interface ListingWatch {
   /** Lists again at once, or right after what is waited for: the listing under way, the back-off, a second of quiet. */
   refresh(): void;
   /** Resolves when the signal is aborted. Rejects only with what `onListing` throws. */

@@ -1,13 +1,13 @@
 import type { Clock } from '../clock.ts';
 
 /** How long a silence may last, in milliseconds: until something is heard for the first time, and after that. */
-export interface Patience {
+interface Patience {
   readonly firstMs: number;
   readonly thenMs: number;
 }
 
 /** Watches for silence. */
-export interface SilenceWatch {
+interface SilenceWatch {
   /** Something was heard. Costs next to nothing. */
   heard(): void;
   stop(): void;

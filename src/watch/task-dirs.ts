@@ -4,7 +4,7 @@ import { watchDirectory } from '../linux/watch-directory.ts';
 import type { Log } from '../log.ts';
 
 /** What watchTaskDirs works with; `allocDir` is where the allocations' directories lie. */
-export interface TaskDirsWatchOptions {
+interface TaskDirsWatchOptions {
   readonly allocDir: string;
   /** Names of entries beside the directories of tasks. */
   readonly others: readonly string[];

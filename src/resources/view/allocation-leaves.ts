@@ -15,7 +15,7 @@ const SECRETS = 'secrets';
 const PRIVATE = 'private';
 
 /** Whose leaves of an allocation are wanted. */
-export interface LeavesOf {
+interface LeavesOf {
   /** The tasks of the user. */
   readonly tasks: readonly string[];
   /** Paths from the allocation's directory on that creates of containers have named as sources of mounts. */

@@ -142,7 +142,7 @@ export function mountWhole(
  * she makes of it meanwhile, the mount ends up in what she can write to, in the view namespace.
  * @throws as mountWhole
  */
-export function mountAt(directory: Handle, path: string, { leaf, clone }: LeafMount): void {
+function mountAt(directory: Handle, path: string, { leaf, clone }: LeafMount): void {
   using parent = openMountedBeneath(directory, dirname(path), O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
   if (parent) makeMountPointAt(parent, basename(path), { kind: kindOf(leaf) });
   using point = parent && openMountedBeneath(parent, basename(path));

@@ -5,7 +5,7 @@ import type { UserTrees } from './user-trees.ts';
 import type { ViewMounts } from './view-mounts.ts';
 
 /** What the resource works with. */
-export interface TreeRemovalOptions {
+interface TreeRemovalOptions {
   readonly trees: Pick<UserTrees, 'uids'>;
   readonly mounts: Pick<ViewMounts, 'isLeftOver' | 'removeTree' | 'shownCount'>;
   /** The users that have a gate. */

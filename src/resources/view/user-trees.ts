@@ -29,7 +29,7 @@ const Note = z.object({ overmounts: z.string(), idMap: z.string() });
 export type TreeNote = z.infer<typeof Note>;
 
 /** A user's tree. */
-export interface UserTree {
+interface UserTree {
   readonly note: TreeNote;
   /** Its tmpfs, without what is mounted in it. Usable in any mount namespace. */
   readonly tmpfs: Handle;

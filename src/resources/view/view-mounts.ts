@@ -26,7 +26,7 @@ import type { ViewNamespace } from './view-namespace.ts';
 type State = 'there' | 'missing' | 'stale';
 
 /** What of a user's is not as it should be. */
-export interface Lacking {
+interface Lacking {
   readonly leaves: readonly Leaf[];
   /** The mount namespaces of her Podman in which not everything is seen. */
   readonly namespaces: readonly PodmanNamespace[];
@@ -36,7 +36,7 @@ export interface Lacking {
 const MOST_UNMAPPABLE = 10_000;
 
 /** What the mounts of all users are made with. */
-export interface ViewMountsOptions {
+interface ViewMountsOptions {
   readonly dataDir: DataDir;
   readonly namespace: ViewNamespace;
   readonly trees: UserTrees;

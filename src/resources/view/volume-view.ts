@@ -18,7 +18,7 @@ import type { UserTrees } from './user-trees.ts';
 import type { ViewMounts } from './view-mounts.ts';
 
 /** What the resource works with. */
-export interface VolumeViewOptions {
+interface VolumeViewOptions {
   readonly dataDir: DataDir;
   readonly directories: VolumeDirectories;
   readonly mounts: ViewMounts;
