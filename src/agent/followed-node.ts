@@ -10,6 +10,7 @@ import type { Nomad } from '../nomad/nomad.ts';
 import type { Accounts } from '../reconcile/accounts.ts';
 import { Reconciler } from '../reconcile/reconciler.ts';
 import type { RuleSources } from '../reconcile/rules.ts';
+import { StreamNamespaces } from '../watch/stream-namespaces.ts';
 import type { Host, HostOptions } from './host.ts';
 import { HostVolumes } from './host-volumes.ts';
 import type { NomadHealth } from './nomad-health.ts';
@@ -54,6 +55,7 @@ export class FollowedNode {
   readonly #options: FollowedNodeOptions;
   readonly #ended = new AbortController();
   readonly #signal: AbortSignal;
+  readonly #namespaces = new StreamNamespaces();
   #watch: NodeWatch | undefined;
   #isChecking = false;
 
@@ -141,7 +143,7 @@ export class FollowedNode {
     const onListed = () => void this.#listed();
     const { nodeId } = self;
     this.#watch = watchNode(
-      { ...this.#options, nodeId, host, reconciler, intervalMs, ordering, onListed },
+      { ...this.#options, nodeId, namespaces: this.#namespaces, host, reconciler, intervalMs, ordering, onListed },
       this.#signal,
     );
   }
@@ -158,7 +160,7 @@ export class FollowedNode {
     const { nomad, requireSameNode, stopping } = this.#options;
     const allocation = await nomad.allocation(id, stopping);
     if (!allocation) return undefined;
-    this.#watch?.cover(allocation.namespace);
+    this.#namespaces.cover(allocation.namespace);
     // An allocation of another node, wanted here: its directory is left from before, or it is we who have the wrong id.
     if (allocation.nodeId !== this.self.nodeId) await requireSameNode(this);
     return allocation;

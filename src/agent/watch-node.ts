@@ -3,7 +3,6 @@ import type { Config } from '../config/config.ts';
 import { codeOf, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Allocation } from '../model/allocation.ts';
 import type { Nomad } from '../nomad/nomad.ts';
 import type { Reconciler } from '../reconcile/reconciler.ts';
 import { takeAway } from '../reconcile/settle.ts';
@@ -13,6 +12,7 @@ import { watchAllocationEntries } from '../watch/allocation-entries.ts';
 import { watchEventStream } from '../watch/event-stream.ts';
 import { HostWatches } from '../watch/host-watches.ts';
 import { watchListing } from '../watch/resync.ts';
+import type { StreamNamespaces } from '../watch/stream-namespaces.ts';
 import { TaskDirsWatch } from '../watch/task-dirs.ts';
 import type { Host } from './host.ts';
 import type { NomadHealth } from './nomad-health.ts';
@@ -24,6 +24,8 @@ const ALLOC = 'alloc';
 interface NodeWatchOptions {
   readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines' | 'nodeAllocations'>;
   readonly nodeId: string;
+  /** Those of all allocations that were read. */
+  readonly namespaces: StreamNamespaces;
   readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'nodeResources'>;
   readonly reconciler: Pick<
     Reconciler,
@@ -42,8 +44,6 @@ interface NodeWatchOptions {
 
 /** A running watch of a node. */
 export interface NodeWatch {
-  /** An allocation was read in this namespace: the event stream has to tell of it. */
-  cover(namespace: string): void;
   /** What is not watched on this host, and why, in words. */
   warnings(): string[];
   /** Resolves once the reconciler has been told of all that an up-to-date listing has, and the host has been swept. */
@@ -58,7 +58,7 @@ export interface NodeWatch {
  * alone is the truth: after each gap in the stream, and at intervals.
  */
 export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeWatch {
-  const { nomad, nodeId, host, reconciler, health, intervalMs, clock, log, metrics } = options;
+  const { nomad, nodeId, host, namespaces, reconciler, health, intervalMs, clock, log, metrics } = options;
   const source = { nomad, nodeId, clock, log, metrics };
   const onAllocation = (id: string) => reconciler.enqueue(id);
   const { allocDir } = host;
@@ -96,7 +96,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
       intervalMs,
       onListing: (allocations, askedAt) => {
         health.listed(askedAt);
-        cover(allocations);
+        for (const { namespace } of allocations) namespaces.cover(namespace);
         reconciler.enqueueListed(allocations);
         const looked = lookAtHost(options);
         if (health.isUpToDate()) void looked.then(lookedAt.resolve);
@@ -107,9 +107,10 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
     },
     signal,
   );
-  const stream = watchEventStream(
+  const following = watchEventStream(
     {
       ...source,
+      namespaces,
       lifeMs: intervalMs,
       onAllocation,
       onConnected: () => health.streamConnected(),
@@ -118,17 +119,14 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
     },
     signal,
   );
-  const cover = (allocations: readonly Allocation[]) => {
-    for (const { namespace } of allocations) stream.cover(namespace);
-  };
   const onAbort = () => {
     watches.stop();
     taskDirs.stop();
   };
   signal.addEventListener('abort', onAbort, { once: true });
   if (isWatched) for (const id of host.allocationIds()) taskDirs.follow(id, host.hasDirectory(id));
-  const finished = Promise.all([listing.finished, stream.finished]);
-  return { cover: stream.cover, warnings: () => watches.warnings(), lookedAt: lookedAt.promise, finished };
+  const finished = Promise.all([listing.finished, following]);
+  return { warnings: () => watches.warnings(), lookedAt: lookedAt.promise, finished };
 }
 
 /**

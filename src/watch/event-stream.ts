@@ -9,11 +9,14 @@ import type { Line } from '../nomad/split-lines.ts';
 import { retry } from '../retry.ts';
 import { WarnedOnce } from '../warned-once.ts';
 import { watchSilence } from './silence.ts';
+import type { StreamNamespaces } from './stream-namespaces.ts';
 
 /** What the watch of the event stream needs, and what it tells. */
 interface EventStreamOptions {
   readonly nomad: Pick<Nomad, 'eventStart' | 'eventLines'>;
   readonly nodeId: string;
+  /** Those that the stream is to tell of. What is there when it begins is added. */
+  readonly namespaces: StreamNamespaces;
   /** How long a stream is followed before it is opened afresh, in milliseconds. */
   readonly lifeMs: number;
   readonly clock: Clock;
@@ -29,17 +32,6 @@ interface EventStreamOptions {
   readonly onGap: () => void;
 }
 
-/** A running watch of the event stream. */
-interface EventStreamWatch {
-  /**
-   * An allocation was seen in this namespace. Nomad tells of the namespaces that there were when the stream was opened
-   * (validateACL in its nomad/event_endpoint.go): for one that may be newer it is opened afresh.
-   */
-  cover(namespace: string): void;
-  /** Resolves when the signal is aborted. */
-  readonly finished: Promise<void>;
-}
-
 const PATIENCE = {
   /** Nomad sends a heartbeat at once, to whom it sends anything at all. */
   firstMs: 30_000,
@@ -53,7 +45,7 @@ const GARBAGE_LOG_MS = 60_000;
 const NO_LINE = `Nomad is out of reach, the token is not valid, or its policy lacks: ${READ_JOB}`;
 
 /**
- * Watches Nomad's event stream and tells which allocations of this node changed, until the signal is aborted. Whatever
+ * Watches Nomad's event stream and tells which allocations of this node changed; resolves when the signal is aborted. Whatever
  * fails is logged, counted, and tried again.
  *
  * The first time, the stream starts at the index of the node's allocations, asked for just before: an index of 0 would
@@ -65,12 +57,8 @@ const NO_LINE = `Nomad is out of reach, the token is not valid, or its policy la
  * A stream can be deaf and go on with its heartbeats: to namespaces made after it was opened, or at a server that has
  * lost the others. So none is followed for longer than `lifeMs`.
  */
-export function watchEventStream(options: EventStreamOptions, signal: AbortSignal): EventStreamWatch {
+export async function watchEventStream(options: EventStreamOptions, signal: AbortSignal): Promise<void> {
   const stream = new EventStream(options);
-  return { cover: (namespace) => stream.cover(namespace), finished: keepOpen(stream, options, signal) };
-}
-
-async function keepOpen(stream: EventStream, options: EventStreamOptions, signal: AbortSignal): Promise<void> {
   const { clock, log, metrics, onDisconnected } = options;
   const warned = new WarnedOnce(clock);
   const onFailure = (error: unknown, failures: number, inMs: number) => {
@@ -91,10 +79,7 @@ async function keepOpen(stream: EventStream, options: EventStreamOptions, signal
 
 class EventStream {
   readonly #options: EventStreamOptions;
-  /** The ones that were there before the stream was opened; the default one always is. */
-  readonly #namespaces = new Set(['default']);
   #index: number | undefined;
-  #renewal = new AbortController();
   #garbageLoggedAt = Number.NEGATIVE_INFINITY;
   #garbageUnlogged = 0;
 
@@ -102,18 +87,12 @@ class EventStream {
     this.#options = options;
   }
 
-  cover(namespace: string): void {
-    if (this.#namespaces.has(namespace)) return;
-    this.#namespaces.add(namespace);
-    this.#renewal.abort();
-  }
-
   /** Opens the stream and follows it until it is to be opened afresh. Throws when it fails: that Nomad hangs up is a failure too. */
   async follow(signal: AbortSignal): Promise<void> {
-    const { clock, metrics, onDisconnected } = this.#options;
+    const { namespaces, clock, metrics, onDisconnected } = this.#options;
     const index = this.#index ?? (await this.#start(signal));
     const renewal = new AbortController();
-    this.#renewal = renewal;
+    namespaces.onNew(() => renewal.abort());
     const silence = new AbortController();
     let stopAging: (() => void) | undefined;
     const hearing = watchSilence(clock, PATIENCE, () => silence.abort(silent(stopAging !== undefined)));
@@ -144,7 +123,7 @@ class EventStream {
   async #start(signal: AbortSignal): Promise<number> {
     const { nomad, nodeId } = this.#options;
     const { index, namespaces } = await nomad.eventStart(nodeId, signal);
-    for (const namespace of namespaces) this.#namespaces.add(namespace);
+    for (const namespace of namespaces) this.#options.namespaces.cover(namespace);
     this.#index = index;
     return index;
   }

@@ -4,6 +4,7 @@ import { createMetrics } from '../../../src/metrics.ts';
 import { Nomad } from '../../../src/nomad/nomad.ts';
 import { watchEventStream } from '../../../src/watch/event-stream.ts';
 import { watchListing } from '../../../src/watch/resync.ts';
+import { StreamNamespaces } from '../../../src/watch/stream-namespaces.ts';
 import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { eventLines, fixture, NODE_ID } from '../../support/nomad-fixture.ts';
@@ -51,10 +52,11 @@ async function watchedNomad() {
     onConnected: () => undefined,
     onDisconnected: () => undefined,
   };
-  const stream = watchEventStream({ ...common, lifeMs: INTERVAL_MS, ...callbacks }, controller.signal);
+  const namespaces = new StreamNamespaces();
+  const following = watchEventStream({ ...common, namespaces, lifeMs: INTERVAL_MS, ...callbacks }, controller.signal);
   onTestFinished(async () => {
     controller.abort();
-    await Promise.all([stream.finished, listing.finished]);
+    await Promise.all([following, listing.finished]);
     await nomad.close();
     await server[Symbol.asyncDispose]();
   });

@@ -2,6 +2,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { NotYetError } from '../../../src/errors.ts';
 import { createMetrics } from '../../../src/metrics.ts';
 import { watchEventStream } from '../../../src/watch/event-stream.ts';
+import { StreamNamespaces } from '../../../src/watch/stream-namespaces.ts';
 import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { NODE_ID, WEB_ID } from '../../support/nomad-fixture.ts';
@@ -55,8 +56,9 @@ function watched(indexes: (number | Error)[] = [40]) {
     onConnected: () => void states.push('stands'),
     onDisconnected: (problem: string | undefined) => void states.push(problem),
   };
-  const { finished, cover } = watchEventStream(
-    { nomad, nodeId: NODE_ID, lifeMs: LIFE_MS, clock, log, metrics, ...callbacks },
+  const namespaces = new StreamNamespaces();
+  const finished = watchEventStream(
+    { nomad, nodeId: NODE_ID, namespaces, lifeMs: LIFE_MS, clock, log, metrics, ...callbacks },
     controller.signal,
   );
   onTestFinished(async () => {
@@ -77,7 +79,21 @@ function watched(indexes: (number | Error)[] = [40]) {
   };
   /** Waits until a line that was said since the clock moved has been heard. */
   const heard = () => eventually(async () => expect(await value('streamLastEvent')).toBe(clock.now() / 1000));
-  return { opening, opened, clock, log, metrics, told, states, controller, finished, cover, backOff, value, heard };
+  return {
+    opening,
+    opened,
+    clock,
+    log,
+    metrics,
+    told,
+    states,
+    controller,
+    finished,
+    namespaces,
+    backOff,
+    value,
+    heard,
+  };
 }
 
 const event = (index: number, id = WEB_ID, node = NODE_ID) =>
@@ -182,15 +198,15 @@ describe('the watch of the event stream', () => {
   });
 
   test('opens the stream afresh for a namespace that may be newer than it is, once', async () => {
-    const { opening, opened, told, cover } = watched([40]);
+    const { opening, opened, told, namespaces } = watched([40]);
     const first = await opening(1);
     first.say('{}');
     await settled(told, ['gap']);
-    for (const namespace of ['default', 'Ünï/"c*d"\n', 'Ünï/"c*d"\n']) cover(namespace);
+    for (const namespace of ['default', 'Ünï/"c*d"\n', 'Ünï/"c*d"\n']) namespaces.cover(namespace);
     const second = await opening(2);
     second.say('{}');
     await settled(told, ['gap', 'gap']);
-    cover('Ünï/"c*d"\n');
+    namespaces.cover('Ünï/"c*d"\n');
     second.say(event(41));
     await settled(told, ['gap', 'gap', WEB_ID]);
     expect(opened).toHaveLength(2);
