@@ -44,20 +44,23 @@ export async function runSetup(users: readonly string[], options: SetupOptions, 
   if (process.getuid?.() !== 0) throw new RefusedError('not_root', 'setup must run as root; use sudo');
   const bad = users.find((user) => !USER_NAME.test(user));
   if (bad !== undefined) throw new CommandError(EXIT.usage, 'bad_user', `${JSON.stringify(bad)} is not a user name`);
-  const { config: given } = options;
-  const file = given ?? DEFAULT_FILE;
-  const { config } = loadConfig({ file: given, env: process.env });
-  if (options.undo) await undo(users, config, file, options, terminal);
-  else await setUp(users, config, file, options, terminal);
+  const { config } = loadConfig({ file: options.config, env: process.env });
+  const run: Run = { users, config, file: options.config ?? DEFAULT_FILE, dryRun: options.dryRun ?? false, terminal };
+  await (options.undo ? undo(run) : setUp(run));
 }
 
-async function setUp(
-  users: readonly string[],
-  config: Config,
-  file: string,
-  { dryRun }: SetupOptions,
-  terminal: Terminal,
-): Promise<void> {
+/** What is done for whom, and where that is told. */
+interface Run {
+  readonly users: readonly string[];
+  readonly config: Config;
+  /** Where that was read from. */
+  readonly file: string;
+  readonly dryRun: boolean;
+  readonly terminal: Terminal;
+}
+
+async function setUp(run: Run): Promise<void> {
+  const { users, config, file, dryRun, terminal } = run;
   const asked = new Map([
     ...config.users,
     ...users.map((user) => [user, config.users.get(user) ?? { socket: undefined }] as const),
@@ -74,7 +77,7 @@ async function setUp(
   // Last: it starts with the users that it is to serve.
   const changes: Change[] = [...ofUsers, ...planUnit(systemd, await agentFacts(config.admin.socket))];
   for (const change of changes) {
-    terminal.write(inWords(change, commandsFor(change), file, dryRun));
+    terminal.write(inWords(change, commandsFor(change), run));
     if (dryRun) continue;
     // Before it is made: what a crash leaves half made is known then.
     writeRecord([...without(readRecord(), change), change]);
@@ -83,7 +86,7 @@ async function setUp(
   if (changes.length === 0)
     terminal.write(`nothing to do: ${users.join(', ')} ${users.length === 1 ? 'has' : 'have'} everything\n`);
   const isStarted = changes.some(({ kind }) => kind === 'unit');
-  if (!isStarted && changes.some(({ kind }) => kind === 'config')) await reload(config, file, dryRun, terminal);
+  if (!isStarted && changes.some(({ kind }) => kind === 'config')) await reload(run);
   if (config.ordering !== 'gate') return;
   terminal.write(
     `\nNomad's client configuration needs these blocks, beside those of other users; restart Nomad after changing it:\n\n`,
@@ -91,22 +94,17 @@ async function setUp(
   terminal.write(socketBlocks(users, config.gate.dir));
 }
 
-async function undo(
-  users: readonly string[],
-  config: Config,
-  file: string,
-  { dryRun }: SetupOptions,
-  terminal: Terminal,
-): Promise<void> {
+async function undo(run: Run): Promise<void> {
+  const { users, config, file, dryRun, terminal } = run;
   const { changes, served } = planUndo(readRecord(), users, config.users.keys());
   const isStopped = changes.some(({ kind }) => kind === 'unit');
   for (const change of changes) {
-    terminal.write(inWords(change, commandsAgainst(change), file, dryRun));
+    terminal.write(inWords(change, commandsAgainst(change), run));
     if (dryRun) continue;
     await takeBack(change, file);
     writeRecord(without(readRecord(), change));
-    // Before her Podman goes: a gate without one holds what comes.
-    if (change.kind === 'config' && !isStopped) await reload(config, file, dryRun, terminal);
+    // Before the user's Podman goes: a gate without one holds what comes.
+    if (change.kind === 'config' && !isStopped) await reload(run);
   }
   if (changes.length === 0) terminal.write(`nothing to undo: setup has changed nothing for ${users.join(', ')}\n`);
   if (served.length > 0) terminal.write(`${UNIT} stays enabled, for ${served.join(', ')}\n`);
@@ -117,19 +115,14 @@ function without(changes: readonly Change[], change: Change): Change[] {
 }
 
 /** A change as a line: the commands, or that the configuration is edited. */
-function inWords(
-  change: Change,
-  commands: readonly (readonly string[])[],
-  file: string,
-  dryRun: true | undefined,
-): string {
+function inWords(change: Change, commands: readonly (readonly string[])[], { file, dryRun }: Run): string {
   const whose = change.kind === 'unit' ? '' : `${change.user}: `;
   if (commands.length === 0) return `${whose}${dryRun ? 'would edit' : 'edits'} users in ${file}\n`;
   const said = commands.map((command) => command.map(shellWord).join(' ')).join('; ');
   return `${whose}${dryRun ? 'would run' : 'runs'} ${said}\n`;
 }
 
-async function reload(config: Config, file: string, dryRun: true | undefined, terminal: Terminal): Promise<void> {
+async function reload({ config, file, dryRun, terminal }: Run): Promise<void> {
   const shown = await showUnit(UNIT, ['ActiveState'], signalAfter(SYSTEMD_MS));
   if (shown.get('ActiveState') === 'active') {
     terminal.write(`${dryRun ? 'would run' : 'runs'} systemctl reload ${UNIT}\n`);

@@ -29,17 +29,17 @@ const Changes = z.array(
 );
 
 /** What setup has changed on this host, in the order in which it did. @throws RefusedError, ParseError */
-export function readRecord(path = RECORD): Change[] {
-  const text = readTextIfThere(path, MOST_BYTES);
-  return text === undefined ? [] : parseJson(Changes, text, path);
+export function readRecord(): Change[] {
+  const text = readTextIfThere(RECORD, MOST_BYTES);
+  return text === undefined ? [] : parseJson(Changes, text, RECORD);
 }
 
 /** @throws an Error of node:fs */
-export function writeRecord(changes: readonly Change[], path = RECORD): void {
+export function writeRecord(changes: readonly Change[]): void {
   if (changes.length === 0) {
-    removeFile(path);
+    removeFile(RECORD);
     return;
   }
-  makeDirectories(dirname(path), 0o700);
-  writeWhole(path, `${JSON.stringify(changes, null, 2)}\n`);
+  makeDirectories(dirname(RECORD), 0o700);
+  writeWhole(RECORD, `${JSON.stringify(changes, null, 2)}\n`);
 }
