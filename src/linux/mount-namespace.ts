@@ -49,7 +49,7 @@ export function makeMountNamespace(options: Readonly<Record<string, string>>): H
     // Nothing that is done to the copies of the host's mounts is to reach the host.
     setMountAttributes(oldRoot, 0, PROPAGATION.SLAVE);
     const namespace = openKernelPath('/proc/thread-self/ns/mnt', O.RDONLY);
-    using tmpfs = newTmpfs(options, 0);
+    using tmpfs = newTmpfs(options);
     attach(tmpfs, oldRoot);
     fchdir('new root', tmpfs.fd);
     dropOldRoot();

@@ -131,19 +131,23 @@ export function attachBeneath(tree: Handle, mounted: Handle): void {
   moveMountCall(mounted.path, tree.fd, '', mounted.fd, '', flags);
 }
 
+const NOTHING_RUNS = ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | ATTRIBUTE.NOEXEC;
+
 /**
  * A new tmpfs, not mounted anywhere yet, owned by root of the initial user namespace: no user can write to it or
- * remount it. `options` as in tmpfs(5).
+ * remount it, and neither programs nor devices work in it.
+ * @param options as in tmpfs(5)
+ * @param attributes beside those
  * @throws SyscallError
  */
-export function newTmpfs(options: Readonly<Record<string, string>>, attributes: number): Handle {
+export function newTmpfs(options: Readonly<Record<string, string>>, attributes = 0): Handle {
   using context = new Handle(fsopen('tmpfs', 'tmpfs', CLOEXEC), 'tmpfs');
   fsconfig('tmpfs', context.fd, FSCONFIG.SET_STRING, 'source', 'nomad-rootless', 0);
   for (const [key, value] of Object.entries(options)) {
     fsconfig(`tmpfs ${key}=${value}`, context.fd, FSCONFIG.SET_STRING, key, value, 0);
   }
   fsconfig('tmpfs', context.fd, FSCONFIG.CMD_CREATE, null, null, 0);
-  return new Handle(fsmount('tmpfs', context.fd, CLOEXEC, attributes), 'tmpfs');
+  return new Handle(fsmount('tmpfs', context.fd, CLOEXEC, NOTHING_RUNS | attributes), 'tmpfs');
 }
 
 /**

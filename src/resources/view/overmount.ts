@@ -18,7 +18,6 @@ import type { UserTrees } from './user-trees.ts';
 import type { ViewNamespace } from './view-namespace.ts';
 
 const LOWER_TMPFS = { size: '4k', nr_inodes: '2', mode: '0711' };
-const LOWER_ATTRIBUTES = ATTRIBUTE.RDONLY | ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | ATTRIBUTE.NOEXEC;
 
 /**
  * Mounts a user's tree over a directory in one of her Podman's mount namespaces. Not directly: the kernel locks the
@@ -57,7 +56,7 @@ export function overmount(namespace: ViewNamespace, trees: UserTrees, uid: numbe
 
 /** @returns a slave of what is staged */
 function stageLower(): Handle {
-  using lower = newTmpfs(LOWER_TMPFS, LOWER_ATTRIBUTES);
+  using lower = newTmpfs(LOWER_TMPFS, ATTRIBUTE.RDONLY);
   setMountAttributes(lower, 0, PROPAGATION.SHARED);
   using staged = stage(lower);
   const slave = cloneMount(staged);

@@ -3,7 +3,6 @@ import { ParseError } from '../../errors.ts';
 import { entriesAt, makeDirectories } from '../../linux/directory.ts';
 import { type Handle, openAbsolute, openAbsoluteIfThere } from '../../linux/handle.ts';
 import {
-  ATTRIBUTE,
   attach,
   cloneMount,
   newTmpfs,
@@ -95,7 +94,7 @@ export class UserTrees {
       makeDirectories(`/${uid}`, 0o700);
       writeWhole(noteFile(uid), JSON.stringify(note));
       using directory = openAbsolute(`/${uid}`);
-      using tmpfs = newTmpfs(TMPFS, ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | ATTRIBUTE.NOEXEC);
+      using tmpfs = newTmpfs(TMPFS);
       setMountAttributes(tmpfs, 0, PROPAGATION.SHARED);
       attach(tmpfs, directory);
     });

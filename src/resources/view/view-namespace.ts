@@ -5,7 +5,6 @@ import { makeDirectories } from '../../linux/directory.ts';
 import { type Handle, openAbsolute, openAbsoluteIfThere, openMountedBeneath } from '../../linux/handle.ts';
 import { O } from '../../linux/libc.ts';
 import {
-  ATTRIBUTE,
   attach,
   cloneMount,
   makeFile,
@@ -52,7 +51,7 @@ export class ViewNamespace {
     makeDirectories(path, 0o700);
     this.#removePin();
     using directory = openAbsolute(path);
-    using tmpfs = newTmpfs(PIN_TMPFS, ATTRIBUTE.NOSUID | ATTRIBUTE.NODEV | ATTRIBUTE.NOEXEC);
+    using tmpfs = newTmpfs(PIN_TMPFS);
     attach(tmpfs, directory);
     // The kernel mounts no mount namespace where that would be passed on to other mount namespaces.
     setMountAttributes(tmpfs, 0, PROPAGATION.PRIVATE);
