@@ -4,13 +4,10 @@ import { SECRETS } from './config.ts';
 import { nearest } from './nearest.ts';
 import { CONFIG_KEYS, CONFIG_SECTIONS } from './schema.ts';
 
-/** A configuration that cannot be used: `problems` has one line for each thing to put right. */
+/** A configuration that cannot be used: the message has one line for each thing to put right. */
 export class ConfigError extends RootlessError {
-  readonly problems: readonly string[];
-
   constructor(problems: readonly string[]) {
     super(problems.join('\n'), { code: 'config_invalid', retryable: false });
-    this.problems = problems;
   }
 }
 

@@ -2,11 +2,10 @@ import type { Socket } from 'node:net';
 import koffi from 'koffi';
 import { RootlessError } from '../errors.ts';
 
-/** Who is at the other end of a unix socket, as the kernel noted it: uid and gid in our own user namespace. */
+/** Who is at the other end of a unix socket, as the kernel noted it: uid in our own user namespace. */
 export interface PeerCredentials {
   readonly pid: number;
   readonly uid: number;
-  readonly gid: number;
 }
 
 /** include/uapi/asm-generic/socket.h (x86_64 and arm64 agree), struct ucred of unix(7): three 32-bit numbers. */
@@ -38,7 +37,7 @@ export function peerCredentials(socket: Socket): PeerCredentials {
   const result: number = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length);
   if (result !== 0) throw failed(`getsockopt failed with errno ${koffi.errno()}`);
   if (length[0] !== UCRED_SIZE) throw failed(`getsockopt gave ${length[0]} bytes, expected ${UCRED_SIZE}`);
-  return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
+  return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4) };
 }
 
 /**

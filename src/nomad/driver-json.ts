@@ -1,12 +1,6 @@
 import * as z from 'zod';
+import type { DriverFacts } from '../model/checks/nomad.ts';
 import { parse } from '../parse.ts';
-
-/** What Nomad says of the podman driver on a node. */
-export interface DriverReport {
-  readonly isDetected: boolean;
-  readonly isHealthy: boolean;
-  readonly healthDescription: string;
-}
 
 const node = z.object({
   Drivers: z
@@ -22,7 +16,7 @@ const node = z.object({
  * @param where for the error
  * @throws ParseError
  */
-export function parseDriver(nodeJson: unknown, where: string): DriverReport {
+export function parseDriver(nodeJson: unknown, where: string): DriverFacts {
   const driver = parse(node, nodeJson, where).Drivers?.['podman'];
   return {
     isDetected: driver?.Detected ?? false,

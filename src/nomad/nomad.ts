@@ -1,10 +1,11 @@
 import { NomadClient, type NomadClientOptions } from '@hashicorp/nomad-client-ts';
 import { NotYetError, ParseError, RefusedError, RootlessError } from '../errors.ts';
 import { type Allocation, isAllocationId } from '../model/allocation.ts';
+import type { DriverFacts } from '../model/checks/nomad.ts';
 import { collectYoungGarbage } from '../young-garbage.ts';
 import { type AgentSelf, type KnownOfSelf, parseAgentSelf } from './agent-self.ts';
 import { allocationIdIn, namespaceIn, parseAllocation } from './allocation-json.ts';
-import { type DriverReport, parseDriver } from './driver-json.ts';
+import { parseDriver } from './driver-json.ts';
 import { parseHostVolumes } from './node-json.ts';
 import { AGENT_READ, failureOf, isNoSuchAllocation, NODE_READ, READ_JOB, type Right } from './nomad-failure.ts';
 import { type Line, splitLines } from './split-lines.ts';
@@ -110,7 +111,7 @@ export class Nomad {
    * What Nomad says of the podman driver of a node.
    * @throws RefusedError `bad_id` for what is no node id
    */
-  async driver(nodeId: string, signal: AbortSignal): Promise<DriverReport> {
+  async driver(nodeId: string, signal: AbortSignal): Promise<DriverFacts> {
     requireUuid(nodeId, "a node's id");
     const { data } = await ask(NODE_READ, () => this.#client.node(nodeId, { signal }));
     return parseDriver(data, `node ${nodeId}`);

@@ -32,7 +32,7 @@ export interface NomadSelf {
   readonly disagreements: readonly string[];
 }
 
-/** What Nomad says of the podman driver. */
+/** What Nomad says of the podman driver on a node. */
 export interface DriverFacts {
   readonly isDetected: boolean;
   readonly isHealthy: boolean;

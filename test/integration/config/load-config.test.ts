@@ -22,7 +22,7 @@ function problems(text: string, env: Record<string, string> = {}): readonly stri
   try {
     load(text, env);
   } catch (error) {
-    if (error instanceof ConfigError) return error.problems;
+    if (error instanceof ConfigError) return error.message.split('\n');
     throw error;
   }
   throw new Error('expected a ConfigError');
