@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { DEFAULT_FILE } from '../config/config.ts';
-import { processTerminal, type Terminal } from './terminal.ts';
+import { processTerminal } from './terminal.ts';
 
 const HELP = `
 With --once it makes every allocation of this node what it should be, takes away what is left over, prints what it could not do,
@@ -17,7 +17,7 @@ Exit codes:
  * `nomad-rootless agent [--once] [--config FILE]`: runs until SIGTERM or SIGINT; SIGHUP has it read its configuration again. Or makes
  * one pass over the node.
  */
-export function agentCommand(terminal: Terminal = processTerminal): Command {
+export function agentCommand(): Command {
   return new Command('agent')
     .description('run the agent, as root, on a Nomad client')
     .option('--once', 'make one pass over this node, and say what is left to do')
@@ -26,7 +26,7 @@ export function agentCommand(terminal: Terminal = processTerminal): Command {
     .action(async ({ once, ...options }: { once?: true; config?: string }) => {
       if (once) {
         const { runOnce } = await import('./run-once.ts');
-        process.exitCode = await runOnce(options, terminal);
+        process.exitCode = await runOnce(options, processTerminal);
         return;
       }
       const { runAgent } = await import('./run-agent.ts');

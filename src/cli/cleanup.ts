@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import { DEFAULT_FILE } from '../config/config.ts';
 import type { CleanupOptions } from './run-cleanup.ts';
-import { processTerminal, type Terminal } from './terminal.ts';
+import { processTerminal } from './terminal.ts';
 
 /** `nomad-rootless cleanup [--dry-run] [--json] [--config FILE]`: takes everything of ours off this host. */
-export function cleanupCommand(terminal: Terminal = processTerminal): Command {
+export function cleanupCommand(): Command {
   return new Command('cleanup')
     .description('remove every mount, ACL and socket of nomad-rootless from this host; the agent must be stopped')
     .option('--dry-run', 'only print what there is')
@@ -16,6 +16,6 @@ export function cleanupCommand(terminal: Terminal = processTerminal): Command {
     )
     .action(async (options: CleanupOptions) => {
       const { runCleanup } = await import('./run-cleanup.ts');
-      await runCleanup(options, terminal);
+      await runCleanup(options, processTerminal);
     });
 }

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { DEFAULT_FILE } from '../config/config.ts';
 import type { DebugOptions } from './run-debug.ts';
-import { processTerminal, type Terminal } from './terminal.ts';
+import { processTerminal } from './terminal.ts';
 
 const HELP = `
 In it: what doctor says, the agent's status and metrics, what explain says of each allocation, the mounts that the host, the agent and
@@ -14,7 +14,7 @@ Exit codes:
   2  the command line is wrong`;
 
 /** `nomad-rootless debug [--output FILE] [--config FILE]`: one archive for a bug report. */
-export function debugCommand(terminal: Terminal = processTerminal): Command {
+export function debugCommand(): Command {
   return new Command('debug')
     .description('write an archive for a bug report, secrets removed, into a new file that only root can read')
     .option('--output <file>', 'the file to write; must not be there (default: nomad-rootless-debug-TIME.tar.gz here)')
@@ -22,6 +22,6 @@ export function debugCommand(terminal: Terminal = processTerminal): Command {
     .addHelpText('after', HELP)
     .action(async (options: DebugOptions) => {
       const { runDebug } = await import('./run-debug.ts');
-      await runDebug(options, terminal);
+      await runDebug(options, processTerminal);
     });
 }

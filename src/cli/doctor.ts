@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import { DEFAULT_FILE } from '../config/config.ts';
 import type { DoctorOptions } from './run-doctor.ts';
-import { processTerminal, type Terminal } from './terminal.ts';
+import { processTerminal } from './terminal.ts';
 
 /** `nomad-rootless doctor [--json] [--user NAME] [--config FILE]`: looks at all that tasks need, and says what mends what is not there. */
-export function doctorCommand(terminal: Terminal = processTerminal): Command {
+export function doctorCommand(): Command {
   return new Command('doctor')
     .description(
       "check everything that users' tasks need on this host, and print commands that fix what is wrong; changes nothing",
@@ -18,6 +18,6 @@ export function doctorCommand(terminal: Terminal = processTerminal): Command {
     )
     .action(async (options: DoctorOptions) => {
       const { runDoctor } = await import('./run-doctor.ts');
-      process.exitCode = await runDoctor(options, terminal);
+      process.exitCode = await runDoctor(options, processTerminal);
     });
 }

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import { DEFAULT_FILE } from '../config/config.ts';
 import type { SetupOptions } from './run-setup.ts';
-import { processTerminal, type Terminal } from './terminal.ts';
+import { processTerminal } from './terminal.ts';
 
 /** `nomad-rootless setup [--dry-run] [--undo] [--config FILE] USER…`: does for users what doctor asks for. */
-export function setupCommand(terminal: Terminal = processTerminal): Command {
+export function setupCommand(): Command {
   return new Command('setup')
     .description(
       'give users what their tasks need: subordinate ids, linger, the Podman socket, an entry in the configuration',
@@ -19,6 +19,6 @@ export function setupCommand(terminal: Terminal = processTerminal): Command {
     )
     .action(async (users: string[], options: SetupOptions) => {
       const { runSetup } = await import('./run-setup.ts');
-      await runSetup([...new Set(users)], options, terminal);
+      await runSetup([...new Set(users)], options, processTerminal);
     });
 }

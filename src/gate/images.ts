@@ -172,7 +172,7 @@ export class Images {
     return await Promise.race([this.#join(asked, podman), aborted]);
   }
 
-  async #startPull(reference: string, query: string, { user }: UserPodman, auth?: string): Promise<string> {
+  async #startPull(reference: string, query: string, { user }: UserPodman, auth: string | undefined): Promise<string> {
     const target = `/v1.0.0/libpod/images/pull?${query}`;
     const headers = auth === undefined ? {} : { 'x-registry-auth': auth };
     const call = { method: 'POST', target, headers, timeoutMs: PULL_MS, maxBytes: MAX_REPORT_BYTES } as const;
