@@ -21,7 +21,8 @@ interface GuardedPath {
 }
 
 /**
- * Stops a task that would get at what is not its own, or at what it mounts read-only, by way of the user's view of all that is hers.
+ * Stops a task that would get at what is not its own, or at what it mounts read-only, by way of the user's view,
+ * which shows what all of the user's tasks have.
  * @throws RefusedError `host_path_refused`, `link_out_of_allocation`; as guardedAmong, leadingOut
  */
 export async function refuseGuarded(

@@ -7,12 +7,12 @@ const SETPRIV = '/usr/bin/setpriv';
 
 /**
  * How to run a program as a user, with nothing of ours that would be worth something to her: she can trace it as soon as
- * it is hers. It has her uid and no groups, a session of its own (so no terminal of ours to type into), and no better
+ * it runs under her uid. It has that uid and no groups, a session of its own (so no terminal of ours to type into), and no better
  * standing with the kernel when memory runs out.
  *
- * It is root's until setpriv has been run, and hers afterwards. With the option `uid` of node:child_process it would be
- * hers before its program is run, for which libuv waits on the main thread: stopped by a signal in between, it would stop
- * the agent for good.
+ * It is root's until setpriv has been run, and the user's afterwards. With the option `uid` of node:child_process it would be
+ * the user's before its program is run, for which libuv waits on the main thread: if she stopped it by a signal in between, it
+ * would stop the agent for good.
  * @param hasSession whether the caller gives it a session (the option `detached` of node:child_process): one program less to run
  * @returns the program to run and its arguments; `env` and `cwd` are the caller's to give
  */

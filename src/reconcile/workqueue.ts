@@ -140,7 +140,7 @@ export class WorkQueue {
     }
   }
 
-  /** The share of what was slow gets no turn for a while: all that is hers, since it is she who is slow. */
+  /** The share of what was slow gets no turn for a while: no pass over any allocation of that user, since it is the user who is slow. */
   #leaveAlone(id: string): void {
     const paused = this.#shares.pause(id);
     if (!paused) return;

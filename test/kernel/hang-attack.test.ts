@@ -300,7 +300,7 @@ requires('root', 'sandbox')('a user with a filesystem of her own', () => {
     netns.close();
   });
 
-  test("does not keep another user's stray cover from being swept", async () => {
+  test("does not keep another user's stray overmount from being removed", async () => {
     const desired = accessOf(ID, [{ name: 'bob', uid: BOB, tasks: ['t'] }]);
     for (const step of await newParts().view.plan(desired)) await step.apply();
     execFileSync('umount', ['-R', join(base, 'state/view')]);
