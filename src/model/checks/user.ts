@@ -52,6 +52,8 @@ export interface PodmanReport {
 
 /** Of an image an id can be as high, login.defs(5): SUB_UID_COUNT. */
 const IDS = 65_536;
+/** The oldest that tests run with; docs/operations.md, Requirements. */
+const PODMAN = [4, 3] as const;
 /** What the limits of a task need. */
 const CONTROLLERS = ['cpu', 'memory', 'pids'];
 /** Values of userns that leave a container in the user namespace of the user's Podman. */
@@ -123,9 +125,10 @@ export const USER_CHECKS: readonly CheckOf<UserFacts>[] = [
       if (!podman) return undefined;
       if ('problem' in podman) return failed(podman.problem, restart(name));
       const { version, isRootless } = podman.value;
-      return isRootless
-        ? ok(`${version}, rootless`)
-        : failed(`${version} is not rootless: have the user's own Podman listen there`);
+      if (!isRootless) return failed(`${version} is not rootless: have the user's own Podman listen there`);
+      return isOld(version)
+        ? warning(`${version}: nomad-rootless is tested with ${PODMAN.join('.')} and later; install a later Podman`)
+        : ok(`${version}, rootless`);
     },
   },
   {
@@ -181,6 +184,11 @@ function judgeSocket({ name, socket, listener, account }: UserFacts): Finding | 
   }
   if (listener.value !== uid) return failed(`uid ${listener.value} listens on ${socket}, not ${name}`, restart(name));
   return ok(socket);
+}
+
+function isOld(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
+  return major < PODMAN[0] || (major === PODMAN[0] && minor < PODMAN[1]);
 }
 
 function restart(name: string): string {

@@ -145,6 +145,8 @@ describe('a user', () => {
       RESTART,
     ],
     ["has root's Podman", podman({ isRootless: false }), 'podman', 'failed', /not rootless/],
+    ['has a Podman before 4.3', podman({ version: '4.2.1' }), 'podman', 'warning', /4\.2\.1: .* tested with 4\.3/],
+    ['has a Podman before 4', podman({ version: '3.4.4' }), 'podman', 'warning', /3\.4\.4/],
     ['has cgroup version 1', podman({ cgroupVersion: 'v1' }), 'podman_cgroups', 'warning', /v1/],
     [
       'was given few controllers',
