@@ -1,6 +1,7 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import * as z from 'zod';
 import { UNIT } from '../support/systemd/installed-agent.ts';
+import { until } from '../support/until.ts';
 import { onMachine } from './on-machine.ts';
 
 const Report = z.object({
@@ -15,7 +16,10 @@ const Report = z.object({
   ),
 });
 /** What in a machine in namespaces is as systemd and its drop-ins have it. */
-const OF_SERVICE = ['unit', 'boot', 'one_deployment', 'agent', 'linger', 'user_manager', 'podman_socket'];
+const OF_SERVICE = ['unit', 'boot', 'one_deployment', 'agent', 'linger', 'user_manager', 'podman_socket', 'podman'];
+const FILE = `/etc/systemd/system/${UNIT}`;
+const DROP_INS = `${FILE}.d`;
+const DROP_IN = `${DROP_INS}/changed.conf`;
 
 onMachine('doctor, beside a real systemd', (environment) => {
   async function complaints() {
@@ -23,49 +27,127 @@ onMachine('doctor, beside a real systemd', (environment) => {
     return checks.filter(({ id, verdict }) => verdict !== 'ok' && OF_SERVICE.includes(id));
   }
 
-  /** Runs what doctor prints, as an operator would who pastes it, until it finds nothing more. */
-  async function mend(): Promise<string[]> {
-    const run: string[] = [];
-    for (let round = 0; round < 3; round++) {
-      const remedies = (await complaints()).flatMap(({ remedy }) => remedy ?? []);
-      for (const remedy of remedies) await environment().machine.mustRun(['sh', '-c', remedy]);
-      run.push(...remedies);
-    }
-    return run;
-  }
+  const run = (...argv: string[]) => environment().machine.mustRun(argv);
+  const ofBob = (...args: string[]) => run('systemctl', '--user', '--machine=bob@', ...args);
+  const addDropIn = async (text: string) => {
+    await run('mkdir', '-p', DROP_INS);
+    await environment().machine.writeFile(DROP_IN, text, '0644');
+    await run('systemctl', 'daemon-reload');
+  };
+  const dropDropIn = async () => {
+    await run('rm', '-rf', DROP_INS);
+    await run('systemctl', 'daemon-reload');
+  };
+  const RESTART = 'systemctl --user --machine=bob@ restart podman.socket podman.service';
 
   test('finds nothing wrong with the agent`s unit and with users who linger', async () => {
     expect(await complaints()).toEqual([]);
   });
 
-  test('finds a user who does not linger, and what it prints mends it', async () => {
-    const { users } = environment();
-    await users.alice.linger(false);
-    onTestFinished(() => users.alice.linger(true));
-    expect(await complaints()).toContainEqual(expect.objectContaining({ id: 'linger', user: 'alice' }));
-    // Her manager stops as well, in its time, and her Podman with it.
-    expect(await mend()).toContain('loginctl enable-linger alice');
-    expect(await complaints()).toEqual([]);
-  });
+  /** One thing that is wrong, and the check of it; its command mends it, or `edits`, as its words say; `after` is how it was before. */
+  interface Fault {
+    readonly check: string;
+    readonly breaks: () => Promise<unknown>;
+    readonly remedy?: string;
+    readonly edits?: () => Promise<unknown>;
+    readonly after?: () => Promise<unknown>;
+  }
+  const FAULTS: Readonly<Record<string, Fault>> = {
+    'a user who does not linger': {
+      check: 'linger',
+      breaks: () => environment().users.bob.linger(false),
+      remedy: 'loginctl enable-linger bob',
+    },
+    'a user whose manager has stopped': {
+      check: 'user_manager',
+      breaks: async () => run('systemctl', 'stop', `user@${await environment().users.bob.uid()}.service`),
+      remedy: 'systemctl start user@UID.service',
+    },
+    'a Podman without its socket': {
+      check: 'podman_socket',
+      breaks: () => ofBob('disable', '--now', 'podman.socket'),
+      remedy: 'systemctl --user --machine=bob@ enable --now podman.socket',
+    },
+    "root's Podman at a user's socket": {
+      check: 'podman_socket',
+      breaks: async () => {
+        await ofBob('stop', 'podman.socket', 'podman.service');
+        const socket = `/run/user/${await environment().users.bob.uid()}/podman/podman.sock`;
+        await run('rm', '-f', socket);
+        await run('systemd-run', '--unit=of-root', 'podman', 'system', 'service', '--time=0', `unix://${socket}`);
+        await until('it listens', async () => (await environment().machine.run(['test', '-S', socket])).code === 0);
+      },
+      remedy: RESTART,
+      after: () => run('systemctl', 'stop', 'of-root.service'),
+    },
+    'a Podman that hangs': {
+      check: 'podman',
+      breaks: async () => {
+        await ofBob('start', 'podman.service');
+        await ofBob('kill', '--signal=STOP', 'podman.service');
+      },
+      remedy: RESTART,
+    },
+    'a unit whose file has changed': {
+      check: 'unit',
+      breaks: () => run('sh', '-c', `echo '# changed' >>${FILE}`),
+      remedy: 'systemctl daemon-reload',
+    },
+    'a unit without a descriptor store': {
+      check: 'unit',
+      breaks: () => addDropIn('[Service]\nFileDescriptorStoreMax=0\n'),
+      edits: dropDropIn,
+    },
+    'a unit that is not enabled': {
+      check: 'boot',
+      breaks: () => run('systemctl', 'disable', UNIT),
+      remedy: `systemctl enable ${UNIT}`,
+    },
+    'a unit that is not ordered before Nomad': {
+      check: 'boot',
+      breaks: async () => {
+        await run('sed', '-i.whole', '/^Before=/d', FILE);
+        await run('systemctl', 'daemon-reload');
+      },
+      edits: () => addDropIn('[Unit]\nBefore=nomad.service\n'),
+      after: async () => {
+        await run('mv', `${FILE}.whole`, FILE);
+        await dropDropIn();
+      },
+    },
+    'an agent that has stopped': {
+      check: 'agent',
+      breaks: () => environment().agent.systemctl('stop'),
+      remedy: `systemctl enable --now ${UNIT}`,
+    },
+    'another deployment beside the unit': {
+      check: 'one_deployment',
+      breaks: async () => {
+        await environment().agent.systemctl('stop');
+        await run('systemd-run', '--unit=of-nomad', 'nomad-rootless', 'agent');
+        await environment().agent.waitUntilReady();
+      },
+      remedy: `systemctl disable --now ${UNIT}`,
+      after: async () => {
+        await run('systemctl', 'stop', 'of-nomad.service');
+        await run('systemctl', 'enable', '--now', UNIT);
+        await environment().agent.waitUntilReady();
+      },
+    },
+  };
 
-  test('finds a Podman without its socket, and what it prints mends it', async () => {
-    const { machine } = environment();
-    await machine.mustRun(['systemctl', '--user', '--machine=bob@', 'disable', '--now', 'podman.socket']);
-    expect(await complaints()).toContainEqual(expect.objectContaining({ id: 'podman_socket', user: 'bob' }));
-    expect(await mend()).toContain('systemctl --user --machine=bob@ enable --now podman.socket');
-    expect(await complaints()).toEqual([]);
-  });
-
-  test('finds a unit that has stopped, that is not enabled or that has changed, and what it prints mends it', async () => {
-    const { machine, agent } = environment();
-    await machine.mustRun(['sh', '-c', `echo '# changed' >>/etc/systemd/system/${UNIT}`]);
-    expect(await mend()).toEqual(['systemctl daemon-reload']);
-    await machine.mustRun(['systemctl', 'disable', UNIT]);
-    expect(await mend()).toEqual([`systemctl enable ${UNIT}`]);
-    await agent.systemctl('stop');
-    expect(await mend()).toEqual([`systemctl enable --now ${UNIT}`]);
-    await agent.waitUntilReady();
-    expect(await complaints()).toEqual([]);
+  test.each(Object.entries(FAULTS))('finds %s, and what it says mends it', async (_, fault) => {
+    const uid = await environment().users.bob.uid();
+    await fault.breaks();
+    const wrong = await until(`doctor finds ${fault.check}`, async () =>
+      (await complaints()).find(({ id, user = 'bob' }) => id === fault.check && user === 'bob'),
+    );
+    expect(wrong.remedy?.replace(String(uid), 'UID')).toBe(fault.remedy);
+    if (fault.edits) await fault.edits();
+    else await run(...z.string().parse(wrong.remedy).split(' '));
+    await expect.poll(complaints, { timeout: 60_000, interval: 1000 }).toEqual([]);
+    await fault.after?.();
+    await expect.poll(complaints, { timeout: 60_000, interval: 1000 }).toEqual([]);
   });
 
   test('the unit gives no more than it has to', async () => {

@@ -99,7 +99,9 @@ export const NOMAD_CHECKS: readonly CheckOf<NomadFacts>[] = [
     title: 'data dir',
     judge: ({ dataDir }) => {
       if (!dataDir) return undefined;
-      if ('problem' in dataDir) return failed(dataDir.problem);
+      if ('problem' in dataDir) {
+        return failed(`${dataDir.problem}; where it was removed restart Nomad, whose client makes it`);
+      }
       const { path, allocDir, filesystem, takesAcls, isRootOnly } = dataDir.value;
       if (!takesAcls) {
         return failed(

@@ -84,9 +84,10 @@ export const SERVICE_CHECKS: readonly CheckOf<ServiceFacts>[] = [
   {
     id: 'boot',
     title: 'boot',
-    judge: ({ systemd }) => {
+    judge: ({ systemd, agent }) => {
       const unit = systemd?.unit;
-      if (unit?.loadState !== 'loaded') return undefined;
+      if (unit?.loadState !== 'loaded' || (isElsewhere(agent, unit) && unit.unitFileState === 'disabled'))
+        return undefined;
       if (!/^(enabled|static|linked|generated)/.test(unit.unitFileState)) {
         return warning(
           `${UNIT} is ${unit.unitFileState || 'not enabled'}: after a reboot there are no gates`,
@@ -104,8 +105,8 @@ export const SERVICE_CHECKS: readonly CheckOf<ServiceFacts>[] = [
     judge: ({ systemd, agent }) => {
       const unit = systemd?.unit;
       if (agent.kind !== 'answers' || agent.pid === undefined || unit?.loadState !== 'loaded') return undefined;
-      const isOfUnit = unit.mainPid === agent.pid;
-      if (isOfUnit || !/^enabled/.test(unit.unitFileState)) return ok(isOfUnit ? 'the unit' : 'not the unit');
+      if (!isElsewhere(agent, unit)) return ok('the unit');
+      if (!/^enabled/.test(unit.unitFileState)) return ok('not the unit');
       return failed(
         `process ${agent.pid} answers and is not that of ${UNIT}, which is enabled: use the unit or the Nomad job, not both`,
         `systemctl disable --now ${UNIT}`,
@@ -129,3 +130,8 @@ export const SERVICE_CHECKS: readonly CheckOf<ServiceFacts>[] = [
     },
   },
 ];
+
+/** Whether an agent answers that is not the unit's: as a Nomad job. */
+function isElsewhere(agent: AgentFacts, { mainPid }: UnitFacts): boolean {
+  return agent.kind === 'answers' && agent.pid !== undefined && agent.pid !== mainPid;
+}
