@@ -6,6 +6,7 @@ import { Bundle, inJson } from '../debug/bundle.ts';
 import { fetchMetrics } from '../debug/metrics.ts';
 import { addMountinfo } from '../debug/mountinfo.ts';
 import { answerOf } from '../doctor/nomad.ts';
+import { NotYetError } from '../errors.ts';
 import { lastLogLines } from '../linux/journal.ts';
 import { writeNewFile } from '../linux/new-file.ts';
 import { type Answer, worstOf } from '../model/checks/check.ts';
@@ -49,8 +50,11 @@ export async function runDebug({ output, config: file }: DebugOptions, terminal:
   if ('value' in loaded) await addAll(bundle, loaded.value);
   else bundle.miss('config.json, and all that it leads to', loaded.problem);
   const signal = signalAfter(LOG_MS);
-  const log = () => lastLogLines(UNIT, { lines: LOG_LINES, mostBytes: LOG_BYTES, signal });
-  await bundle.add('log.txt', log, (text) => text || `${UNIT} has no log\n`);
+  await bundle.add(
+    'log.txt',
+    () => logOfUnit(signal),
+    (text) => text,
+  );
   bundle.put(
     'about.json',
     inJson({ version: VERSION, node: process.version, missing: Object.fromEntries(bundle.missing) }),
@@ -61,6 +65,15 @@ export async function runDebug({ output, config: file }: DebugOptions, terminal:
   const path = output ?? `${directory}.tar.gz`;
   writeNewFile(path, await bundle.archive(directory, systemClock));
   terminal.write(render(path, bundle));
+}
+
+/** @throws NotYetError `no_journal`, also where there is a journal without a line of the unit */
+async function logOfUnit(signal: AbortSignal): Promise<string> {
+  const text = await lastLogLines(UNIT, { lines: LOG_LINES, mostBytes: LOG_BYTES, signal });
+  if (text !== '') return text;
+  const ofJob =
+    'of the Nomad job the log is with Nomad: add what `nomad alloc logs` says of its allocation on this node';
+  throw new NotYetError('no_journal', `the journal has no line of ${UNIT}; ${ofJob}`);
 }
 
 async function addAll(bundle: Bundle, loaded: LoadedConfig): Promise<void> {

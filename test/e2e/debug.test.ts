@@ -114,6 +114,18 @@ requires(
     expect(() => statSync(target)).toThrow(/ENOENT/);
   });
 
+  test('says where the log is of an agent of which the journal has no line', async () => {
+    const journalctl = join(environment.sandbox.directory, 'silent-journalctl');
+    writeFileSync(journalctl, '#!/bin/sh\n', { mode: 0o755 });
+    await mustRun(['mount', '--bind', journalctl, '/usr/bin/journalctl']);
+    onTestFinished(async () => void (await mustRun(['umount', '/usr/bin/journalctl'])));
+    const { stdout } = await debug(output('silent.tar.gz'));
+    expect(stdout).toMatch(/^ {2}log\.txt: the journal has no line of .*: add what `nomad alloc logs` says/m);
+    const files = await unpacked(output('silent.tar.gz'));
+    expect([...files.keys()]).not.toContain('log.txt');
+    expect(files.get('about.json')).toContain('nomad alloc logs');
+  });
+
   test('has what can be had without an agent, with a configuration that cannot be read, and says what it has not', async () => {
     const { agent } = environment;
     await agent.stop();
