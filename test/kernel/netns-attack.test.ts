@@ -98,16 +98,20 @@ requires('root', 'sandbox')('a user who shapes the making of her network namespa
   });
 
   test.each([
-    ['makes it', (user: Handle) => makeNetworkNamespace(user, ALICES).then(({ netns }) => netns.close())],
-    ['reads her configuration', () => readConfAsUser(ALICES, ['/usr/bin'])],
-  ])('cannot keep us waiting by tracing the process that %s', async (_, run) => {
+    ['makes it', (user: Handle) => makeNetworkNamespace(user, ALICES).then(({ netns }) => netns.close()), undefined],
+    // That it has ended is kept from us.
+    ['reads her configuration', () => readConfAsUser(ALICES, ['/usr/bin']), 'user_files_unreadable'],
+  ])('cannot keep us waiting by tracing the process that %s', async (_, run, comes) => {
     const tracer = await startAs(ALICE, TRACER);
+    onTestFinished(() => void tracer.kill('SIGKILL'));
     let isTracing = false;
     tracer.stdout.once('data', () => {
       isTracing = true;
     });
     using user = userNamespaceOf(stage.alice.pid);
-    while (!isTracing) await run(user).catch(() => undefined);
+    let outcome: unknown;
+    while (!isTracing) outcome = await run(user).catch(({ code }) => code);
+    expect(outcome).toBe(comes);
     tracer.kill('SIGKILL');
     await until('it is ours again', () => childrenOf(process.pid, 'nsenter|unshare|grep').length === 0);
   });
