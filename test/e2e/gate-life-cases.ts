@@ -103,9 +103,12 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
     await alice.stopService();
     onTestFinished(() => (alice.isServed ? undefined : alice.startService()));
     const late = await runJob(nomad, jobOf('alice', 'late', shell('t', 'alice', STAYS)));
-    await until('its create is held', async () =>
-      (await agent.status()).held.some((one) => one.allocationId === late.id),
-    );
+    await until('the driver has come to it', async () => {
+      return (await late.events('t')).some(({ Type }) => Type === 'Task Setup');
+    });
+    await until('her Podman is said to be down', async () => {
+      return (await agent.metric('nomad_rootless_user_podman_up{user="alice"}')) === 0;
+    });
     expect((await late.events('t')).filter(({ Type }) => Type === 'Driver Failure')).toEqual([]);
     await alice.startService();
     await late.waitForLog('t', 'up');
