@@ -10,6 +10,7 @@ import { playPodman } from '../support/played-podman.ts';
 import { requires } from '../support/requires.ts';
 import type { SandboxUser } from '../support/sandbox-user.ts';
 import { TIME_SCALE } from '../support/time-scale.ts';
+import { until } from '../support/until.ts';
 
 type Step = () => Promise<unknown> | unknown;
 
@@ -47,7 +48,7 @@ requires(
   beforeAll(async () => {
     stage = await DoctorStage.create();
     for (const file of ACCOUNTS) accounts.set(file, readFileSync(file));
-    await expect.poll(async () => (await stage.checks()).filter(isFailed), PATIENCE).toEqual([]);
+    await until('nothing has failed', async () => !(await stage.checks()).some(isFailed));
     good = standOf(await stage.checks());
   });
   afterEach(() => {
@@ -450,7 +451,10 @@ requires(
     'a Podman without its socket': {
       check: 'podman_socket',
       user: 'bob',
-      breaks: () => bob().stopService(),
+      breaks: async () => {
+        await bob().stopService();
+        rmSync(bob().socket, { force: true });
+      },
       says: (lines) =>
         expect(lines).toMatchInlineSnapshot(`
         "failed | bob | podman_socket | nothing listens on /run/user/2002/podman/podman.sock

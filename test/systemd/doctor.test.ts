@@ -16,7 +16,7 @@ const Report = z.object({
   ),
 });
 /** What in a machine in namespaces is as systemd and its drop-ins have it. */
-const OF_SERVICE = ['unit', 'boot', 'one_deployment', 'agent', 'linger', 'user_manager', 'podman_socket', 'podman'];
+const OF_SERVICE = ['unit', 'boot', 'one_deployment', 'agent', 'linger', 'user_manager', 'podman_socket'];
 const FILE = `/etc/systemd/system/${UNIT}`;
 const DROP_INS = `${FILE}.d`;
 const DROP_IN = `${DROP_INS}/changed.conf`;
@@ -38,7 +38,6 @@ onMachine('doctor, beside a real systemd', (environment) => {
     await run('rm', '-rf', DROP_INS);
     await run('systemctl', 'daemon-reload');
   };
-  const RESTART = 'systemctl --user --machine=bob@ restart podman.socket podman.service';
 
   test('finds nothing wrong with the agent`s unit and with users who linger', async () => {
     expect(await complaints()).toEqual([]);
@@ -67,26 +66,6 @@ onMachine('doctor, beside a real systemd', (environment) => {
       check: 'podman_socket',
       breaks: () => ofBob('disable', '--now', 'podman.socket'),
       remedy: 'systemctl --user --machine=bob@ enable --now podman.socket',
-    },
-    "root's Podman at a user's socket": {
-      check: 'podman_socket',
-      breaks: async () => {
-        await ofBob('stop', 'podman.socket', 'podman.service');
-        const socket = `/run/user/${await environment().users.bob.uid()}/podman/podman.sock`;
-        await run('rm', '-f', socket);
-        await run('systemd-run', '--unit=of-root', 'podman', 'system', 'service', '--time=0', `unix://${socket}`);
-        await until('it listens', async () => (await environment().machine.run(['test', '-S', socket])).code === 0);
-      },
-      remedy: RESTART,
-      after: () => run('systemctl', 'stop', 'of-root.service'),
-    },
-    'a Podman that hangs': {
-      check: 'podman',
-      breaks: async () => {
-        await ofBob('start', 'podman.service');
-        await ofBob('kill', '--signal=STOP', 'podman.service');
-      },
-      remedy: RESTART,
     },
     'a unit whose file has changed': {
       check: 'unit',

@@ -1,5 +1,5 @@
 /**
- * `npm run test:packages`: builds the packages twice, and looks at what they hold, installs and completes. Root on Debian or
+ * `npm run test:packages`: builds the packages twice, and a .deb for arm64, and looks at what they hold, installs and completes. Root on Debian or
  * Ubuntu; installs the Debian packages that it needs. Anything on the command line is for vitest.
  */
 import { spawn } from 'node:child_process';
@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onPath } from '../on-path.ts';
-import { BUILDS, BUILT_VARIABLE } from './built.ts';
+import { ARM64, BUILDS, BUILT_VARIABLE } from './built.ts';
 
 const PACKAGE = fileURLToPath(new URL('../../../packaging/package.ts', import.meta.url));
 const RUN_TESTS = fileURLToPath(new URL('../run-tests.ts', import.meta.url));
@@ -36,14 +36,12 @@ async function installNeeded(): Promise<boolean> {
   );
 }
 
-/** Both at once, in different directories. */
+/** Both at once, in different directories; then the one for another processor. */
 async function buildAll(): Promise<boolean> {
-  const codes = await Promise.all(
-    BUILDS.map((build) =>
-      run(process.execPath, [PACKAGE, '--to', join(directory, build)], { SOURCE_DATE_EPOCH: EPOCH }),
-    ),
-  );
-  return codes.every((code) => code === 0);
+  const build = (name: string, ...args: string[]) =>
+    run(process.execPath, [PACKAGE, '--to', join(directory, name), ...args], { SOURCE_DATE_EPOCH: EPOCH });
+  const codes = await Promise.all(BUILDS.map((name) => build(name)));
+  return [...codes, await build(ARM64, '--kind', 'deb', ARM64)].every((code) => code === 0);
 }
 
 function testArguments(): string[] {
