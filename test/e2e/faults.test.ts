@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { AgentProcess } from '../support/agent.ts';
 import { type Environment, startEnvironment } from '../support/environment.ts';
 import { requires } from '../support/requires.ts';
@@ -257,10 +257,11 @@ requires(
 )('without gates (ordering: watch)', () => {
   let environment: Environment<StandInNomad>;
 
-  beforeAll(async () => {
+  // Each its own: what the agent has shown a user stays while it is away.
+  beforeEach(async () => {
     environment = await startWithoutGates();
   });
-  afterAll(() => environment?.[Symbol.asyncDispose]());
+  afterEach(() => environment?.[Symbol.asyncDispose]());
 
   test('no gate is open, and a task is prepared by the first sign of its allocation', async () => {
     letAgentWin(environment);
