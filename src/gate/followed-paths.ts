@@ -52,7 +52,7 @@ export async function refuseGuarded(
  * that runs as her, is not stopped.
  * @throws as canonicalAsUser
  */
-async function guardedAmong(
+export async function guardedAmong(
   paths: readonly HostPath[],
   user: PodmanUser,
   { guarded }: HostDirectories,
