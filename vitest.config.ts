@@ -20,8 +20,8 @@ export default defineConfig({
     testTimeout: 60_000 * TIME_SCALE,
     hookTimeout: 60_000 * TIME_SCALE,
     cache: false,
-    // Of a file that starts containers much of the time is spent waiting.
-    maxWorkers: availableParallelism() + 2,
+    // More would wait less, and find time limits of the program itself in their way.
+    maxWorkers: availableParallelism(),
     sequence: { sequencer: LongestFirst },
     projects: [
       { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
