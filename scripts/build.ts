@@ -72,13 +72,12 @@ if (installed.length === 0)
 for (const name of installed) copy(name);
 
 const makeCodeCache = join(root, 'scripts/bundle/make-code-cache.ts');
-const example = join(root, 'deploy/config.example.yaml');
 // A build is to give the same bytes twice. V8 seeds its hash tables by chance otherwise, and what it makes of the texts of paths
 // gets into the cache: so the bundle goes by the same path there, wherever it lies. What Node has in a cache of its own
 // (NODE_COMPILE_CACHE) has other functions compiled.
 execFileSync(
   process.execPath,
-  [...FLAGS, '--random-seed=1', '--preserve-symlinks', makeCodeCache, `/proc/self/cwd/${name}`, example],
+  [...FLAGS, '--random-seed=1', '--preserve-symlinks', makeCodeCache, `/proc/self/cwd/${name}`],
   { cwd: dist, stdio: 'pipe', env: { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1' } },
 );
 console.log(`${program}, with ${installed.join(', ')}`);

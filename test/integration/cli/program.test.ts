@@ -217,7 +217,7 @@ describe('status', () => {
   test('an answer of another form is an error that says where', async () => {
     await answer(JSON.stringify({ ...status, allocations: [{ ...allocation, state: 'odd' }] }));
     expect(await run('status', '--config', config)).toBe(EXIT.error);
-    expect(errors).toContain('/v1/status: allocations.0.state: expected');
+    expect(errors).toContain('/v1/status.allocations.0.state: expected');
   });
 
   test.each([

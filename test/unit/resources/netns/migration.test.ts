@@ -1,9 +1,15 @@
-import { expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
 import { systemClock } from '../../../../src/clock.ts';
 import { Handle } from '../../../../src/linux/handle.ts';
 import { NetnsMigration } from '../../../../src/resources/netns/migration.ts';
 import { MigrationJournal } from '../../../../src/resources/netns/migration-journal.ts';
 import { NetnsDirectory } from '../../../../src/resources/netns/netns-directory.ts';
+
+const base = mkdtempSync(join(tmpdir(), 'migration-'));
+afterAll(() => rmSync(base, { recursive: true }));
 
 const NONE = new Handle(-1, 'none');
 
@@ -16,8 +22,8 @@ function stage() {
   const begun: string[] = [];
   const ends: (() => void)[] = [];
   const migration = new NetnsMigration({
-    directory: new NetnsDirectory('/nowhere'),
-    journal: new MigrationJournal('/nowhere'),
+    directory: new NetnsDirectory(base),
+    journal: new MigrationJournal(base),
     spares: {
       keep: () => undefined,
       take: (owner) => {
