@@ -22,14 +22,14 @@ export async function complaintsAbout(loaded: LoadedConfig): Promise<Complaints>
   const [missing, here] = [accounts.filter(isElsewhere), accounts.filter((account) => !isElsewhere(account))];
   const ofUsers = (some: typeof accounts) =>
     some.flatMap((account) => makeChecks(ACCOUNT_CHECKS, account, account.name));
-  const hers = ofUsers(here);
+  const checks = ofUsers(here);
   const { dataDir, allocDir } = config.nomad;
   const directories = Object.entries({ 'nomad.data_dir': dataDir, 'nomad.alloc_dir': allocDir });
   return {
-    problems: complaintsOf(hers.filter(isFailed)),
+    problems: complaintsOf(checks.filter(isFailed)),
     warnings: [
       ...complaintsOf(makeChecks(CONFIG_CHECKS, { ...factsOf(loaded), asked: undefined })),
-      ...complaintsOf(hers.filter((check) => !isFailed(check))),
+      ...complaintsOf(checks.filter((check) => !isFailed(check))),
       ...complaintsOf(ofUsers(missing)),
       ...directories.flatMap(([key, path]) =>
         path === undefined || directoryIsThere(path) ? [] : [`${key}: ${path} is no directory of this host`],

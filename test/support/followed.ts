@@ -3,29 +3,17 @@ import { NodeFollower, type NodeFollowerParts } from '../../src/agent/node-follo
 import { createMetrics } from '../../src/metrics.ts';
 import { labelsOf, stateOf } from '../../src/reconcile/record.ts';
 import { ManualClock } from './manual-clock.ts';
+import { NOMAD_CONFIG } from './nomad-config.ts';
 import { recordingLog } from './recording-log.ts';
 import type { SimulatedNomad } from './simulated-nomad.ts';
 import { GOOD_SURROUNDINGS } from './surroundings.ts';
 import { SwitchedHost } from './switched-host.ts';
 
 export const INTERVAL_MS = 300_000;
-const NOMAD = {
-  address: 'unix:///nowhere',
-  token: undefined,
-  tokenFile: undefined,
-  caCert: undefined,
-  clientCert: undefined,
-  clientKey: undefined,
-  tlsServerName: undefined,
-  skipVerify: false,
-  dataDir: undefined,
-  allocDir: undefined,
-  nodeId: undefined,
-};
 
 /** What a follower works with in tests; alice and bob have a gate. */
 export const CONFIG: NodeFollowerParts['config'] = {
-  nomad: NOMAD,
+  nomad: NOMAD_CONFIG,
   metaKey: 'podman_user',
   minUid: 1000,
   ordering: 'gate',

@@ -5,19 +5,12 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { nomadConnection } from '../../../src/agent/nomad-connection.ts';
 import type { NomadConfig } from '../../../src/config/config.ts';
 import { NotYetError } from '../../../src/errors.ts';
+import { NOMAD_CONFIG } from '../../support/nomad-config.ts';
 
 const config = (address: string, changes: Partial<NomadConfig> = {}): NomadConfig => ({
+  ...NOMAD_CONFIG,
   address,
   token: 's3cret',
-  tokenFile: undefined,
-  caCert: undefined,
-  clientCert: undefined,
-  clientKey: undefined,
-  tlsServerName: undefined,
-  skipVerify: false,
-  dataDir: undefined,
-  allocDir: undefined,
-  nodeId: undefined,
   ...changes,
 });
 
