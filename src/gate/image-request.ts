@@ -13,8 +13,8 @@ const LEAST_PATIENCE_MS = 1000;
 
 /**
  * Serves a request for an image once it is known that something which starts here may run. For what may not, and while that is
- * not known, nothing is asked of the user's Podman, so that it pulls nothing with credentials of the user's and fills no disk of
- * hers: the driver is given the id of no image, a placeholder, and goes on to the create, whose answer says why. A refusal would
+ * not known, nothing is asked of the user's Podman, so that it pulls nothing with the user's credentials and does not fill the
+ * user's disk: the driver is given the id of no image, a placeholder, and goes on to the create, whose answer says why. A refusal would
  * not do: that of a look the driver passes over, and that of a pull it gives to every task that wants an image of that name,
  * other users' included (driver.go, createImage).
  */

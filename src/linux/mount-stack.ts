@@ -54,8 +54,9 @@ export function mountLine(mountInfo: string, id: number): string | undefined {
 
 /**
  * Whether what is mounted at a name in an open directory was mounted after the mount that another open file is on: the kernel
- * numbers mounts from its boot on, and gives no number twice. That holds for mounts made in this mount namespace, or come here by propagation; those that
- * were copied with it when it was made have numbers of that time, in no order. False where the kernel does not tell.
+ * numbers mounts from its boot on, and gives no number twice. That holds for mounts that were made in this mount namespace or
+ * came here by propagation; those that were copied with it when it was made have numbers of that time, in no order. False where
+ * the kernel does not tell.
  * @throws SyscallError
  */
 export function isMountedAfter(directory: Handle, name: string, other: Handle): boolean {

@@ -44,8 +44,8 @@ const SLICE = 8;
 /** What Podman's own processes call themselves, the monitors of containers among them: a hint, to find them among many. */
 const PODMANS = ['podman', 'conmon'];
 /**
- * For this long what was found is not looked for again while all of it lives. Of a user's many allocations each asks; and a Podman of
- * hers that lives elsewhere comes only after the former one has ended.
+ * For this long what was found is not looked for again while all of it lives. Of a user's many allocations each asks; and another Podman
+ * of the user's comes only after the former one has ended.
  */
 const FRESH_MS = 100;
 
@@ -58,7 +58,7 @@ type KnownNamespace = FoundNamespace & PodmanNamespace;
  *
  * Everything read from the user's side (pause.pid, who listens) is a hint only: `identify` decides. That keeps out other
  * users' processes and the user's own containers, which must not be given anything here. It does not keep out a process
- * that the user dressed up as her Podman: she only gives herself what is hers.
+ * that the user dressed up as her Podman: that gives the user only what the user has.
  */
 export class PodmanNamespaces {
   readonly #clock: Pick<Clock, 'monotonic'>;

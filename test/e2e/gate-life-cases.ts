@@ -8,7 +8,7 @@ import { until } from '../support/until.ts';
 import { driverFailure, jobOf, runJob, shell } from './cases.ts';
 
 const STAYS = 'echo up; exec sleep 1000';
-const ALL_WELL = ['All Podman sockets are responding.'];
+const ALL_WELL = 'All Podman sockets are responding.';
 /** Of the restarts below: so many tasks start, while the agent goes and comes so often. */
 const STARTING = 20;
 const RESTARTS = 10;
@@ -35,6 +35,10 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
       await agent.startUnready();
     }
     await agent.waitUntilReady();
+  }
+
+  async function expectWell(): Promise<void> {
+    expect((await environment().nomad.driverHealth()).join('; ')).toBe(ALL_WELL);
   }
 
   test('an agent that is stopped and started again, ten times in the middle of twenty starts, fails none', {
@@ -83,10 +87,11 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
     timeout: LONG_MS,
   }, async () => {
     const { nomad, sandbox, agent } = environment();
+    await nomad.waitForDriver(); // a look that was cut off before this is seen until the next one
     const alice = sandbox.user('alice');
     await alice.stopService();
     onTestFinished(() => (alice.isServed ? undefined : alice.startService()));
-    expect(await nomad.driverHealth()).toEqual(ALL_WELL);
+    await expectWell();
     const other = await runJob(nomad, jobOf('bob', 'beside-down', shell('t', 'bob', STAYS)));
     await other.waitForLog('t', 'up');
     await until('her Podman is said to be down', async () => {
@@ -131,14 +136,14 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
     onTestFinished(goOn);
     const other = await runJob(nomad, jobOf('bob', 'beside-hanging', shell('t', 'bob', STAYS)));
     await other.waitForLog('t', 'up');
-    expect(await nomad.driverHealth()).toEqual(ALL_WELL);
+    await expectWell();
   });
 
   test('a user whom the host does not know leaves the driver healthy, and has a gate once there is an account', {
     timeout: LONG_MS,
   }, async () => {
     const { nomad, sandbox, agent } = environment();
-    expect(await nomad.driverHealth()).toEqual(ALL_WELL);
+    await expectWell();
     const { stdout } = await agent.command(['status']);
     expect(stdout).toMatch(/dave .* user dave of the configuration is not on this host/);
     const dave = sandbox.addUser('dave');

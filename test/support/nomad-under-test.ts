@@ -62,6 +62,8 @@ export interface NomadUnderTest {
   putVariable(path: string, items: Readonly<Record<string, string>>): Promise<void>;
   /** Kills Nomad's client and starts it again, and waits until it has taken up what runs. */
   restartClient(): Promise<void>;
+  /** Waits until the podman driver is healthy. */
+  waitForDriver(): Promise<void>;
   /** What the podman driver says of its sockets over two rounds of asking them: each thing once, in order. */
   driverHealth(): Promise<readonly string[]>;
   stop(): Promise<void>;

@@ -12,6 +12,7 @@ import { HostPorts } from './nomad/ports.ts';
 import { type RecordedAllocation, recorded } from './nomad/recorded.ts';
 import { ServerState } from './nomad/server-state.ts';
 import type { AllocationUnderTest, HostVolumeParameters, NomadUnderTest } from './nomad-under-test.ts';
+import { until } from './until.ts';
 
 export type { AllocationHandle } from './nomad/allocation-handle.ts';
 export type { JobSpec, TaskSpec } from './nomad/job.ts';
@@ -179,11 +180,17 @@ export class StandInNomad implements NomadUnderTest {
     for (const allocation of this.#allocations.values()) await allocation.render();
   }
 
-  /** What the client does with its files when it has been killed and starts again; containers live on. */
+  async waitForDriver(): Promise<void> {
+    await until('the podman driver is healthy', async () => {
+      return (await this.#driver.health()) === 'All Podman sockets are responding.';
+    });
+  }
+
   async driverHealth(): Promise<readonly string[]> {
     return [...new Set([await this.#driver.health(), await this.#driver.health()])];
   }
 
+  /** What the client does with its files when it has been killed and starts again; containers live on. */
   async restartClient(): Promise<void> {
     for (const allocation of this.#allocations.values()) await allocation.restore();
   }

@@ -37,9 +37,9 @@ export interface NewNetworkNamespace {
  * is killed before this returns. The namespace lives as long as the handle, or what is mounted of it.
  *
  * The child is the user's: her uid, no groups, no environment, no descriptor but the pipes and the user namespace, which
- * is hers. So there is nothing in it that she could take over. What she makes of it
+ * is the user's too. So there is nothing in it that she could take over. What she makes of it
  * is checked afterwards: a network namespace that her user namespace owns. That it is a new one is not, nor what it says
- * of parameters: another one of hers would only be hers.
+ * of parameters: another one of the user's would give the user nothing new.
  * @param userNamespace the user's; `gid` her primary group
  * @throws NotYetError `no_network_namespace` where the child did not do it; as requireNoneLeft
  */

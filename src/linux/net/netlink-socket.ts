@@ -29,7 +29,7 @@ const RECEIVE_SIZE = 64 * 1024;
 const BUFFER_SIZE = 4 * 1024 * 1024;
 /** Nothing sent here is slower, other than what waits its turn for the kernel's lock: seconds are a kernel in trouble. */
 const TIMEOUT_SECONDS = 30n;
-/** A user can fill a namespace of hers with as many routes as she likes: they must not fill our memory, nor our time. */
+/** A user can fill the user's own namespace with any number of routes: they must not fill our memory, nor our time. */
 const MOST_DUMPED = { messages: 2000, bytes: 1024 * 1024 } as const;
 /** The kernel answers all that is sent at once before we read one answer. */
 const MOST_AT_ONCE = 256;

@@ -15,8 +15,8 @@ const asking = new PQueue({ concurrency: 2 });
 const tables = new PQueue({ concurrency: 1 });
 
 /**
- * Any user can hold these locks for as long as she likes, by a system call that answers into memory that is a file on a
- * filesystem of hers. The whole host then waits; of us no more than the threads that wait in the kernel, whatever ends
+ * Any user can hold these locks for any length of time, by a system call that answers into memory that is a file on a
+ * FUSE filesystem of the user's. The whole host then waits; of us no more than the threads that wait in the kernel, whatever ends
  * that. Everybody else who comes gives up after this time, having done nothing, and tries again later.
  */
 const LONGEST_WAIT_MS = 5000;

@@ -54,7 +54,7 @@ const RULE_COMPAT = 5;
 /** NFT_TABLE_F_OWNER: the table goes with the process that made it. */
 const OWNED = 0x2;
 
-/** Of all sets together: each is a dump of its own, and a user can make as many as she likes in a namespace of hers. */
+/** Of all sets together: each is a dump of its own, and a user can make any number in the user's own namespace. */
 const MOST_BYTES_OF_ELEMENTS = 1024 * 1024;
 
 /** One thing of nf_tables, as the kernel dumped it, without what is of no account. */

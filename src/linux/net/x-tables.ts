@@ -39,7 +39,7 @@ export const IPT_ENTRY = { NFCACHE: 84, NEXT: 90, COMEFROM: 92, COUNTERS: 96, SI
 export const IP6T_ENTRY = { NFCACHE: 136, NEXT: 142, COMEFROM: 144, COUNTERS: 152, SIZE: 168 } as const;
 /** sizeof(struct xt_counters). */
 const COUNTER_SIZE = 16;
-/** Of one table. A user can make them of 512 MiB each in a namespace of hers (XT_MAX_TABLE_SIZE). */
+/** Of one table. A user can make them of 512 MiB each in the user's own namespace (XT_MAX_TABLE_SIZE). */
 const MOST_BYTES = 1024 * 1024;
 
 /** A table of the kernel's older packet filter, which iptables-legacy writes. */

@@ -41,7 +41,7 @@ export interface MigrationOptions {
 /**
  * Migrations of one user at a time. The kernel moves one link at a time anyway: of twenty at once each takes twice the
  * processor time, since the kernel's lock goes from one to the other between any two steps. Others have turns of their own:
- * a user can keep hers from being verified for seconds.
+ * a user can delay the verification of the user's own for seconds.
  */
 const MOST_OF_A_USER = 2;
 

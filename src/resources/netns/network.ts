@@ -38,7 +38,7 @@ export interface Survey {
   readonly obstacles: readonly string[];
 }
 
-/** A user can make thousands in a network namespace of hers, each with a hundred parameters to read. */
+/** A user can make thousands in the user's own network namespace, each with a hundred parameters to read. */
 const MOST_LINKS = 32;
 
 /** Reads the network of a network namespace. @throws SyscallError, NotYetError where it changes meanwhile */

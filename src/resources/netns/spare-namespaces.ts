@@ -12,7 +12,7 @@ import type { Step } from '../resource.ts';
 const LEAST_SPARES = 2;
 /** Of a user: the kernel has some 200 KiB of each. */
 const MOST_SPARES = 32;
-/** Of a user: each is a process of hers for some milliseconds, and she can keep it from ending for seconds. */
+/** Of a user: each is a process of the user's for some milliseconds, and the user can keep it from ending for seconds. */
 const MOST_MAKING = 4;
 /** Nobody waits for a spare: starting a process takes the main thread's time from whoever waits for something else. */
 const PAUSE_MS = 100;
@@ -35,9 +35,9 @@ interface Pool {
  * Network namespaces that stand ready for each user, bare, in the user namespace of the user's Podman, so that nobody waits
  * for the process that makes one. Only our open files keep them: they go with us, and no process is left behind.
  *
- * They are in use by nobody, and at no path. The user can open one of hers all the same, while the process that makes it
+ * They are in use by nobody, and at no path. The user can open the user's own all the same, while the process that makes it
  * runs as her, and prepare something in it: it would be in her own allocation's network, in which she has root's power
- * anyway. Nobody else can: what other users would need is a process of hers. Each is given away once, and to the user
+ * anyway. Nobody else can: what other users would need is a process of that user's. Each is given away once, and to the user
  * namespace that owns it alone.
  */
 export class SpareNamespaces {

@@ -21,7 +21,7 @@ const LOWER_TMPFS = { size: '4k', nr_inodes: '2', mode: '0711' };
 
 /**
  * Mounts a user's tree over a directory in one of her Podman's mount namespaces. Not directly: the kernel locks the
- * attributes of mounts only where they arrive there by propagation, out of a mount namespace that is not hers. So an empty
+ * attributes of mounts only where they arrive there by propagation, out of a mount namespace that is not the user's. So an empty
  * mount goes there first, which is the slave of one in the view namespace; then the tree is mounted on that one, and arrives
  * whole. It stays a slave of the tree: what is mounted in the tree from then on arrives there as well.
  *

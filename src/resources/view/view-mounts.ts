@@ -226,7 +226,7 @@ export class ViewMounts {
     return states ?? leaves.map(() => 'missing');
   }
 
-  /** Whether she sees the tree there, and these that are mounted in it: she can unmount what is hers to see, and cut the propagation. */
+  /** Whether the user sees the tree there, and these that are mounted in it: the user can unmount them, and cut the propagation. */
   #isSeen(uid: number, note: TreeNote, leaves: readonly Leaf[], mount: Handle): boolean {
     const tmpfs = this.#options.trees.get(uid)?.tmpfs;
     const root = tmpfs && stat(tmpfs);
@@ -272,8 +272,8 @@ export class ViewMounts {
 }
 
 /**
- * What cannot be seen without waiting in a mount namespace of a user's is hers: something that she has mounted on the way. What was
- * ours there is empty once the tree is, and she alone is the poorer for the rest.
+ * What cannot be seen without waiting in a mount namespace of a user's is something that the user has mounted on the way. What we
+ * mounted there is empty once the tree is, and the rest is the user's own loss.
  */
 function ifReadable<T>(look: () => T): T | undefined {
   try {
