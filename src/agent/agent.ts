@@ -147,8 +147,9 @@ export class Agent {
   async stop(): Promise<void> {
     const { config, log } = this.#parts;
     log.info({}, 'stopping; mounts, ACLs and networks of running tasks stay in place');
-    this.#service.stopping();
-    await this.#gates.close(config.gate.timeoutMs + ANSWER_MS);
+    const graceMs = config.gate.timeoutMs + ANSWER_MS;
+    this.#service.stopping(Gates.longestCloseMs(graceMs));
+    await this.#gates.close(graceMs);
     this.#stopping.abort(new NotYetError('agent_stopping', 'the agent is stopping'));
     this.#node.stop();
     await Promise.all(this.#running);

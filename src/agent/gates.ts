@@ -47,6 +47,9 @@ interface OpenGate {
   readonly greeted: PromiseWithResolvers<void>;
 }
 
+/** A request that has lasted longer waits for something: an allocation that is not ready, a Podman that hangs. */
+const PROMPT_MS = 1000;
+
 /** The owner of a socket file until the user's account is known. */
 const ROOT = { uid: 0, gid: 0 };
 const MODE = 0o600;
@@ -130,24 +133,31 @@ export class Gates {
     return this.#refusals.list();
   }
 
+  /** How long `close` takes at the most, in ms. */
+  static longestCloseMs(graceMs: number): number {
+    return 2 * graceMs;
+  }
+
   /**
-   * Has what is under way answered, for at most `graceMs`, and ends. Where the sockets are kept, who connects meanwhile waits
-   * for the next of us; where not, requests are served until nothing is under way, so that the gap is as short as it can be.
+   * Has what is under way answered, and ends. Where the sockets are kept, who connects meanwhile waits for the next of us; where
+   * not, requests are served until nothing is under way, so that the gap is as short as it can be. A gate with a request that lasts
+   * is drained before the others, which go on: one user's Podman that hangs keeps nobody else waiting.
+   * @param graceMs how long a request may last
    */
   async close(graceMs: number): Promise<void> {
-    const { clock, manager } = this.#parts;
+    const { manager } = this.#parts;
     this.#isClosing = true;
     await this.#followed;
     const gates = [...this.#open.values()];
-    const until = clock.monotonic() + graceMs;
-    const left = () => Math.max(0, until - clock.monotonic());
-    const drained = () => Promise.all(gates.map(({ gate }) => gate.drain(left())));
-    if (!manager.keeps) await drained();
+    const drain = (some: readonly OpenGate[]) => Promise.all(some.map(({ gate }) => gate.drain(graceMs)));
+    const first = manager.keeps ? gates.filter(({ gate }) => gate.isServingFor(PROMPT_MS)) : gates;
+    if (manager.keeps) for (const { gate } of first) gate.stopAccepting();
+    await drain(first);
     for (const { gate, path } of gates) {
       gate.stopAccepting();
       if (!manager.keeps) removeSocketFile(path);
     }
-    await drained();
+    await drain(gates);
     // Not before: what is under way may wait for the account.
     for (const { gate, stopWatching } of gates) {
       stopWatching();

@@ -40,9 +40,13 @@ export class ServiceState {
     this.#announce('RELOADING=1');
   }
 
-  /** What is under way is brought to its end. */
-  stopping(): void {
-    this.#announce('STOPPING=1', 'STATUS=Stopping: answering the requests that are under way');
+  /**
+   * What is under way is brought to its end.
+   * @param ms for which the manager does not kill us; sd_notify(3): where that is less than TimeoutStopSec, that counts
+   */
+  stopping(ms: number): void {
+    const extended = `EXTEND_TIMEOUT_USEC=${ms * 1000}`;
+    this.#announce('STOPPING=1', 'STATUS=Stopping: answering the requests that are under way', extended);
   }
 
   /** Nothing is said any more. */

@@ -27,7 +27,8 @@ const IDLE_MS = 1000;
 export class Gate {
   readonly #parts: GateParts & ConnectionParts;
   readonly #server: Server;
-  readonly #connections = new Set<Connection>();
+  /** With the time at which it was accepted, by the monotonic clock. */
+  readonly #connections = new Map<Connection, number>();
   #onEnded: (() => void) | undefined;
 
   constructor(parts: GateParts) {
@@ -58,6 +59,12 @@ export class Gate {
     return this.#connections.size;
   }
 
+  /** Whether a request has waited for its answer for longer than this, not one that lasts as long as a container. */
+  isServingFor(ms: number): boolean {
+    const before = this.#parts.clock.monotonic() - ms;
+    return [...this.#connections].some(([{ stage }, accepted]) => stage === 'serving' && accepted < before);
+  }
+
   /** Accepts no more. Who connects from now on waits where somebody else keeps the socket, and is turned away where not. */
   stopAccepting(): void {
     this.#server.close();
@@ -73,7 +80,7 @@ export class Gate {
     const idleUntil = Math.min(until, clock.monotonic() + IDLE_MS);
     const isAwaited = ({ stage }: Connection) =>
       stage === 'serving' || (stage === 'idle' && clock.monotonic() < idleUntil);
-    while (clock.monotonic() < until && [...this.#connections].some(isAwaited)) {
+    while (clock.monotonic() < until && [...this.#connections.keys()].some(isAwaited)) {
       const ended = new Promise<void>((resolve) => {
         this.#onEnded = resolve;
       });
@@ -86,12 +93,12 @@ export class Gate {
 
   /** Ends every connection. */
   cut(): void {
-    for (const connection of this.#connections) connection.cut();
+    for (const connection of this.#connections.keys()) connection.cut();
   }
 
   #accept(socket: Socket): void {
     const connection = new Connection(socket, this.#parts);
-    this.#connections.add(connection);
+    this.#connections.set(connection, this.#parts.clock.monotonic());
     socket.once('close', () => {
       this.#connections.delete(connection);
       this.#onEnded?.();

@@ -46,6 +46,10 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
   }, async () => {
     const starts = startMany('stopped');
     await restartOften('SIGTERM');
+    const said = environment().agent.manager?.said ?? [];
+    for (const state of [/^READY=1$/, /^STOPPING=1$/, /^EXTEND_TIMEOUT_USEC=\d{8}$/]) {
+      expect(said.filter((one) => state.test(one)).length, `${state}`).toBeGreaterThanOrEqual(RESTARTS);
+    }
     const allocations = await Promise.all(starts);
     onTestFinished(async () => void (await Promise.all(allocations.map((allocation) => allocation.gc()))));
     for (const allocation of allocations) {

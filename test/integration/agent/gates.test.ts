@@ -11,7 +11,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -36,8 +36,8 @@ let directory: string;
 let path: string;
 let played: PlayedServiceManager;
 let open: Gates[];
-/** Tells the gates of the account of a user. */
-let tell: (account: HostUser | undefined) => void;
+/** Tells the gates of the account of a user, alice's where no other is named. */
+let tell: (account: HostUser | undefined, name?: string) => void;
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'gates-'));
@@ -53,7 +53,8 @@ afterEach(async () => {
 
 /** Gates beside the played service manager, unless told. */
 function gatesOf(manager = new ServiceManager(played.environment), timeoutMs = 100): Gates {
-  let isWatched = true;
+  const watched = new Map<string, (account: HostUser | undefined) => void>();
+  tell = (account, name = 'alice') => watched.get(name)?.(account);
   const gates = new Gates({
     config: { gate: { dir: dirname(path), timeoutMs }, stateDir: join(directory, 'state') },
     manager,
@@ -62,11 +63,9 @@ function gatesOf(manager = new ServiceManager(played.environment), timeoutMs = 1
     clock: systemClock,
     log: createLog({ level: 'silent', format: 'json' }),
     metrics: createMetrics('0.0.0'),
-    watchAccount: (_, onChange) => {
-      tell = (account) => isWatched && onChange(account);
-      return () => {
-        isWatched = false;
-      };
+    watchAccount: (name, onChange) => {
+      watched.set(name, onChange);
+      return () => watched.delete(name);
     },
   });
   open.push(gates);
@@ -81,8 +80,8 @@ function nextManager(fd: number): ServiceManager {
 }
 
 /** What a request at the gate is answered; undefined where nobody listens. */
-async function ask(): Promise<string | undefined> {
-  const client = connect(path);
+async function ask(at = path): Promise<string | undefined> {
+  const client = connect(at);
   client.on('error', () => undefined);
   client.write(GET);
   const answer = await text(client).catch(() => undefined);
@@ -217,6 +216,41 @@ test.each([
     expect(await text(client)).toContain('of hers');
     await closing;
     podman.close();
+  },
+);
+
+test.each([
+  ['keeps the sockets', () => new ServiceManager(played.environment)],
+  ['keeps none', () => new ServiceManager({})],
+])(
+  "while an agent that stops waits for a request of one user's, other users are served, where systemd %s",
+  async (_, manager) => {
+    const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK';
+    const { promise: asked, resolve: onAsked } = Promise.withResolvers<Socket>();
+    const podmans = ['alice', 'bob'].map((name) =>
+      createServer((client) => {
+        client.on('error', () => undefined);
+        client.once('data', (data) => {
+          if (name === 'alice' && data.includes('/version')) onAsked(client);
+          else client.end(OK);
+        });
+      }).listen(join(directory, name)),
+    );
+    const gates = gatesOf(manager(), 10_000);
+    await gates.follow(new Map(['alice', 'bob'].map((name) => [name, { socket: join(directory, name) }])));
+    for (const name of ['alice', 'bob']) tell({ ...ALICE, name }, name);
+    const lasting = ask();
+    const held = await asked;
+    await new Promise((resolve) => setTimeout(resolve, 1100)); // it lasts
+    const closing = gates.close(10_000);
+    for (let turn = 0; turn < 5; turn++) {
+      expect(await ask(join(dirname(path), 'bob.sock')), `turn ${turn}`).toMatch(/^HTTP\/1.1 200 OK/);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    held.end(OK);
+    expect(await lasting).toMatch(/^HTTP\/1.1 200 OK/);
+    await closing;
+    for (const podman of podmans) podman.close();
   },
 );
 
