@@ -70,9 +70,10 @@ export function gateLifeCases(environment: () => Environment<NomadUnderTest>): v
       const failure = await until(
         'it runs, or has failed',
         async () => {
-          if ((await allocation.logs('t')).includes('up')) return { text: '' };
+          // First: of a task that has failed before its start Nomad has no logs to give.
           const failed = (await allocation.events('t')).find(({ Type }) => Type === 'Driver Failure');
-          return failed && { text: failed.DriverError };
+          if (failed) return { text: failed.DriverError };
+          return (await allocation.logs('t')).includes('up') && { text: '' };
         },
         LONG_MS,
       ).catch(async (cause: unknown) => {
