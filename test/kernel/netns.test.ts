@@ -181,6 +181,20 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
     spares.close();
   });
 
+  test('is expected to take a spare one while many are looked at at once', async () => {
+    const expected: number[] = [];
+    const spares = new SpareNamespaces(systemClock);
+    spares.keep = (_owner, _user, most) => void expected.push(most);
+    resource = stage.newResource({ spares });
+    const ids = [1, 2, 3].map((at) => `${at}9999999-2222-3333-4444-555555555555`);
+    const lookAtAll = () => Promise.all(ids.map((id) => resource.plan(wantedNetns(id, ALICE, false))));
+    await lookAtAll();
+    expected.length = 0;
+    await lookAtAll();
+    expect(expected).toEqual([3, 3, 3]);
+    spares.close();
+  });
+
   test('that is not there is waited for while a container waits for it', async () => {
     stage.tearDown();
     const planned = resource.plan(wantedNetns(ID, ALICE));

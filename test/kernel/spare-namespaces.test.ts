@@ -88,6 +88,17 @@ requires('root', 'sandbox')('the spare network namespaces of a user', () => {
     });
   });
 
+  test('that were expected to be taken are not made once they have been taken', async () => {
+    const before = namespacesHeld();
+    spares.keep(OWNER, user, 5);
+    const taken = await Promise.all([1, 2, 3].map(() => spares.take(OWNER, user)));
+    for (const { netns } of taken) netns.close();
+    clock.advance(1000);
+    await until('two are there', () => namespacesHeld() === before + 2);
+    await until('no more are made', () => childrenOfOurs().length === 0);
+    expect(namespacesHeld()).toBe(before + 2);
+  });
+
   test('are given once each, and one is made for who finds none', async () => {
     await filled();
     const taken = await Promise.all([1, 2, 3].map(() => spares.take(OWNER, user)));

@@ -2,6 +2,7 @@ import PQueue from 'p-queue';
 import type { Clock } from '../../clock.ts';
 import { codeOf, ParseError, RefusedError } from '../../errors.ts';
 import type { Handle } from '../../linux/handle.ts';
+import type { NewNetworkNamespace } from '../../linux/net/make-network-namespace.ts';
 import type { Sysctls } from '../../linux/net/sysctl.ts';
 import { nameOfNamespace } from '../../linux/process.ts';
 import type { PodmanOwner } from '../podman-namespaces.ts';
@@ -11,7 +12,6 @@ import { deleteAttachment } from './cni-delete.ts';
 import type { Migration, MigrationJournal } from './migration-journal.ts';
 import type { NetnsDirectory } from './netns-directory.ts';
 import { surveyNetwork } from './network.ts';
-import type { SpareNamespaces } from './spare-namespaces.ts';
 
 /** How far a migration has come: for the log, and for tests that kill the agent there. */
 export type MigrationPoint =
@@ -29,7 +29,6 @@ export type MigrationPoint =
 export interface MigrationOptions {
   readonly directory: NetnsDirectory;
   readonly journal: MigrationJournal;
-  readonly spares: Pick<SpareNamespaces, 'take' | 'keep'>;
   readonly cache: Pick<CniCache, 'read'>;
   /** Where CNI plugins lie, absolute. */
   readonly pluginDirs: readonly string[];
@@ -59,17 +58,27 @@ export class NetnsMigration {
 
   /**
    * From the beginning to the end, when the user has a turn.
+   * @param former closed once the user has no migration left: the kernel takes down what is closed then in one go, while it
+   *   holds the lock that each of the others needs
+   * @param take gives the network namespace that takes its place
    * @throws RefusedError `network_not_carriable` that names what cannot be carried; NotYetError; SyscallError
    */
-  begin(id: string, former: Handle, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
+  begin(id: string, former: Handle, owner: PodmanOwner, take: () => Promise<NewNetworkNamespace>): Promise<void> {
     const turns = this.#turns.get(owner.uid) ?? new PQueue({ concurrency: MOST_OF_A_USER });
     this.#turns.set(owner.uid, turns);
-    return turns.add(() => this.#begin(id, former, owner, userNamespace));
+    const done = turns.add(() => this.#begin(id, former, owner, take));
+    void turns.onIdle().then(() => former.close());
+    return done;
   }
 
-  async #begin(id: string, former: Handle, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
-    const { journal, spares, cache } = this.#options;
-    const made = await spares.take(owner, userNamespace);
+  async #begin(
+    id: string,
+    former: Handle,
+    owner: PodmanOwner,
+    take: () => Promise<NewNetworkNamespace>,
+  ): Promise<void> {
+    const { journal, cache } = this.#options;
+    const made = await take();
     using netns = made.netns;
     this.#reached(id, 'made');
     const { network, obstacles } = await surveyNetwork(former);

@@ -10,6 +10,7 @@ import { ownerOf, type PodmanNamespaces, type PodmanOwner } from '../podman-name
 import type { PodmanNamespace } from '../podman-process.ts';
 import type { Resource, Step } from '../resource.ts';
 import { type MigrationOptions, NetnsMigration } from './migration.ts';
+import type { SpareNamespaces } from './spare-namespaces.ts';
 import { taskSetUp } from './task-set-up.ts';
 
 /** In that time Nomad has set a task up: without a gate, a container is created. */
@@ -19,6 +20,7 @@ const SET_UP_POLL_MS = 20;
 export interface NetnsOptions extends MigrationOptions {
   readonly dataDir: DataDir;
   readonly namespaces: PodmanNamespaces;
+  readonly spares: Pick<SpareNamespaces, 'take' | 'keep'>;
   /** The users that have a gate. */
   readonly owners: () => readonly PodmanOwner[];
   /**
@@ -46,7 +48,7 @@ export class NetnsResource implements Resource {
   readonly #options: NetnsOptions;
   readonly #migration: NetnsMigration;
   readonly #owned = new Set<string>();
-  /** The allocations whose network is still to be handed over, with the uid of its user. */
+  /** The allocations that are still to take a spare network namespace, with the uid of the user. */
   readonly #coming = new Map<string, number>();
 
   constructor(options: NetnsOptions) {
@@ -55,7 +57,7 @@ export class NetnsResource implements Resource {
   }
 
   async plan(desired: Desired): Promise<Step[]> {
-    this.#coming.delete(desired.id);
+    if (desired.kind !== 'access' || !desired.netns) this.#coming.delete(desired.id);
     if (desired.kind === 'refused') return [];
     if (desired.kind === 'nothing' || !desired.netns) {
       this.#owned.delete(desired.id);
@@ -73,7 +75,8 @@ export class NetnsResource implements Resource {
     using current = this.#options.directory.open(id);
     this.#owned.delete(id);
     const ownership = current && ownershipOf(current, namespace.user, user.uid);
-    if (ownership !== 'current') this.#coming.set(id, user.uid);
+    if (ownership === 'current') this.#coming.delete(id);
+    else this.#coming.set(id, user.uid);
     const coming = [...this.#coming.values()].filter((uid) => uid === user.uid).length;
     this.#options.spares.keep(owner, namespace.user, coming);
     if (!current) {
@@ -123,10 +126,12 @@ export class NetnsResource implements Resource {
   }
 
   async #replace(id: string, owner: PodmanOwner, userNamespace: Handle): Promise<void> {
-    using former = this.#options.directory.open(id);
+    const former = this.#options.directory.open(id);
     if (!former) throw this.#notUp(id, 'is not there');
-    this.#coming.delete(id); // it takes one of the spares now
-    await this.#migration.begin(id, former, owner, userNamespace);
+    await this.#migration.begin(id, former, owner, () => {
+      this.#coming.delete(id);
+      return this.#options.spares.take(owner, userNamespace);
+    });
   }
 
   /**

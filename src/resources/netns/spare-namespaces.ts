@@ -63,6 +63,7 @@ export class SpareNamespaces {
   /** One for the caller to keep and to close: a spare, or one that is made now. @throws as makeNetworkNamespace, SyscallError */
   async take(owner: PodmanOwner, userNamespace: Handle): Promise<NewNetworkNamespace> {
     const pool = this.#poolOf(owner, userNamespace);
+    pool.wanted = Math.max(LEAST_SPARES, pool.wanted - 1);
     return pool.spares.pop() ?? (await make(pool));
   }
 
