@@ -103,6 +103,7 @@ onMachine('doctor, beside a real systemd', (environment) => {
       check: 'one_deployment',
       breaks: async () => {
         await environment().agent.systemctl('stop');
+        await run('systemctl', 'clean', '--what=fdstore', UNIT); // the agent's lock is kept there
         await run('systemd-run', '--unit=of-nomad', 'nomad-rootless', 'agent');
         await environment().agent.waitUntilReady();
       },
