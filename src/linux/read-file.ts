@@ -1,6 +1,9 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { failedWith, RefusedError } from '../errors.ts';
 
+/** A buffer of the most that a file may have would stay in an idle agent's memory. */
+const FIRST_BYTES = 64 * 1024;
+
 /**
  * The text of a file that root chose, such as a configuration or token file: symlinks are followed.
  * @param maxBytes more than this is refused: what is read here is small, and a wrong path must not fill the memory
@@ -25,13 +28,14 @@ export function readIfThere(path: string, maxBytes: number): Buffer | undefined 
 function readAtMost(path: string, maxBytes: number): Buffer {
   const fd = openSync(path, 'r');
   try {
-    const buffer = Buffer.alloc(maxBytes + 1);
+    let buffer = Buffer.alloc(Math.min(maxBytes + 1, FIRST_BYTES));
     let length = 0;
-    for (let read = -1; read !== 0 && length < buffer.length; length += read) {
+    for (let read = -1; read !== 0; length += read) {
+      if (length > maxBytes)
+        throw new RefusedError('file_too_large', `${path}: expected at most ${maxBytes} bytes, got more`);
+      if (length === buffer.length) buffer = Buffer.concat([buffer], Math.min(2 * length, maxBytes + 1));
       read = readSync(fd, buffer, length, buffer.length - length, null);
     }
-    if (length > maxBytes)
-      throw new RefusedError('file_too_large', `${path}: expected at most ${maxBytes} bytes, got more`);
     return buffer.subarray(0, length);
   } finally {
     closeSync(fd);
