@@ -136,6 +136,7 @@ export function makeHost({ config, paths, accountOf, clock, onMigration }: HostO
     podmanUsers: () => podmanUsersIn(config.users, accountOf),
     migratedNetns: new MigratedNetns(directory, journal),
     close: () => {
+      netns.close();
       spares.close();
       namespaces.close();
       trees.close();

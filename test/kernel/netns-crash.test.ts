@@ -1,5 +1,6 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +36,16 @@ requires('root', 'sandbox')('a migration of a network namespace that was killed'
 
   /** Runs a migration in a process of its own, which ends by SIGKILL when it gets there. */
   async function killedAt(point: MigrationPoint, without?: 'without'): Promise<void> {
-    const argv = [process.execPath, MIGRATE, stage.base, ID, String(ALICE), point, ...(without ? [without] : [])];
+    const argv = [
+      process.execPath,
+      MIGRATE,
+      stage.base,
+      ID,
+      String(ALICE),
+      point,
+      'SIGKILL',
+      ...(without ? [without] : []),
+    ];
     const { code, stderr } = await runCommand(argv, { cwd: '/' });
     expect({ code, stderr }).toEqual({ code: SIGKILLED, stderr: '' });
   }
@@ -62,7 +72,9 @@ requires('root', 'sandbox')('a migration of a network namespace that was killed'
     stage.makeBridged();
     const before = dumpNetwork(ID);
     await killedAt(point, 'without');
-    await runCommand([process.execPath, MIGRATE, stage.base, ID, String(ALICE), point, 'without'], { cwd: '/' });
+    await runCommand([process.execPath, MIGRATE, stage.base, ID, String(ALICE), point, 'SIGKILL', 'without'], {
+      cwd: '/',
+    });
     await goOn(wantedNetns(ID, ALICE), false);
     expect(dumpNetwork(ID)).toEqual(before);
     expect(stage.journal()).toEqual([]);
@@ -77,8 +89,7 @@ requires('root', 'sandbox')('a migration of a network namespace that was killed'
     test.each(POINTS)('at the point "%s", and which Nomad has torn down, leaves nothing', async (point) => {
       stage.makeBridged();
       await killedAt(point);
-      // As Nomad does; the file cannot be removed where a crash has left a second mount on it.
-      execFileSync('sh', ['-c', `umount --lazy ${NETNS_FILE}; rm -f ${NETNS_FILE}; true`], { stdio: 'pipe' });
+      unmountAsNomad();
       stage.removeAllocationDirectory();
       await goOn(wanted);
       await expectNothingLeft();
@@ -120,23 +131,43 @@ requires('root', 'sandbox')('a migration of a network namespace that was killed'
   test.each(['recorded', 'moved', 'carried', 'attached'] as const)(
     'at the point "%s", and which Nomad has CNI plugins take down meanwhile, leaves no packet filter of theirs',
     async (point) => {
-      const leasesDir = join(stage.base, 'leases');
-      const bridge = { subnet: '10.23.0.0/24', subnetIpv6: 'fd00:23::/64', leasesDir };
-      const cache = new CniCache(join(stage.base, 'cni'));
-      const network = new CniNetwork(bridgeConflist(bridge), PLUGIN_DIR, cache);
-      const attachment = { containerId: ID, netns: NETNS_FILE, portMappings: [], args: {} };
-      await ensureForwardingRules(bridge);
-      await network.add(attachment);
+      const network = await attachToCniNetwork();
       await killedAt(point);
-      await network.del(attachment);
-      execFileSync('sh', ['-c', `umount --lazy ${NETNS_FILE}; rm -f ${NETNS_FILE}; true`], { stdio: 'pipe' });
+      await network.del();
+      unmountAsNomad();
       await goOn({ kind: 'nothing', id: ID, why: 'finished' });
-      expect([...(await rules('iptables-save')), ...(await rules('ip6tables-save'))]).toEqual([]);
-      expect(readdirSync(join(leasesDir, BRIDGE)).filter((name) => isIP(name) !== 0)).toEqual([]);
-      expect(stage.journal()).toEqual([]);
-      execFileSync('ip', ['link', 'delete', BRIDGE]);
+      await network.expectNothingLeft();
     },
   );
+
+  test.each(['recorded', 'moved', 'carried', 'attached'] as const)(
+    'and that goes on after the point "%s" at which Nomad has CNI plugins take it down leaves no packet filter of theirs',
+    async (point) => {
+      const network = await attachToCniNetwork();
+      const migration = spawn(process.execPath, [MIGRATE, stage.base, ID, String(ALICE), point, 'SIGSTOP'], {
+        cwd: '/',
+      });
+      const ended = once(migration, 'exit');
+      await until('it has stopped', () => /^State:\s*T/m.test(readFileSync(`/proc/${migration.pid}/status`, 'utf8')));
+      await network.del();
+      migration.kill('SIGCONT');
+      await ended;
+      unmountAsNomad();
+      await goOn({ kind: 'nothing', id: ID, why: 'finished' });
+      await network.expectNothingLeft();
+    },
+  );
+
+  test('that had ended is left to Nomad by "cleanup", which takes the allocation to be over', async () => {
+    const network = await attachToCniNetwork();
+    await killedAt('ended');
+    const before = dumpNetwork(ID);
+    await goOn({ kind: 'nothing', id: ID, why: 'gone' });
+    expect(dumpNetwork(ID)).toEqual(before);
+    await network.del();
+    stage.tearDown();
+    await network.expectNothingLeft();
+  });
 
   test('is told of where somebody has taken away what held its links', async () => {
     stage.makeBridged();
@@ -145,6 +176,31 @@ requires('root', 'sandbox')('a migration of a network namespace that was killed'
     const [step] = await stage.newResource().plan(wantedNetns(ID, ALICE));
     await expect(Promise.resolve(step?.apply())).rejects.toMatchObject({ code: 'network_lost', retryable: false });
   });
+
+  /** The file cannot be removed where a crash has left a second mount on it. */
+  function unmountAsNomad(): void {
+    execFileSync('sh', ['-c', `umount --lazy ${NETNS_FILE}; rm -f ${NETNS_FILE}; true`], { stdio: 'pipe' });
+  }
+
+  /** Has the CNI plugins of Nomad's mode `bridge` make the allocation's network, as libcni remembers it. */
+  async function attachToCniNetwork() {
+    const leasesDir = join(stage.base, 'leases');
+    const bridge = { subnet: '10.23.0.0/24', subnetIpv6: 'fd00:23::/64', leasesDir };
+    const cache = new CniCache(join(stage.base, 'cni'));
+    const network = new CniNetwork(bridgeConflist(bridge), PLUGIN_DIR, cache);
+    const attachment = { containerId: ID, netns: NETNS_FILE, portMappings: [], args: {} };
+    await ensureForwardingRules(bridge);
+    await network.add(attachment);
+    return {
+      del: () => network.del(attachment),
+      expectNothingLeft: async () => {
+        expect([...(await rules('iptables-save')), ...(await rules('ip6tables-save'))]).toEqual([]);
+        expect(readdirSync(join(leasesDir, BRIDGE)).filter((name) => isIP(name) !== 0)).toEqual([]);
+        expect(stage.journal()).toEqual([]);
+        execFileSync('ip', ['link', 'delete', BRIDGE]);
+      },
+    };
+  }
 
   /** No mount, no file, no link, and so no namespace: what held eth0 is gone, and with it the other end on the host. */
   async function expectNothingLeft(): Promise<void> {

@@ -3,12 +3,14 @@ import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
+import type { Desired } from '../../src/model/desired.ts';
 import type { NetnsResource } from '../../src/resources/netns/netns.ts';
 import { SpareNamespaces } from '../../src/resources/netns/spare-namespaces.ts';
 import { accessOf } from '../support/access-of.ts';
 import { mountsOfThisNamespaceBelow } from '../support/leftovers.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { wantedNetns } from '../support/netns-resource.ts';
 import { ALICE, BOB, ID, NETNS_FILE, NetnsStage } from '../support/netns-stage.ts';
 import { dumpNetwork, inNetns } from '../support/network-dump.ts';
@@ -26,7 +28,7 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
   });
   afterEach(() => stage.strike());
 
-  async function settle(wanted = wantedNetns(ID, ALICE)): Promise<void> {
+  async function settle(wanted: Desired = wantedNetns(ID, ALICE)): Promise<void> {
     for (let round = 0; round < 3; round++) for (const step of await resource.plan(wanted)) await step.apply();
     expect(await resource.plan(wanted)).toEqual([]);
     expect(stage.journal()).toEqual([]);
@@ -91,6 +93,69 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
       await looker.started();
       await settle();
       expect(await looker.stop()).toBe(0);
+    });
+  });
+
+  describe('that was migrated', () => {
+    const NOTHING = { kind: 'nothing', id: ID, why: 'finished' } as const;
+    let clock: ManualClock;
+
+    beforeEach(async () => {
+      clock = new ManualClock();
+      resource = stage.newResource({ clock });
+      stage.makeBridged();
+      for (const step of await resource.plan(wantedNetns(ID, ALICE))) await step.apply();
+    });
+
+    test('is remembered for ten seconds, in which there is nothing to do about it', async () => {
+      expect(stage.journal()).toEqual([ID, `${ID}.migration`]);
+      clock.advance(9999);
+      expect(await resource.plan(wantedNetns(ID, ALICE))).toEqual([]);
+      expect(await resource.plan(NOTHING)).toEqual([]);
+      clock.advance(1);
+      expect(stage.journal()).toEqual([]);
+    });
+
+    test('is remembered no longer than the agent runs', () => {
+      resource.close();
+      expect(stage.journal()).toEqual([]);
+      expect(clock.waiting).toBe(0);
+    });
+
+    test('is let go of by the first pass of the next agent, where this one was killed', async () => {
+      resource = stage.newResource();
+      await settle();
+      expect(stage.owner()).toBe(ALICE);
+    });
+
+    test('is let go of by the pass after Nomad has taken it away', async () => {
+      stage.tearDown();
+      await settle(NOTHING);
+      expect(clock.waiting).toBe(0);
+    });
+
+    test('is remembered until a pass, where Nomad has taken it away', async () => {
+      stage.tearDown();
+      clock.advance(10_000);
+      expect(resource.allocationIds()).toEqual([ID]);
+      await settle(NOTHING);
+    });
+
+    test('is remembered for ten seconds from the last migration where Nomad has made it anew', async () => {
+      stage.tearDown();
+      clock.advance(5000);
+      execFileSync('ip', ['link', 'delete', 'veth-a']);
+      stage.makeBridged();
+      await until('it is migrated again', async () => {
+        const steps = await resource.plan(wantedNetns(ID, ALICE));
+        for (const step of steps) await step.apply();
+        return steps.length === 0;
+      });
+      expect(stage.owner()).toBe(ALICE);
+      clock.advance(9999);
+      expect(stage.journal()).toEqual([ID, `${ID}.migration`]);
+      clock.advance(1);
+      expect(stage.journal()).toEqual([]);
     });
   });
 

@@ -13,7 +13,7 @@ import { LeapingClock } from './leaping-clock.ts';
 
 /** How a resource for tests differs from the agent's. */
 export interface NetnsResourceOptions
-  extends Partial<Pick<NetnsOptions, 'reached' | 'ordering' | 'spares' | 'pluginDirs'>> {
+  extends Partial<Pick<NetnsOptions, 'reached' | 'ordering' | 'spares' | 'pluginDirs' | 'clock'>> {
   /** Where the Podman of the user listens; in the base directory unless told. */
   readonly socket?: string;
   /** Whether a mount can be put beneath another; as the kernel says unless told. */
@@ -40,11 +40,17 @@ export function newNetnsResource(
     owners: () => [owner],
     cache: new CniCache(join(base, 'cni')),
     pluginDirs: [],
-    clock: systemClock,
+    clock: { ...systemClock, after: atOnce },
     ordering: 'gate',
     ...options,
   });
   return { resource, namespaces };
+}
+
+/** What is kept of a migration for a time is not: there is none after its end. */
+function atOnce(_ms: number, action: () => void): () => void {
+  action();
+  return () => undefined;
 }
 
 /** What an allocation of alice's with a group network is to have, a container waiting for it. */

@@ -32,7 +32,7 @@ export interface MigrationOptions {
   readonly cache: Pick<CniCache, 'read'>;
   /** Where CNI plugins lie, absolute. */
   readonly pluginDirs: readonly string[];
-  readonly clock: Pick<Clock, 'sleep'>;
+  readonly clock: Pick<Clock, 'sleep' | 'after'>;
   /** Told of each point that a migration reaches. */
   readonly reached?: (id: string, point: MigrationPoint) => void;
 }
@@ -45,12 +45,27 @@ export interface MigrationOptions {
 const MOST_OF_A_USER = 2;
 
 /**
+ * How long what is needed to delete a network is kept after its migration, ms. The CNI plugin that Nomad has delete it may have
+ * looked for the link while it was nowhere at Nomad's path, and have passed by what it has on the host for it; Nomad then
+ * unmounts our network namespace. From that look to the unmounting it takes as long as two short programs.
+ */
+const KEPT_MS = 10_000;
+
+/** A migration that has ended, of which what is written down is kept for a time. */
+interface Kept {
+  /** The user's network namespace, as nameOfNamespace has it. */
+  readonly name: string;
+  stop: () => void;
+}
+
+/**
  * Replaces the network namespace of an allocation by one that is made in a user's user namespace and gets everything that
  * the old one had. Until the first link is moved a crash loses nothing; from then on the journal says what is to be done.
  */
 export class NetnsMigration {
   readonly #options: MigrationOptions;
   readonly #turns = new Map<number, PQueue>();
+  readonly #kept = new Map<string, Kept>();
 
   constructor(options: MigrationOptions) {
     this.#options = options;
@@ -93,9 +108,18 @@ export class NetnsMigration {
     refuseObstacles(await this.#finish(id, record, netns, made.sysctls), id, owner.name);
   }
 
+  /**
+   * Whether there is something to do about a migration that was begun: it was interrupted, or Nomad has taken away the network
+   * namespace that it ended with while what is written down was kept.
+   */
+  isLeft(id: string): boolean {
+    return this.#options.journal.ids().includes(id) && !this.#isInPlace(id);
+  }
+
   /** After a crash: finishes what has begun to move; begins anew otherwise, since Nomad may have made the network anew. */
   async resume(id: string, owner: Pick<PodmanOwner, 'name'>): Promise<void> {
     const { directory, journal } = this.#options;
+    this.#forget(id);
     const record = journal.record(id);
     using netns = journal.open(id);
     const isReplaced = record !== undefined && directory.stack(id)[0] === record.name;
@@ -127,9 +151,42 @@ export class NetnsMigration {
       if (codeOf(error) === 'network_replaced') journal.end(id);
       throw error;
     }
-    journal.end(id);
+    this.#keep(id, record.name);
     this.#reached(id, 'ended');
     return [];
+  }
+
+  #keep(id: string, name: string): void {
+    const kept: Kept = { name, stop: () => undefined };
+    this.#kept.set(id, kept);
+    kept.stop = this.#options.clock.after(KEPT_MS, () => this.#letGo(id));
+  }
+
+  /** Where Nomad has taken the network namespace away, that has caused a pass, which does it. */
+  #letGo(id: string): void {
+    const isInPlace = this.#isInPlace(id);
+    this.#forget(id);
+    if (!isInPlace) return;
+    try {
+      this.#options.journal.end(id);
+    } catch {
+      // The next pass tries it again, and tells why that cannot be.
+    }
+  }
+
+  #isInPlace(id: string): boolean {
+    const kept = this.#kept.get(id);
+    return kept !== undefined && this.#options.directory.stack(id)[0] === kept.name;
+  }
+
+  #forget(id: string): void {
+    this.#kept.get(id)?.stop();
+    this.#kept.delete(id);
+  }
+
+  /** Lets go of what is kept of migrations that have ended. */
+  close(): void {
+    for (const id of [...this.#kept.keys()]) this.#letGo(id);
   }
 
   /**
@@ -140,7 +197,9 @@ export class NetnsMigration {
    */
   async discard(id: string, isTornDown: boolean): Promise<void> {
     const { directory, journal } = this.#options;
+    this.#forget(id);
     const record = journal.record(id);
+    if (record && !isTornDown && this.#isForNomad(id, record)) return journal.end(id);
     using netns = journal.open(id);
     if (record && netns && (await hasLinks(netns))) await this.#delete(id, record, netns);
     if (record && isTornDown) directory.clear(id, record.name);
@@ -149,6 +208,12 @@ export class NetnsMigration {
       directory.replace(id, record.formerName, netns, (point) => this.#reached(id, point));
     }
     journal.end(id);
+  }
+
+  /** Whether a migration had ended, and Nomad has not had the plugins delete the network yet: they will find its link. */
+  #isForNomad(id: string, { name, attachments }: Migration): boolean {
+    const { directory, cache } = this.#options;
+    return directory.stack(id)[0] === name && readIfSound(cache, id).length >= attachments.length;
   }
 
   /** The kernel takes the addresses off links that it moves, and by these the plugins know their packet filters. */

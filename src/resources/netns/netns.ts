@@ -67,7 +67,7 @@ export class NetnsResource implements Resource {
     if (!user) return [];
     const owner = ownerOf(this.#options.owners(), user.uid);
     const { id } = desired;
-    if (this.#options.journal.ids().includes(id)) {
+    if (this.#migration.isLeft(id)) {
       const what = `finished the interrupted migration of the network namespace of ${id}`;
       return [this.#step(what, () => this.#migration.resume(id, owner))];
     }
@@ -110,12 +110,16 @@ export class NetnsResource implements Resource {
     return this.#options.journal.ids();
   }
 
+  close(): void {
+    this.#migration.close();
+  }
+
   #step(what: string, apply: () => Promise<void>): Step {
     return { kind: this.kind, what, removes: false, apply };
   }
 
   #planRemoval({ id }: Desired): Step[] {
-    if (!this.#options.journal.ids().includes(id)) return [];
+    if (!this.#migration.isLeft(id)) return [];
     const what = `removed the unfinished network namespace of ${id}`;
     return [{ kind: this.kind, what, removes: true, apply: () => this.#discard(id) }];
   }
