@@ -134,6 +134,17 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
       expect(clock.waiting).toBe(0);
     });
 
+    test('is remembered as it is after the last of two migrations, where the Podman has moved between them', async () => {
+      await stage.restartPodman();
+      await expect.poll(() => resource.plan(wantedNetns(ID, ALICE))).toHaveLength(1);
+      for (const step of await resource.plan(wantedNetns(ID, ALICE))) await step.apply();
+      expect(await resource.plan(wantedNetns(ID, ALICE))).toEqual([]);
+      expect(clock.waiting).toBe(1);
+      clock.advance(10_000);
+      expect(stage.journal()).toEqual([]);
+      expect(mountsOfThisNamespaceBelow(stage.base)).toEqual([]);
+    });
+
     test('is remembered until a pass, where Nomad has taken it away', async () => {
       stage.tearDown();
       clock.advance(10_000);

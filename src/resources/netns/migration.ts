@@ -103,6 +103,11 @@ export class NetnsMigration {
     this.#reached(id, 'founded');
     const names = { formerName: nameOfNamespace(former, 'net'), name: nameOfNamespace(netns, 'net') };
     const record = { network, ...names, attachments: readIfSound(cache, id) };
+    if (this.#kept.has(id)) {
+      // The user's Podman has another user namespace since.
+      this.#forget(id);
+      journal.end(id);
+    }
     journal.begin(id, netns, record, (point) => this.#reached(id, point));
     this.#reached(id, 'recorded');
     refuseObstacles(await this.#finish(id, record, netns, made.sysctls), id, owner.name);
