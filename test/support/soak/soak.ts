@@ -14,6 +14,8 @@ import { TROUBLES } from './troubles.ts';
 const CLOCK = fileURLToPath(new URL('./jumping-clock.ts', import.meta.url));
 /** Allocations that live at the same time. */
 const AT_ONCE = 5;
+/** Where libcni keeps what it did. */
+const CNI_DIR = '/var/lib/cni';
 /** Longest that one lives on and that nothing goes wrong, milliseconds. */
 const [LIFE_MS, QUIET_MS] = [1500, 2500];
 /** An agent that is killed again and again while it starts, from its source, is away for most of half a minute. */
@@ -134,7 +136,8 @@ class Run {
 
 function startSoaked({ make, launcher = [] }: Surroundings, seed: number): Promise<Environment<StandInNomad>> {
   return startEnvironment({
-    startNomad: startStandInNomad,
+    // With what libcni remembers, by which the agent has a network deleted that Nomad did not find.
+    startNomad: (options) => startStandInNomad({ ...options, network: { cacheDir: CNI_DIR } }),
     // With and without what keeps its sockets.
     isManaged: seed % 2 === 0,
     config: CONFIG,
