@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { pino } from 'pino';
+import { systemClock } from '../../src/clock.ts';
 import type { Handle } from '../../src/linux/handle.ts';
 import { LOOPBACK_INDEX, readLinks, toMove } from '../../src/linux/net/link.ts';
 import { NETLINK } from '../../src/linux/net/netlink-protocol.ts';
@@ -136,9 +137,15 @@ export class MigrationStage implements AsyncDisposable {
     this.#base = base;
     this.#user = user;
     this.#networks = new GroupNetworks({ subnetIpv6: 'fd00:6e72::/64' }, join(base, 'leases'));
-    const { resource, namespaces } = newNetnsResource(base, user.uid, { socket: user.socket });
+    const { resource, namespaces } = newNetnsResource(base, user.uid, {
+      socket: user.socket,
+      clock: systemClock,
+    });
     this.#resource = resource;
-    this.#closing.defer(() => namespaces.close());
+    this.#closing.defer(() => {
+      resource.close();
+      namespaces.close();
+    });
   }
 
   async make(): Promise<string> {

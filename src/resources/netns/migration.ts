@@ -181,7 +181,8 @@ export class NetnsMigration {
 
   #isInPlace(id: string): boolean {
     const kept = this.#kept.get(id);
-    return kept !== undefined && this.#options.directory.stack(id)[0] === kept.name;
+    using netns = kept && this.#options.directory.open(id);
+    return netns !== undefined && nameOfNamespace(netns, 'net') === kept?.name;
   }
 
   #forget(id: string): void {

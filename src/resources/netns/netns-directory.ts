@@ -49,9 +49,10 @@ export class NetnsDirectory {
       const stack = mounted ? namespacesAt(mounted) : [];
       if (stack.length === 1 && stack[0] === name) return;
       if (!mounted || !this.#mayBeReplaced(stack, [formerName, name])) break;
-      if (stack.includes(name)) unmountAt(`${this.path}/${id}`);
-      else this.#attach(id, mounted, netns);
+      if (!stack.includes(name)) this.#attach(id, mounted, netns);
+      else unmountAt(`${this.path}/${id}`);
       reached('attached');
+      if (stack.length === 2 && stack[1] === name) return;
     }
     throw new NotYetError('netns_gone', `Nomad has removed ${this.path}/${id}, or is making another one`);
   }
