@@ -156,8 +156,8 @@ export class MigrationStage implements AsyncDisposable {
   }
 
   async destroy(id: string): Promise<void> {
-    await this.#resource.plan({ kind: 'nothing', id, why: 'gone' });
     await this.#networks.destroy(id);
+    for (const step of await this.#resource.plan({ kind: 'nothing', id, why: 'gone' })) await step.apply();
   }
 
   /** As between two allocations of the agent's: what it does in the background has been done. */
