@@ -42,6 +42,8 @@ export interface Host {
   grantedOn(id: string): ReadonlyMap<string, number>;
   /** Whether the network namespace of an allocation belongs to its user, as far as was last seen. */
   isNetnsOwned(id: string): boolean;
+  /** Whether a pass has something to do about an allocation whose network namespace has gone. */
+  isNetnsLeft(id: string): boolean;
   /** The allocations that may have something of ours: with a directory, with a place in a tree, with a netns half made. */
   allocationIds(): string[];
   /** Whether Nomad's directory of an allocation is there. */
@@ -127,6 +129,7 @@ export function makeHost({ config, paths, accountOf, clock, onMigration }: HostO
     netnsDir: directory.path,
     grantedOn: (id) => view.granted(id),
     isNetnsOwned: (id) => netns.isOwned(id),
+    isNetnsLeft: (id) => netns.isLeft(id),
     allocationIds: () => [...new Set([...dataDir.ids(), ...view.allocationIds(), ...netns.allocationIds()])],
     hasDirectory: (id) => {
       using allocation = dataDir.open(id);

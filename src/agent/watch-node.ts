@@ -26,7 +26,10 @@ interface NodeWatchOptions {
   readonly nodeId: string;
   /** Those of all allocations that were read. */
   readonly namespaces: StreamNamespaces;
-  readonly host: Pick<Host, 'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'nodeResources'>;
+  readonly host: Pick<
+    Host,
+    'allocDir' | 'netnsDir' | 'allocationIds' | 'hasDirectory' | 'isNetnsLeft' | 'nodeResources'
+  >;
   readonly reconciler: Pick<
     Reconciler,
     'enqueue' | 'enqueueHostChange' | 'enqueueListed' | 'enqueueFound' | 'allocation'
@@ -77,7 +80,7 @@ export function watchNode(options: NodeWatchOptions, signal: AbortSignal): NodeW
     if (isWatched || !isThere) taskDirs.follow(id, isThere);
   };
   const onNetns = (id: string) => {
-    if (isWatched) onHost(id);
+    if (isWatched || host.isNetnsLeft(id)) onHost(id);
     // With a gate: so that its netns is the user's by the time that the driver is asked to start a task.
     else if (reconciler.allocation(id)) taskDirs.follow(id, host.hasDirectory(id));
   };

@@ -10,6 +10,11 @@ export function writeWhole(path: string, content: string | Buffer, mode = 0o600)
   renameSync(`${path}.new`, path);
 }
 
+/** Gives a file another name in its directory. @throws an Error of node:fs */
+export function renameFile(from: string, to: string): void {
+  renameSync(from, to);
+}
+
 /** Makes an empty file to mount something on; nothing where it is there. @throws an Error of node:fs */
 export function makeMountPoint(path: string): void {
   closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600));

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -102,13 +102,15 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
 
     beforeEach(async () => {
       clock = new ManualClock();
-      resource = stage.newResource({ clock });
+      // The kernel takes the time that it takes.
+      const after = (ms: number, action: () => void) => clock.after(ms, action);
+      resource = stage.newResource({ clock: { sleep: systemClock.sleep, after } });
       stage.makeBridged();
       for (const step of await resource.plan(wantedNetns(ID, ALICE))) await step.apply();
     });
 
     test('is remembered for ten seconds, in which there is nothing to do about it', async () => {
-      expect(stage.journal()).toEqual([ID, `${ID}.migration`]);
+      expect(stage.journal()).toEqual([ID, `${ID}.ended`]);
       clock.advance(9999);
       expect(await resource.plan(wantedNetns(ID, ALICE))).toEqual([]);
       expect(await resource.plan(NOTHING)).toEqual([]);
@@ -126,6 +128,14 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
       resource = stage.newResource();
       await settle();
       expect(stage.owner()).toBe(ALICE);
+    });
+
+    test('is not begun again, nor are its links brought up, where Nomad has taken it away without them', async () => {
+      stage.tearDown();
+      const [step] = await resource.plan(wantedNetns(ID, ALICE));
+      await expect(Promise.resolve(step?.apply())).rejects.toMatchObject({ code: 'netns_gone', retryable: true });
+      expect(resource.isLeft(ID)).toBe(true);
+      await settle(NOTHING);
     });
 
     test('is let go of by the pass after Nomad has taken it away', async () => {
@@ -152,6 +162,45 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
       await settle(NOTHING);
     });
 
+    test('is let go of without a link of the new one being moved, where the user had one of her own in it', async () => {
+      inNetns(ID, 'ip', 'link', 'add', 'own-a', 'type', 'veth', 'peer', 'name', 'own-b');
+      execFileSync('ip', ['link', 'delete', 'veth-a']);
+      stage.tearDown();
+      stage.makeBridged();
+      const before = dumpNetwork(ID);
+      const [step] = await resource.plan(wantedNetns(ID, ALICE));
+      await step?.apply();
+      expect(stage.journal()).toEqual([]);
+      expect(dumpNetwork(ID)).toEqual(before);
+    });
+
+    test('is let go of where Nomad has made it anew, and the allocation is over for us', async () => {
+      stage.tearDown();
+      execFileSync('ip', ['link', 'delete', 'veth-a']);
+      stage.makeBridged();
+      inNetns(ID, 'ip', 'link', 'add', 'own-a', 'type', 'veth', 'peer', 'name', 'own-b');
+      const before = dumpNetwork(ID);
+      await settle(NOTHING);
+      expect(dumpNetwork(ID)).toEqual(before);
+    });
+
+    test('ends no agent that cannot look at it any more', async () => {
+      const prlimit = ['prlimit', `--pid=${process.pid}`];
+      const limit = execFileSync('sh', ['-c', 'ulimit -Sn'], { encoding: 'utf8' }).trim();
+      // Started before: without descriptors nothing is.
+      const restoring = spawn('sh', ['-c', `read line; exec ${prlimit.join(' ')} --nofile=${limit}:`]);
+      execFileSync(prlimit[0] ?? '', [...prlimit.slice(1), '--nofile=3:']);
+      try {
+        expect(() => readdirSync('/')).toThrow(/EMFILE/);
+        expect(() => clock.advance(10_000)).not.toThrow();
+      } finally {
+        restoring.stdin.end('\n');
+        await once(restoring, 'exit');
+      }
+      expect(stage.journal()).toEqual([ID, `${ID}.ended`]);
+      await settle();
+    });
+
     test('is remembered for ten seconds from the last migration where Nomad has made it anew', async () => {
       stage.tearDown();
       clock.advance(5000);
@@ -164,7 +213,7 @@ requires('root', 'sandbox')('the network namespace of an allocation', () => {
       });
       expect(stage.owner()).toBe(ALICE);
       clock.advance(9999);
-      expect(stage.journal()).toEqual([ID, `${ID}.migration`]);
+      expect(stage.journal()).toEqual([ID, `${ID}.ended`]);
       clock.advance(1);
       expect(stage.journal()).toEqual([]);
     });

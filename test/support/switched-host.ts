@@ -56,6 +56,10 @@ export class SwitchedHost implements Host {
     return false;
   }
 
+  isNetnsLeft(): boolean {
+    return false;
+  }
+
   close(): void {
     // There is nothing to let go of.
   }

@@ -6,13 +6,13 @@ import { type Handle, openAbsolute, openAbsoluteIfThere, openMountedBeneath } fr
 import { O } from '../../linux/libc.ts';
 import { attach, cloneTree, unmountAt } from '../../linux/mount.ts';
 import { isNetworkNamespace } from '../../linux/net/network-namespace.ts';
-import { readIfThere } from '../../linux/read-file.ts';
-import { makeMountPoint, removeFile, writeWhole } from '../../linux/write-file.ts';
+import { fileIsThere, readIfThere } from '../../linux/read-file.ts';
+import { makeMountPoint, removeFile, renameFile, writeWhole } from '../../linux/write-file.ts';
 import { isAllocationId } from '../../model/allocation.ts';
 import type { CniCacheFile } from './cni-cache.ts';
 import type { Network } from './network.ts';
 
-/** A migration that was begun and not ended. */
+/** A migration that was begun, and was not ended or not long ago. */
 export interface Migration {
   readonly network: Network;
   /** The network namespaces, as nameOfNamespace has them: the one that Nomad made, and the user's. */
@@ -29,8 +29,8 @@ const FORMAT = 1;
 /**
  * Migrations under way, so that the next start finishes what a crash interrupts: `<state_dir>/netns/<id>` holds the new
  * network namespace, `<id>.migration` beside it says what the network was before its first link was moved, as v8.serialize has it.
- * There is nothing here of an allocation whose network is settled. All of it lies in /run: a reboot takes it away together
- * with the namespaces. Only root can write there.
+ * It is called `<id>.ended` once the migration has ended, and stays for a while. All of it lies in /run: a reboot takes it away
+ * together with the namespaces. Only root can write there.
  */
 export class MigrationJournal {
   readonly #path: string;
@@ -42,7 +42,7 @@ export class MigrationJournal {
   /** The allocations with something here. */
   ids(): string[] {
     using directory = openAbsoluteIfThere(this.#path, O.RDONLY | O.DIRECTORY);
-    const names = directory ? entriesOf(directory).map((name) => name.replace(/\.migration(\.new)?$/, '')) : [];
+    const names = directory ? entriesOf(directory).map((name) => name.replace(/\.(migration(\.new)?|ended)$/, '')) : [];
     return [...new Set(names)].filter(isAllocationId);
   }
 
@@ -57,9 +57,18 @@ export class MigrationJournal {
     writeWhole(this.#recordOf(id), serialize({ format: FORMAT, record }));
   }
 
+  /** Writes down that a migration has ended. @throws an Error of node:fs */
+  markEnded(id: string): void {
+    renameFile(this.#recordOf(id), this.#endedOf(id));
+  }
+
+  hasEnded(id: string): boolean {
+    return fileIsThere(this.#endedOf(id));
+  }
+
   /** The migration of an allocation that was begun; undefined where there is none. @throws ParseError */
   record(id: string): Migration | undefined {
-    const path = this.#recordOf(id);
+    const path = this.hasEnded(id) ? this.#endedOf(id) : this.#recordOf(id);
     const bytes = readIfThere(path, MOST_BYTES);
     if (bytes === undefined) return undefined;
     const written = deserialized(bytes);
@@ -85,12 +94,17 @@ export class MigrationJournal {
   end(id: string): void {
     removeFile(this.#recordOf(id));
     removeFile(`${this.#recordOf(id)}.new`);
+    removeFile(this.#endedOf(id));
     unmountAt(this.pathOf(id));
     removeFile(this.pathOf(id));
   }
 
   #recordOf(id: string): string {
     return `${this.pathOf(id)}.migration`;
+  }
+
+  #endedOf(id: string): string {
+    return `${this.pathOf(id)}.ended`;
   }
 }
 

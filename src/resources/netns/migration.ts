@@ -1,6 +1,6 @@
 import PQueue from 'p-queue';
 import type { Clock } from '../../clock.ts';
-import { codeOf, ParseError, RefusedError } from '../../errors.ts';
+import { codeOf, NotYetError, ParseError, RefusedError } from '../../errors.ts';
 import type { Handle } from '../../linux/handle.ts';
 import type { NewNetworkNamespace } from '../../linux/net/make-network-namespace.ts';
 import type { Sysctls } from '../../linux/net/sysctl.ts';
@@ -103,8 +103,8 @@ export class NetnsMigration {
     this.#reached(id, 'founded');
     const names = { formerName: nameOfNamespace(former, 'net'), name: nameOfNamespace(netns, 'net') };
     const record = { network, ...names, attachments: readIfSound(cache, id) };
-    if (this.#kept.has(id)) {
-      // The user's Podman has another user namespace since.
+    if (journal.ids().includes(id)) {
+      // What is kept of the last one: the user's Podman has another user namespace since.
       this.#forget(id);
       journal.end(id);
     }
@@ -114,11 +114,13 @@ export class NetnsMigration {
   }
 
   /**
-   * Whether there is something to do about a migration that was begun: it was interrupted, or Nomad has taken away the network
-   * namespace that it ended with while what is written down was kept.
+   * What there is to do about a migration that was begun: it was interrupted, or it has ended and what is written down is kept
+   * no longer, or Nomad has taken away the network namespace that it ended with. Undefined where there is nothing.
    */
-  isLeft(id: string): boolean {
-    return this.#options.journal.ids().includes(id) && !this.#isInPlace(id);
+  left(id: string): 'interrupted' | 'ended' | undefined {
+    const { journal } = this.#options;
+    if (!journal.ids().includes(id) || this.#isInPlace(id)) return undefined;
+    return journal.hasEnded(id) ? 'ended' : 'interrupted';
   }
 
   /** After a crash: finishes what has begun to move; begins anew otherwise, since Nomad may have made the network anew. */
@@ -127,6 +129,11 @@ export class NetnsMigration {
     this.#forget(id);
     const record = journal.record(id);
     using netns = journal.open(id);
+    if (journal.hasEnded(id)) {
+      // What its plugins have on the host for the link is deleted once the allocation is over. What lies there now is not ours.
+      if (directory.stack(id).length === 0 && netns && (await hasLinks(netns))) throw taken(id, directory);
+      return journal.end(id);
+    }
     const isReplaced = record !== undefined && directory.stack(id)[0] === record.name;
     if (record && !netns && !isReplaced) throw lost(id);
     if (record && netns && !isReplaced && (await hasLinks(netns))) {
@@ -156,6 +163,7 @@ export class NetnsMigration {
       if (codeOf(error) === 'network_replaced') journal.end(id);
       throw error;
     }
+    journal.markEnded(id);
     this.#keep(id, record.name);
     this.#reached(id, 'ended');
     return [];
@@ -167,15 +175,14 @@ export class NetnsMigration {
     kept.stop = this.#options.clock.after(KEPT_MS, () => this.#letGo(id));
   }
 
-  /** Where Nomad has taken the network namespace away, that has caused a pass, which does it. */
+  /** Where Nomad has taken the network namespace away, what is written down stays for the pass that this causes. */
   #letGo(id: string): void {
-    const isInPlace = this.#isInPlace(id);
-    this.#forget(id);
-    if (!isInPlace) return;
     try {
-      this.#options.journal.end(id);
+      if (this.#isInPlace(id)) this.#options.journal.end(id);
     } catch {
       // The next pass tries it again, and tells why that cannot be.
+    } finally {
+      this.#forget(id);
     }
   }
 
@@ -199,13 +206,16 @@ export class NetnsMigration {
    * Takes away what a crash left of a migration whose allocation needs it no more, also what CNI plugins have on the host for links that
    * Nomad did not find: it may have taken the network down already. Doing that twice does no harm.
    * @param isTornDown whether Nomad has taken away all that it had of the allocation
-   * @throws as deleteAttachment
+   * @throws as deleteAttachment and CniCache.read
    */
   async discard(id: string, isTornDown: boolean): Promise<void> {
     const { directory, journal } = this.#options;
     this.#forget(id);
     const record = journal.record(id);
     if (record && !isTornDown && this.#isForNomad(id, record)) return journal.end(id);
+    const ours = record && (journal.hasEnded(id) ? [record.name] : [record.name, record.formerName]);
+    // Nomad has made another one: what the plugins delete they delete by the allocation's ID, and Nomad will have them do it.
+    if (ours && !isTornDown && directory.stack(id).some((one) => !ours.includes(one))) return journal.end(id);
     using netns = journal.open(id);
     if (record && netns && (await hasLinks(netns))) await this.#delete(id, record, netns);
     if (record && isTornDown) directory.clear(id, record.name);
@@ -219,7 +229,7 @@ export class NetnsMigration {
   /** Whether a migration had ended, and Nomad has not had the plugins delete the network yet: they will find its link. */
   #isForNomad(id: string, { name, attachments }: Migration): boolean {
     const { directory, cache } = this.#options;
-    return directory.stack(id)[0] === name && readIfSound(cache, id).length >= attachments.length;
+    return directory.stack(id)[0] === name && cache.read(id).length >= attachments.length;
   }
 
   /** The kernel takes the addresses off links that it moves, and by these the plugins know their packet filters. */
@@ -244,6 +254,10 @@ function readIfSound(cache: MigrationOptions['cache'], id: string): CniCacheFile
     if (error instanceof RefusedError || error instanceof ParseError) return [];
     throw error;
   }
+}
+
+function taken(id: string, directory: NetnsDirectory): NotYetError {
+  return new NotYetError('netns_gone', `Nomad has removed ${directory.path}/${id}, or is making another one`);
 }
 
 function lost(id: string): RefusedError {

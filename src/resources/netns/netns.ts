@@ -67,8 +67,10 @@ export class NetnsResource implements Resource {
     if (!user) return [];
     const owner = ownerOf(this.#options.owners(), user.uid);
     const { id } = desired;
-    if (this.#migration.isLeft(id)) {
-      const what = `finished the interrupted migration of the network namespace of ${id}`;
+    const left = this.#migration.left(id);
+    if (left) {
+      const what =
+        left === 'ended' ? released(id) : `finished the interrupted migration of the network namespace of ${id}`;
       return [this.#step(what, () => this.#migration.resume(id, owner))];
     }
     const [namespace] = await this.#options.namespaces.of(owner);
@@ -105,7 +107,12 @@ export class NetnsResource implements Resource {
     return this.#owned.has(id);
   }
 
-  /** The ids of allocations whose migration was begun and not ended. */
+  /** Whether a pass has something to do about an allocation whose network namespace has gone. */
+  isLeft(id: string): boolean {
+    return this.#migration.left(id) !== undefined;
+  }
+
+  /** The ids of allocations of whose migration something is written down. */
   allocationIds(): string[] {
     return this.#options.journal.ids();
   }
@@ -119,8 +126,9 @@ export class NetnsResource implements Resource {
   }
 
   #planRemoval({ id }: Desired): Step[] {
-    if (!this.#migration.isLeft(id)) return [];
-    const what = `removed the unfinished network namespace of ${id}`;
+    const left = this.#migration.left(id);
+    if (!left) return [];
+    const what = left === 'ended' ? released(id) : `removed the unfinished network namespace of ${id}`;
     return [{ kind: this.kind, what, removes: true, apply: () => this.#discard(id) }];
   }
 
@@ -176,6 +184,10 @@ export class NetnsResource implements Resource {
     const message = `the network namespace ${this.#options.directory.path}/${id} of the allocation ${why}`;
     return new NotYetError('network_not_up', message, undefined, retryInMs);
   }
+}
+
+function released(id: string): string {
+  return `released what was kept of the migration of the network namespace of ${id}`;
 }
 
 function ownershipOf(netns: Handle, userNamespace: Handle, uid: number): Ownership {
