@@ -1,6 +1,6 @@
 import PQueue from 'p-queue';
 import type { Clock } from '../../clock.ts';
-import { codeOf, NotYetError, ParseError, RefusedError } from '../../errors.ts';
+import { codeOf, ParseError, RefusedError } from '../../errors.ts';
 import type { Handle } from '../../linux/handle.ts';
 import type { NewNetworkNamespace } from '../../linux/net/make-network-namespace.ts';
 import type { Sysctls } from '../../linux/net/sysctl.ts';
@@ -131,7 +131,7 @@ export class NetnsMigration {
     using netns = journal.open(id);
     if (journal.hasEnded(id)) {
       // What its plugins have on the host for the link is deleted once the allocation is over. What lies there now is not ours.
-      if (directory.stack(id).length === 0 && netns && (await hasLinks(netns))) throw taken(id, directory);
+      if (directory.stack(id).length === 0 && netns && (await hasLinks(netns))) throw directory.gone(id);
       return journal.end(id);
     }
     const isReplaced = record !== undefined && directory.stack(id)[0] === record.name;
@@ -213,9 +213,6 @@ export class NetnsMigration {
     this.#forget(id);
     const record = journal.record(id);
     if (record && !isTornDown && this.#isForNomad(id, record)) return journal.end(id);
-    const ours = record && (journal.hasEnded(id) ? [record.name] : [record.name, record.formerName]);
-    // Nomad has made another one: what the plugins delete they delete by the allocation's ID, and Nomad will have them do it.
-    if (ours && !isTornDown && directory.stack(id).some((one) => !ours.includes(one))) return journal.end(id);
     using netns = journal.open(id);
     if (record && netns && (await hasLinks(netns))) await this.#delete(id, record, netns);
     if (record && isTornDown) directory.clear(id, record.name);
@@ -226,10 +223,16 @@ export class NetnsMigration {
     journal.end(id);
   }
 
-  /** Whether a migration had ended, and Nomad has not had the plugins delete the network yet: they will find its link. */
-  #isForNomad(id: string, { name, attachments }: Migration): boolean {
-    const { directory, cache } = this.#options;
-    return directory.stack(id)[0] === name && cache.read(id).length >= attachments.length;
+  /**
+   * Whether a network is Nomad's to delete: the migration had ended, and Nomad has not had the plugins delete it yet, which will
+   * find its link; or Nomad has made another one, and what the plugins delete they delete by the allocation's ID.
+   */
+  #isForNomad(id: string, { name, formerName, attachments }: Migration): boolean {
+    const { directory, journal, cache } = this.#options;
+    const stack = directory.stack(id);
+    if (stack[0] === name && cache.read(id).length >= attachments.length) return true;
+    const ours = journal.hasEnded(id) ? [name] : [name, formerName];
+    return stack.some((one) => !ours.includes(one));
   }
 
   /** The kernel takes the addresses off links that it moves, and by these the plugins know their packet filters. */
@@ -254,10 +257,6 @@ function readIfSound(cache: MigrationOptions['cache'], id: string): CniCacheFile
     if (error instanceof RefusedError || error instanceof ParseError) return [];
     throw error;
   }
-}
-
-function taken(id: string, directory: NetnsDirectory): NotYetError {
-  return new NotYetError('netns_gone', `Nomad has removed ${directory.path}/${id}, or is making another one`);
 }
 
 function lost(id: string): RefusedError {

@@ -49,12 +49,17 @@ export class NetnsDirectory {
       const stack = mounted ? namespacesAt(mounted) : [];
       if (stack.length === 1 && stack[0] === name) return;
       if (!mounted || !this.#mayBeReplaced(stack, [formerName, name])) break;
-      if (!stack.includes(name)) this.#attach(id, mounted, netns);
-      else unmountAt(`${this.path}/${id}`);
+      if (stack.includes(name)) unmountAt(`${this.path}/${id}`);
+      else this.#attach(id, mounted, netns);
       reached('attached');
-      if (stack.length === 2 && stack[1] === name) return;
+      if (stack.length === 2 && stack[1] === name) return; // what lay over it is off
     }
-    throw new NotYetError('netns_gone', `Nomad has removed ${this.path}/${id}, or is making another one`);
+    throw this.gone(id);
+  }
+
+  /** What is said where Nomad has taken the network namespace of an allocation away meanwhile: `netns_gone`. */
+  gone(id: string): NotYetError {
+    return new NotYetError('netns_gone', `Nomad has removed ${this.path}/${id}, or is making another one`);
   }
 
   /** Takes off what a crashed replace left in the place that Nomad has left. @throws SyscallError */

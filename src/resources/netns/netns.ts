@@ -117,6 +117,7 @@ export class NetnsResource implements Resource {
     return this.#options.journal.ids();
   }
 
+  /** Lets go of what is kept of migrations that have ended. */
   close(): void {
     this.#migration.close();
   }
